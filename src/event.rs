@@ -1,0 +1,122 @@
+//! What happens during a run, as values: the contract between the work and whoever shows it.
+//!
+//! The work reports; only `report` prints. An event says what happened, never how it should look.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{health::Finding, object::ObjectRef};
+
+/// A part of a run that a user would name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// Looking at the cluster before anything is written.
+    Preflight,
+    /// Making our own image and sending it to the nodes.
+    Image,
+    /// Comparing what is wanted with what is there.
+    Plan,
+    /// Writing objects.
+    Apply,
+    /// Waiting until what was written works.
+    Wait,
+    /// Waiting until Prometheus has scraped every target.
+    Targets,
+    /// Deleting objects.
+    Delete,
+    /// Looking for what is left.
+    Proof,
+    /// Sending load to a sample workload.
+    Load,
+}
+
+/// What was done to one object, as kubectl says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It was not there.
+    Created,
+    /// It was there and differed.
+    Configured,
+    /// It was as it should be, and nothing was sent.
+    Unchanged,
+    /// It is gone.
+    Deleted,
+    /// It was left alone, on purpose.
+    Kept,
+    /// It was not tried, since what it needs failed.
+    Skipped,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A step began; `total` is the number of things it will go through, where that is known.
+    StepStarted {
+        /// Which.
+        step: Step,
+        /// How many things.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        total: Option<usize>,
+    },
+    /// A step ended well.
+    StepFinished {
+        /// Which.
+        step: Step,
+        /// How long it took.
+        took: Duration,
+        /// What came of it, in a few words.
+        summary: String,
+    },
+    /// Something was done to an object.
+    Object {
+        /// Which.
+        object: ObjectRef,
+        /// What.
+        action: Action,
+    },
+    /// An object is not yet what it should be.
+    InProgress {
+        /// Which.
+        object: ObjectRef,
+        /// Why, as a clause: `2 of 3 replicas are ready`.
+        why: String,
+    },
+    /// An object is what it should be.
+    Current {
+        /// Which.
+        object: ObjectRef,
+    },
+    /// How far the scrape targets are.
+    Targets {
+        /// Targets that were scraped well.
+        up: usize,
+        /// All targets.
+        total: usize,
+        /// Jobs that are not up yet.
+        waiting: Vec<String>,
+    },
+    /// Something that a check found.
+    Finding(Finding),
+    /// Something worth saying that is neither progress nor a finding.
+    Note {
+        /// One sentence.
+        message: String,
+    },
+}
+
+/// Where events go. Reporting never fails and never blocks the work.
+pub trait Reporter: Send + Sync {
+    /// Takes one event.
+    fn report(&self, event: Event);
+}
+
+/// A reporter that keeps nothing, for callers that only want the result.
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn report(&self, _: Event) {}
+}

@@ -1,0 +1,21 @@
+//! scalekit gives a Kubernetes cluster monitoring and autoscaling, explains every scaling decision,
+//! and takes everything away again.
+//!
+//! This is the library behind the binary; its interface is for the binary and the tests alone.
+//!
+//! ```text
+//! main → cli → settings → commands → shells                                    → pure
+//!                                    install, preflight, cluster, prometheus,    catalog, plan, readiness,
+//!                                    autoscaling::controller, images, samples    platform, health, event,
+//!                                                                                autoscaling::decision, object,
+//!                                    report: the only one that prints            quantity, yaml
+//! ```
+//!
+//! Arrows point one way. A pure module does no I/O, reads no clock and knows no client:
+//! `tests/architecture.rs` keeps it so.
+
+pub mod event;
+pub mod health;
+pub mod object;
+pub mod prometheus;
+pub mod yaml;

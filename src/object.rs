@@ -1,0 +1,106 @@
+//! How an object of the cluster is named, in plans, events, errors and the inventory.
+//!
+//! Holds names only: no client, no content.
+
+use std::fmt;
+
+use kube::core::{DynamicObject, GroupVersionKind};
+use serde::{Deserialize, Serialize};
+
+/// One object of the cluster by group, version, kind, namespace and name.
+///
+/// Prints as kubectl names things, in the form that can be pasted behind `kubectl get`:
+/// `deployment.apps/grafana -n monitoring`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// API group; empty for the core group.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// API version within the group, such as `v1`.
+    pub version: String,
+    /// Kind, such as `Deployment`.
+    pub kind: String,
+    /// Namespace; `None` for cluster-scoped objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Name.
+    pub name: String,
+}
+
+impl ObjectRef {
+    /// Names an object that carries its own type, as every object of `catalog` does.
+    ///
+    /// An object without type or name gives empty fields: `catalog` never makes one, and what comes
+    /// from the API server always has both.
+    pub fn of(object: &DynamicObject) -> Self {
+        let types = object.types.clone().unwrap_or_default();
+        let gvk = GroupVersionKind::try_from(types).unwrap_or_else(|_| GroupVersionKind::gvk("", "", ""));
+        Self {
+            group: gvk.group,
+            version: gvk.version,
+            kind: gvk.kind,
+            namespace: object.metadata.namespace.clone(),
+            name: object.metadata.name.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Names an object from its parts; `api_version` is written as in a manifest (`apps/v1`, `v1`).
+    pub fn new(api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> Self {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        Self {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+        }
+    }
+
+    /// The `apiVersion` of a manifest: `apps/v1`, or `v1` in the core group.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// Whether both name the same object, in whatever API version it was read.
+    pub fn same_object(&self, other: &Self) -> bool {
+        self.group == other.group
+            && self.kind == other.kind
+            && self.namespace == other.namespace
+            && self.name == other.name
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kind.to_lowercase())?;
+        if !self.group.is_empty() {
+            write!(f, ".{}", self.group)?;
+        }
+        write!(f, "/{}", self.name)?;
+        match &self.namespace {
+            Some(namespace) => write!(f, " -n {namespace}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_what_kubectl_get_takes() {
+        assert_eq!(
+            ObjectRef::new("apps/v1", "Deployment", Some("monitoring"), "grafana").to_string(),
+            "deployment.apps/grafana -n monitoring"
+        );
+        assert_eq!(ObjectRef::new("v1", "Namespace", None, "monitoring").to_string(), "namespace/monitoring");
+    }
+
+    #[test]
+    fn the_api_version_survives_the_round_trip() {
+        for api_version in ["v1", "apps/v1", "scalekit.dev/v1alpha1"] {
+            assert_eq!(ObjectRef::new(api_version, "X", None, "x").api_version(), api_version);
+        }
+    }
+}

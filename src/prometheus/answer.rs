@@ -1,0 +1,219 @@
+//! What Prometheus answers, read into types that cannot be misread.
+
+use std::collections::BTreeMap;
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::Error;
+
+/// One series at one instant. The value is finite.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Labels of the series; empty for a scalar.
+    pub labels: BTreeMap<String, String>,
+    /// The value, finite.
+    pub value: f64,
+    /// When the value was evaluated, in seconds since the epoch.
+    pub at: f64,
+}
+
+/// Health of a target as Prometheus spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetHealth {
+    /// The last scrape worked.
+    Up,
+    /// The last scrape failed.
+    Down,
+    /// Not scraped yet.
+    Unknown,
+}
+
+/// One scrape target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all(deserialize = "camelCase"))]
+pub struct Target {
+    /// The scrape pool, that is the job of the configuration.
+    pub scrape_pool: String,
+    /// What is scraped.
+    pub scrape_url: String,
+    /// Why the last scrape failed; empty when it did not.
+    #[serde(default)]
+    pub last_error: String,
+    /// Health.
+    pub health: TargetHealth,
+}
+
+/// The name of a scrape pool (one job of the configuration), whether or not it has targets.
+pub type ScrapePool = String;
+
+/// All active targets, and all pools: a pool without a target is a finding, not a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// Active targets.
+    pub active: Vec<Target>,
+    /// Every pool of the loaded configuration.
+    pub pools: Vec<ScrapePool>,
+}
+
+impl Targets {
+    /// Pools that have no target at all. No `up == 0` exists for them: only this list shows them.
+    pub fn empty_pools(&self) -> Vec<&str> {
+        self.pools
+            .iter()
+            .map(String::as_str)
+            .filter(|pool| !self.active.iter().any(|target| target.scrape_pool == *pool))
+            .collect()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<T> {
+    status: String,
+    data: Option<T>,
+    #[serde(default)]
+    error_type: String,
+    #[serde(default)]
+    error: String,
+    #[serde(default)]
+    warnings: Vec<String>,
+}
+
+fn open<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error> {
+    let envelope: Envelope<T> = serde_json::from_slice(body)
+        .map_err(|error| Error::NotPrometheus { status: status.as_u16(), reason: error.to_string() })?;
+    if envelope.status != "success" {
+        return Err(Error::Refused { kind: envelope.error_type, message: envelope.error });
+    }
+    if !envelope.warnings.is_empty() {
+        return Err(Error::Partial(envelope.warnings.join("; ")));
+    }
+    envelope
+        .data
+        .ok_or_else(|| Error::NotPrometheus { status: status.as_u16(), reason: "it holds no data".to_owned() })
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
+enum QueryData {
+    Vector(Vec<Series>),
+    Scalar((f64, String)),
+    String(serde_json::Value),
+    Matrix(serde_json::Value),
+}
+
+#[derive(Deserialize)]
+struct Series {
+    #[serde(default)]
+    metric: BTreeMap<String, String>,
+    /// Absent for native histograms, which are no number.
+    value: Option<(f64, String)>,
+}
+
+pub(super) fn query(status: StatusCode, body: &[u8]) -> Result<Vec<Sample>, Error> {
+    match open(status, body)? {
+        QueryData::Scalar((at, value)) => Ok(vec![Sample { labels: BTreeMap::new(), value: finite(&value)?, at }]),
+        QueryData::Vector(series) => series
+            .into_iter()
+            .map(|Series { metric, value }| {
+                let (at, value) = value.ok_or_else(|| Error::WrongType("native histogram".to_owned()))?;
+                Ok(Sample { labels: metric, value: finite(&value)?, at })
+            })
+            .collect(),
+        QueryData::String(_) => Err(Error::WrongType("string".to_owned())),
+        QueryData::Matrix(_) => Err(Error::WrongType("range vector".to_owned())),
+    }
+}
+
+/// Prometheus writes numbers as text, among them `NaN`, `+Inf`, `-Inf`.
+fn finite(text: &str) -> Result<f64, Error> {
+    text.parse::<f64>().ok().filter(|value| value.is_finite()).ok_or_else(|| Error::NotFinite(text.to_owned()))
+}
+
+pub(super) fn targets(status: StatusCode, body: &[u8]) -> Result<Targets, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Data {
+        active_targets: Vec<Target>,
+    }
+    let Data { active_targets } = open(status, body)?;
+    Ok(Targets { active: active_targets, pools: Vec::new() })
+}
+
+pub(super) fn scrape_pools(status: StatusCode, body: &[u8]) -> Result<Vec<ScrapePool>, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Data {
+        /// `null` while no configuration is loaded.
+        scrape_pools: Option<Vec<ScrapePool>>,
+    }
+    let Data { scrape_pools } = open(status, body)?;
+    Ok(scrape_pools.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn answer(body: &str) -> Result<Vec<f64>, Error> {
+        query(StatusCode::OK, body.as_bytes()).map(|samples| samples.into_iter().map(|sample| sample.value).collect())
+    }
+
+    #[rstest]
+    #[case::one_series(r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"25"]}]}}"#, vec![25.0])]
+    #[case::a_scalar(r#"{"status":"success","data":{"resultType":"scalar","result":[1,"2.5"]}}"#, vec![2.5])]
+    #[case::nothing(r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#, vec![])]
+    fn a_value_or_nothing(#[case] body: &str, #[case] expected: Vec<f64>) {
+        assert_eq!(answer(body), Ok(expected));
+    }
+
+    #[rstest]
+    #[case::nan("NaN")]
+    #[case::infinity("+Inf")]
+    #[case::minus_infinity("-Inf")]
+    fn what_is_not_finite_is_never_a_number(#[case] value: &str) {
+        let body = format!(r#"{{"status":"success","data":{{"resultType":"scalar","result":[1,"{value}"]}}}}"#);
+        assert_eq!(answer(&body), Err(Error::NotFinite(value.to_owned())));
+    }
+
+    #[rstest]
+    #[case::an_html_page("<html>login</html>")]
+    #[case::half_an_answer(r#"{"status":"succ"#)]
+    #[case::no_data(r#"{"status":"success"}"#)]
+    fn what_is_not_the_api_is_told_apart(#[case] body: &str) {
+        assert!(matches!(answer(body), Err(Error::NotPrometheus { .. })), "{body}");
+    }
+
+    #[test]
+    fn a_refused_query_keeps_prometheus_words() {
+        let body = r#"{"status":"error","errorType":"bad_data","error":"unexpected <by>"}"#;
+        assert_eq!(
+            answer(body),
+            Err(Error::Refused { kind: "bad_data".to_owned(), message: "unexpected <by>".to_owned() })
+        );
+    }
+
+    #[test]
+    fn a_partial_answer_is_not_an_answer() {
+        let body = r#"{"status":"success","warnings":["store x is gone"],"data":{"resultType":"vector","result":[]}}"#;
+        assert_eq!(answer(body), Err(Error::Partial("store x is gone".to_owned())));
+    }
+
+    #[test]
+    fn a_pool_without_a_target_is_named() {
+        let targets = Targets {
+            active: vec![Target {
+                scrape_pool: "a".to_owned(),
+                scrape_url: String::new(),
+                last_error: String::new(),
+                health: TargetHealth::Up,
+            }],
+            pools: vec!["a".to_owned(), "b".to_owned()],
+        };
+        assert_eq!(targets.empty_pools(), ["b"]);
+    }
+}
