@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use http::StatusCode;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 use super::Error;
 
@@ -90,9 +93,7 @@ fn open<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error
     if !envelope.warnings.is_empty() {
         return Err(Error::Partial(envelope.warnings.join("; ")));
     }
-    envelope
-        .data
-        .ok_or_else(|| Error::NotPrometheus { status: status.as_u16(), reason: "it holds no data".to_owned() })
+    envelope.data.ok_or_else(|| Error::NotPrometheus { status: status.as_u16(), reason: "it holds no data".to_owned() })
 }
 
 #[derive(Deserialize)]
@@ -100,8 +101,8 @@ fn open<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error
 enum QueryData {
     Vector(Vec<Series>),
     Scalar((f64, String)),
-    String(serde_json::Value),
-    Matrix(serde_json::Value),
+    String(IgnoredAny),
+    Matrix(IgnoredAny),
 }
 
 #[derive(Deserialize)]

@@ -1,0 +1,165 @@
+//! From a kubeconfig to a client.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
+};
+
+use super::{Cluster, Error};
+
+/// Where to connect. All of it optional, as with kubectl.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// The kubeconfig; else the environment's, else the usual places.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in it; else its current one.
+    pub context: Option<String>,
+}
+
+/// Kubeconfigs that distributions write where kubectl does not look: tried last.
+const DISTRIBUTIONS: [(&str, &str); 2] =
+    [("/var/snap/microk8s/current/credentials/client.config", "MicroK8s"), ("/etc/rancher/k3s/k3s.yaml", "k3s")];
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// There is no kubeconfig anywhere.
+    #[error("no kubeconfig was found in {}", looked_in.join(", "))]
+    NoKubeconfig {
+        /// Where was looked.
+        looked_in: Vec<String>,
+    },
+    /// The kubeconfig cannot be read or is not one.
+    #[error("the kubeconfig {} cannot be used: {reason}", path.display())]
+    Kubeconfig {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The context is not in the kubeconfig.
+    #[error("there is no context `{context}` in {}", path.display())]
+    UnknownContext {
+        /// The context asked for.
+        context: String,
+        /// The kubeconfig.
+        path: PathBuf,
+        /// Contexts that there are.
+        known: Vec<String>,
+    },
+    /// The API server was asked and gave no usable answer.
+    #[error("cannot use the cluster at {server}")]
+    Server {
+        /// URL of the API server.
+        server: String,
+        /// Why.
+        source: Error,
+    },
+    /// Inside a pod whose ServiceAccount token is not mounted.
+    #[error("this pod has no ServiceAccount token, so the API server cannot be asked: {reason}")]
+    NoServiceAccount {
+        /// What is missing.
+        reason: String,
+    },
+}
+
+impl ConnectError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoKubeconfig { .. } => Some(
+                "give one with --kubeconfig FILE; on MicroK8s: `microk8s config > ~/.kube/config`, on kind: `kind export kubeconfig`"
+                    .to_owned(),
+            ),
+            Self::Kubeconfig { .. } => Some("`kubectl config view` shows what kubectl reads".to_owned()),
+            Self::UnknownContext { known, .. } if known.is_empty() => Some("the kubeconfig holds no context at all".to_owned()),
+            Self::UnknownContext { known, .. } => Some(format!("there are: {}", known.join(", "))),
+            Self::Server { source: Error::Unreachable { .. }, .. } => {
+                Some("is the cluster running, and is this the right context? `kubectl config get-contexts`".to_owned())
+            }
+            Self::Server { source: Error::Unauthorized { .. }, .. } => {
+                Some("the certificate or token of this context may have expired: fetch the kubeconfig anew".to_owned())
+            }
+            Self::Server { .. } => None,
+            Self::NoServiceAccount { .. } => Some(
+                "set `automountServiceAccountToken: true` in the pod's spec, and `serviceAccountName` to an account with the rights that are needed"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+/// Reads the kubeconfig and makes a client, without asking the server anything yet.
+///
+/// # Errors
+///
+/// See [`ConnectError`].
+pub async fn connect(connection: &Connection) -> Result<Cluster, ConnectError> {
+    let path = kubeconfig_path(connection)?;
+    let kubeconfig = Kubeconfig::read_from(&path)
+        .map_err(|error| ConnectError::Kubeconfig { path: path.clone(), reason: error.to_string() })?;
+    let known: Vec<String> = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
+    let context = connection.context.clone().or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
+    let options = KubeConfigOptions { context: connection.context.clone(), ..KubeConfigOptions::default() };
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| match error {
+        KubeconfigError::LoadContext(context) => ConnectError::UnknownContext { context, path: path.clone(), known },
+        other => ConnectError::Kubeconfig { path: path.clone(), reason: other.to_string() },
+    })?;
+    // kube's own policy retries a 503 for minutes without a word; waiting is decided where it can be reported.
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(4));
+    let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+    let namespace = config.default_namespace.clone();
+    let client = Client::try_from(config)
+        .map_err(|error| ConnectError::Server { server: server.clone(), source: Error::from(error) })?;
+    Ok(Cluster::new(client, &server, &context, &namespace))
+}
+
+/// Connects from inside a pod, else by kubeconfig: how the in-cluster programs start.
+///
+/// # Errors
+///
+/// [`ConnectError::NoServiceAccount`] inside a pod without a token; else as [`connect`].
+pub async fn connect_in_cluster(connection: &Connection) -> Result<Cluster, ConnectError> {
+    if connection.kubeconfig.is_some() || env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
+        return connect(connection).await;
+    }
+    let mut config =
+        Config::incluster().map_err(|error| ConnectError::NoServiceAccount { reason: error.to_string() })?;
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    let server = config.cluster_url.to_string();
+    let namespace = config.default_namespace.clone();
+    let client = Client::try_from(config)
+        .map_err(|error| ConnectError::Server { server: server.clone(), source: Error::from(error) })?;
+    Ok(Cluster::new(client, &server, "in-cluster", &namespace))
+}
+
+fn kubeconfig_path(connection: &Connection) -> Result<PathBuf, ConnectError> {
+    if let Some(path) = &connection.kubeconfig {
+        return Ok(path.clone());
+    }
+    let mut looked_in = Vec::new();
+    if let Some(list) = env::var_os("KUBECONFIG") {
+        for path in env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()) {
+            if path.exists() {
+                return Ok(path);
+            }
+            looked_in.push(path.display().to_string());
+        }
+    }
+    let home = env::var_os("HOME").map(|home| Path::new(&home).join(".kube/config"));
+    for path in home.into_iter().chain(DISTRIBUTIONS.iter().map(|(path, _)| PathBuf::from(path))) {
+        if path.exists() {
+            return Ok(path);
+        }
+        looked_in.push(path.display().to_string());
+    }
+    Err(ConnectError::NoKubeconfig { looked_in })
+}

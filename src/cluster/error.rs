@@ -1,0 +1,163 @@
+//! What the API server said, in our words.
+
+use kube::core::Status;
+
+use crate::object::ObjectRef;
+
+/// A request that failed. kube's own error prints the whole `Status` for debugging; this keeps its message.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection, a broken one, or a refused one.
+    #[error("the API server does not answer: {cause}")]
+    Unreachable {
+        /// The network's or TLS' own words.
+        cause: String,
+    },
+    /// The credentials are not accepted.
+    #[error("the API server does not accept the credentials: {message}")]
+    Unauthorized {
+        /// The API server's words.
+        message: String,
+    },
+    /// The credentials are accepted and the right is missing.
+    #[error("not permitted: {message}")]
+    Forbidden {
+        /// The API server's words, which name verb, resource and user.
+        message: String,
+    },
+    /// The object, or its kind, is not there.
+    #[error("not found: {message}")]
+    NotFound {
+        /// The API server's words.
+        message: String,
+    },
+    /// The namespace is on its way out, and takes nothing new.
+    #[error("the namespace is being deleted: {message}")]
+    Terminating {
+        /// The API server's words.
+        message: String,
+    },
+    /// Another field manager owns a field, or the object changed meanwhile.
+    #[error("conflict: {message}")]
+    Conflict {
+        /// The API server's words.
+        message: String,
+        /// The fields that other managers own: field path and the server's sentence about its owner.
+        fields: Vec<(String, String)>,
+    },
+    /// Any other answer that is not success.
+    #[error("{message}")]
+    Rejected {
+        /// HTTP status.
+        code: u16,
+        /// The API's `reason`, such as `Invalid`.
+        reason: String,
+        /// The API server's words.
+        message: String,
+    },
+    /// An answer that cannot be read.
+    #[error("the API server's answer cannot be read: {cause}")]
+    Unreadable {
+        /// What was wrong with it.
+        cause: String,
+    },
+    /// A kind that is not in the table of known kinds.
+    #[error("{object} is of a kind that scalekit does not know")]
+    UnknownKind {
+        /// Which object.
+        object: ObjectRef,
+    },
+}
+
+impl Error {
+    /// Whether trying again may well help: the server is overloaded, restarting, or not reachable just now.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Rejected { code, .. } => *code == 429 || *code >= 500,
+            _ => false,
+        }
+    }
+
+    /// Whether the object or its kind is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+
+    fn of_status(status: Status) -> Self {
+        let Status { code, reason, message, details, .. } = status;
+        let causes = details.map(|details| details.causes).unwrap_or_default();
+        let terminating = causes.iter().any(|cause| cause.reason == "NamespaceTerminating");
+        match code {
+            401 => Self::Unauthorized { message },
+            403 if terminating => Self::Terminating { message },
+            403 => Self::Forbidden { message },
+            404 => Self::NotFound { message },
+            409 => Self::Conflict {
+                message,
+                fields: causes
+                    .into_iter()
+                    .filter(|cause| cause.reason == "FieldManagerConflict")
+                    .map(|cause| (cause.field, cause.message))
+                    .collect(),
+            },
+            _ => Self::Rejected { code, reason, message },
+        }
+    }
+}
+
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::of_status(*status),
+            kube::Error::SerdeError(error) => Self::Unreadable { cause: error.to_string() },
+            kube::Error::Service(error) => Self::Unreachable { cause: innermost(error.as_ref()) },
+            kube::Error::HyperError(error) => Self::Unreachable { cause: innermost(&error) },
+            other => Self::Unreachable { cause: innermost(&other) },
+        }
+    }
+}
+
+/// The last cause of the chain: the one that says `connection refused` where the others say `connect error`.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn status(value: serde_json::Value) -> Error {
+        Error::of_status(serde_json::from_value(value).unwrap())
+    }
+
+    #[test]
+    fn a_field_conflict_names_the_fields() {
+        let error = status(
+            json!({"code": 409, "reason": "Conflict", "message": "Apply failed", "details": {"causes": [
+            {"reason": "FieldManagerConflict", "field": ".spec.replicas", "message": "conflict with \"kubectl\" using apps/v1"}]}}),
+        );
+        assert!(matches!(&error, Error::Conflict { fields, .. } if fields[0].0 == ".spec.replicas"), "{error}");
+    }
+
+    #[test]
+    fn a_terminating_namespace_is_not_a_missing_right() {
+        let error = status(json!({"code": 403, "reason": "Forbidden", "message": "unable to create new content",
+            "details": {"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace", "message": "x"}]}}));
+        assert!(matches!(error, Error::Terminating { .. }));
+        assert!(matches!(status(json!({"code": 403, "message": "no"})), Error::Forbidden { .. }));
+    }
+
+    #[test]
+    fn overload_is_transient_and_a_refusal_is_not() {
+        assert!(status(json!({"code": 429, "message": "slow down"})).is_transient());
+        assert!(status(json!({"code": 503, "message": "starting"})).is_transient());
+        assert!(!status(json!({"code": 422, "message": "invalid"})).is_transient());
+    }
+}

@@ -1,0 +1,83 @@
+//! The one place that talks to the cluster: connection, errors in our words, port-forward.
+//!
+//! Who connects gets a [`Cluster`]; it reads through it, and hands it to `install` to write. Nothing here
+//! decides anything.
+
+mod connect;
+mod error;
+mod forward;
+mod kinds;
+mod read;
+
+use kube::{
+    Client,
+    api::{Api, DynamicObject},
+};
+
+pub use connect::{ConnectError, Connection, connect, connect_in_cluster};
+pub use error::Error;
+pub use forward::{ForwardError, PodTunnel, listen};
+pub use kinds::{FOREIGN, INSTALLED, Kind};
+pub use read::{CONCURRENCY, Listed};
+
+use crate::object::ObjectRef;
+
+/// A cluster that a connection was configured for. Cheap to clone.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    server: String,
+    context: String,
+    default_namespace: String,
+}
+
+impl Cluster {
+    /// Puts a client behind the interface; `server` and `context` are only for messages.
+    pub fn new(client: Client, server: &str, context: &str, default_namespace: &str) -> Self {
+        Self {
+            client,
+            server: server.to_owned(),
+            context: context.to_owned(),
+            default_namespace: default_namespace.to_owned(),
+        }
+    }
+
+    /// The client, for typed reads.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// URL of the API server, for messages.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Name of the kubeconfig's context, for messages.
+    pub fn context(&self) -> &str {
+        &self.context
+    }
+
+    /// The namespace that the kubeconfig's context names.
+    pub fn default_namespace(&self) -> &str {
+        &self.default_namespace
+    }
+
+    /// The API for one object of a known kind, in its namespace.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownKind`] when the kind is not in the table of [`Kind`].
+    pub fn api_for(&self, object: &ObjectRef) -> Result<Api<DynamicObject>, Error> {
+        let kind = Kind::of(object).ok_or_else(|| Error::UnknownKind { object: object.clone() })?;
+        Ok(self.api(kind, object.namespace.as_deref()))
+    }
+
+    /// The API for all objects of a kind, in one namespace or everywhere.
+    pub fn api(&self, kind: &Kind, namespace: Option<&str>) -> Api<DynamicObject> {
+        let resource = kind.resource();
+        match namespace {
+            Some(namespace) if kind.namespaced => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            _ => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Which object has to be there before which. Edges between objects, not barriers between kinds: an object
+//! goes as soon as what it needs is there.
+
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use crate::object::ObjectRef;
+
+/// For each object, the positions of the objects that must be applied before it.
+///
+/// Edges: namespace → what lies in it; CRD → its custom resources; `ServiceAccount`, `ConfigMap`, `Secret` and
+/// `PersistentVolumeClaim` → the workload whose pods name them; role → the binding that names it.
+/// References to objects outside the set are not edges.
+pub fn dependencies(objects: &[DynamicObject]) -> Vec<Vec<usize>> {
+    let references: Vec<ObjectRef> = objects.iter().map(ObjectRef::of).collect();
+    objects
+        .iter()
+        .zip(&references)
+        .map(|(object, reference)| {
+            let needed = needs(object, reference);
+            references
+                .iter()
+                .enumerate()
+                .filter(|(_, candidate)| {
+                    needed.iter().any(|(kind, namespace, name)| {
+                        candidate.kind == *kind && candidate.namespace == *namespace && candidate.name == *name
+                    }) || defines(&objects[position(&references, candidate)], reference)
+                })
+                .map(|(position, _)| position)
+                .collect()
+        })
+        .collect()
+}
+
+fn position(references: &[ObjectRef], wanted: &ObjectRef) -> usize {
+    references.iter().position(|reference| reference == wanted).unwrap_or_default()
+}
+
+/// Whether `crd` is the definition of the kind of `resource`.
+fn defines(crd: &DynamicObject, resource: &ObjectRef) -> bool {
+    crd.types.as_ref().is_some_and(|types| types.kind == "CustomResourceDefinition")
+        && crd.data.pointer("/spec/group").and_then(Value::as_str) == Some(&resource.group)
+        && crd.data.pointer("/spec/names/kind").and_then(Value::as_str) == Some(&resource.kind)
+}
+
+type Need = (&'static str, Option<String>, String);
+
+fn needs(object: &DynamicObject, reference: &ObjectRef) -> Vec<Need> {
+    let mut needs: Vec<Need> = Vec::new();
+    if let Some(namespace) = &reference.namespace {
+        needs.push(("Namespace", None, namespace.clone()));
+    }
+    if let Some(role) = object.data.pointer("/roleRef/name").and_then(Value::as_str) {
+        match object.data.pointer("/roleRef/kind").and_then(Value::as_str) {
+            Some("Role") => needs.push(("Role", reference.namespace.clone(), role.to_owned())),
+            _ => needs.push(("ClusterRole", None, role.to_owned())),
+        }
+    }
+    if let Some(pod) = object.data.pointer("/spec/template/spec") {
+        let mut named = |kind: &'static str, name: Option<&Value>| {
+            if let Some(name) = name.and_then(Value::as_str) {
+                needs.push((kind, reference.namespace.clone(), name.to_owned()));
+            }
+        };
+        named("ServiceAccount", pod.get("serviceAccountName"));
+        for volume in pod.get("volumes").and_then(Value::as_array).into_iter().flatten() {
+            named("ConfigMap", volume.pointer("/configMap/name"));
+            named("Secret", volume.pointer("/secret/secretName"));
+            named("PersistentVolumeClaim", volume.pointer("/persistentVolumeClaim/claimName"));
+            for source in volume.pointer("/projected/sources").and_then(Value::as_array).into_iter().flatten() {
+                named("ConfigMap", source.pointer("/configMap/name"));
+                named("Secret", source.pointer("/secret/name"));
+            }
+        }
+    }
+    needs
+}
+
+/// The positions in an order in which each object comes after what it needs; ties keep the given order.
+///
+/// Objects on a cycle come last, in the given order: there is none in what scalekit ships, and to refuse
+/// here would only hide which objects they are.
+pub fn in_order(dependencies: &[Vec<usize>]) -> Vec<usize> {
+    let mut done = vec![false; dependencies.len()];
+    let mut order = Vec::with_capacity(dependencies.len());
+    loop {
+        let ready: Vec<usize> = (0..dependencies.len())
+            .filter(|&position| !done[position] && dependencies[position].iter().all(|&needed| done[needed]))
+            .collect();
+        if ready.is_empty() {
+            order.extend((0..dependencies.len()).filter(|&position| !done[position]));
+            return order;
+        }
+        for position in ready {
+            done[position] = true;
+            order.push(position);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn objects() -> Vec<DynamicObject> {
+        [
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "g", "namespace": "m"}, "spec": {"template": {"spec": {
+                "serviceAccountName": "g", "volumes": [{"configMap": {"name": "c"}}, {"secret": {"secretName": "elsewhere"}}]}}}}),
+            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "g", "namespace": "m"}}),
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "m"}}),
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "m"}}),
+            json!({"apiVersion": "scalekit.dev/v1alpha1", "kind": "Autoscaler", "metadata": {"name": "a", "namespace": "m"}}),
+            json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "autoscalers.scalekit.dev"},
+                "spec": {"group": "scalekit.dev", "names": {"kind": "Autoscaler"}}}),
+        ]
+        .into_iter()
+        .map(|value| serde_json::from_value(value).unwrap())
+        .collect()
+    }
+
+    #[test]
+    fn an_object_needs_its_namespace_its_definition_and_what_its_pods_name() {
+        assert_eq!(dependencies(&objects()), vec![vec![1, 2, 3], vec![3], vec![3], vec![], vec![3, 5], vec![]]);
+    }
+
+    #[test]
+    fn nothing_comes_before_what_it_needs() {
+        let edges = dependencies(&objects());
+        let order = in_order(&edges);
+        for (place, position) in order.iter().enumerate() {
+            assert!(edges[*position].iter().all(|needed| order[..place].contains(needed)), "{order:?}");
+        }
+    }
+
+    #[test]
+    fn a_cycle_loses_nobody() {
+        assert_eq!(in_order(&[vec![1], vec![0], vec![]]), vec![2, 0, 1]);
+    }
+}

@@ -1,0 +1,251 @@
+//! What has to change: desired objects against what is there and what was installed before.
+//!
+//! Pure. [`plan`] answers the same for the same values, so `plan` is `up` stopped before its first write,
+//! and a second `up` that finds nothing to do has proved it without a request per object.
+
+mod drift;
+mod edges;
+mod inventory;
+
+use std::collections::BTreeMap;
+
+use kube::core::DynamicObject;
+use serde::Serialize;
+
+pub use drift::{FieldChange, drift};
+pub use edges::{dependencies, in_order};
+pub use inventory::{Entry, Inventory, content_hash};
+
+use crate::object::ObjectRef;
+
+/// Annotation of objects that are made once and never changed after: a password that was drawn at random.
+pub const CREATE_ONCE: &str = "scalekit.dev/create-once";
+
+/// What is to be done with one object.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "action", rename_all = "lowercase")]
+pub enum Change {
+    /// It is not there.
+    Create,
+    /// It is there and differs, or an earlier version declared more of it than this one.
+    Configure {
+        /// Fields that differ. Empty when only fields that are no longer declared have to go.
+        fields: Vec<FieldChange>,
+    },
+    /// It is as desired.
+    Unchanged,
+    /// It was installed before, is still ours, and is no longer wanted.
+    Delete {
+        /// Its UID, so that nothing else with its name is deleted.
+        uid: String,
+    },
+    /// It is somebody else's: same name, without our labels.
+    Foreign {
+        /// The owner it names, if it does.
+        owner: Option<String>,
+    },
+}
+
+impl Change {
+    /// Whether something has to be written.
+    pub fn is_write(&self) -> bool {
+        matches!(self, Self::Create | Self::Configure { .. } | Self::Delete { .. })
+    }
+}
+
+/// One object and what is to be done with it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Planned {
+    /// Which object.
+    pub object: ObjectRef,
+    /// What.
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+/// Everything that is to be done, in the order of the desired objects, deletions last.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ChangeSet {
+    /// One entry per object, unchanged ones included.
+    pub items: Vec<Planned>,
+}
+
+impl ChangeSet {
+    /// Whether anything has to be written.
+    pub fn has_changes(&self) -> bool {
+        self.items.iter().any(|item| item.change.is_write())
+    }
+
+    /// Objects that are somebody else's. While there are any, nothing may be written.
+    pub fn foreign(&self) -> impl Iterator<Item = (&ObjectRef, Option<&str>)> {
+        self.items.iter().filter_map(|item| match &item.change {
+            Change::Foreign { owner } => Some((&item.object, owner.as_deref())),
+            _ => None,
+        })
+    }
+
+    /// Counts in words: `43 to create, 1 to configure`; `nothing to change` when there is nothing.
+    pub fn summary(&self) -> String {
+        let count = |which: fn(&Change) -> bool| self.items.iter().filter(|item| which(&item.change)).count();
+        let counts = [
+            (count(|change| matches!(change, Change::Create)), "to create"),
+            (count(|change| matches!(change, Change::Configure { .. })), "to configure"),
+            (count(|change| matches!(change, Change::Delete { .. })), "to delete"),
+        ];
+        let words: Vec<String> =
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        if words.is_empty() {
+            format!("nothing to change: {} objects are as they should be", self.items.len())
+        } else {
+            words.join(", ")
+        }
+    }
+}
+
+/// Compares what is desired with what is there.
+///
+/// An object is unchanged when it is there with our labels, every field that we declare has the declared
+/// value, and the inventory knows it by the hash of this very manifest: a manifest that declares less than
+/// the last one has to be applied again, or what it dropped would stay.
+///
+/// `live` holds the objects that carry our labels, and any that have the name of a desired one.
+pub fn plan(desired: &[DynamicObject], live: &[DynamicObject], inventory: &Inventory) -> ChangeSet {
+    let live: BTreeMap<String, &DynamicObject> =
+        live.iter().map(|object| (key(&ObjectRef::of(object)), object)).collect();
+    let mut items: Vec<Planned> = desired
+        .iter()
+        .map(|object| {
+            let reference = ObjectRef::of(object);
+            let change = match live.get(&key(&reference)) {
+                None => Change::Create,
+                Some(found) if !is_ours(found) => Change::Foreign { owner: owner(found) },
+                Some(found) if is_created_once(found) => Change::Unchanged,
+                Some(found) => {
+                    let fields = drift(object, found);
+                    let known = inventory.get(&reference).is_some_and(|entry| entry.hash == content_hash(object));
+                    if fields.is_empty() && known { Change::Unchanged } else { Change::Configure { fields } }
+                }
+            };
+            Planned { object: reference, change }
+        })
+        .collect();
+    let wanted: Vec<String> = items.iter().map(|item| key(&item.object)).collect();
+    items.extend(inventory.entries().filter(|entry| !wanted.contains(&key(&entry.object))).filter_map(|entry| {
+        let found = live.get(&key(&entry.object))?;
+        let uid = found.metadata.uid.clone()?;
+        // Made again by somebody else since: not what was installed, so not ours to delete.
+        let ours = is_ours(found) && entry.uid.as_ref().is_none_or(|known| *known == uid);
+        ours.then(|| Planned { object: entry.object.clone(), change: Change::Delete { uid } })
+    }));
+    ChangeSet { items }
+}
+
+/// Whether an object carries our label.
+pub fn is_ours(object: &DynamicObject) -> bool {
+    object.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|value| value == OWNER)
+}
+
+/// The label by which everything of ours is found.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Its value.
+pub const OWNER: &str = "scalekit";
+
+fn owner(object: &DynamicObject) -> Option<String> {
+    object.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).cloned()
+}
+
+fn is_created_once(object: &DynamicObject) -> bool {
+    object.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(CREATE_ONCE))
+}
+
+/// The identity of an object, whatever version it is read in.
+fn key(object: &ObjectRef) -> String {
+    format!("{}/{}/{}/{}", object.group, object.kind, object.namespace.as_deref().unwrap_or_default(), object.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(value: serde_json::Value) -> DynamicObject {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn config_map(value: &str) -> DynamicObject {
+        object(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "n",
+            "uid": "u1", "labels": {"app.kubernetes.io/managed-by": "scalekit"}}, "data": {"a": value}}))
+    }
+
+    fn installed(objects: &[DynamicObject]) -> Inventory {
+        Inventory::of(
+            objects.iter().map(|object| (ObjectRef::of(object), object.metadata.uid.clone(), content_hash(object))),
+        )
+    }
+
+    fn only(changes: &ChangeSet) -> &Change {
+        assert_eq!(changes.items.len(), 1, "{changes:?}");
+        &changes.items[0].change
+    }
+
+    #[test]
+    fn what_is_not_there_is_created() {
+        assert_eq!(only(&plan(&[config_map("1")], &[], &Inventory::default())), &Change::Create);
+    }
+
+    #[test]
+    fn what_is_as_desired_and_known_is_unchanged() {
+        let desired = [config_map("1")];
+        let changes = plan(&desired, &desired, &installed(&desired));
+        assert_eq!(only(&changes), &Change::Unchanged);
+        assert!(!changes.has_changes());
+    }
+
+    #[test]
+    fn what_the_inventory_does_not_know_is_applied_again() {
+        let desired = [config_map("1")];
+        assert_eq!(only(&plan(&desired, &desired, &Inventory::default())), &Change::Configure { fields: vec![] });
+    }
+
+    #[test]
+    fn a_changed_field_is_named_with_both_values() {
+        let desired = [config_map("2")];
+        let changes = plan(&desired, &[config_map("1")], &installed(&desired));
+        let Change::Configure { fields } = only(&changes) else { panic!("{changes:?}") };
+        assert_eq!(
+            (fields[0].field.as_str(), &fields[0].live, &fields[0].desired),
+            ("data.a", &Some(json!("1")), &json!("2"))
+        );
+    }
+
+    #[test]
+    fn what_is_no_longer_wanted_is_deleted_by_its_uid() {
+        let before = [config_map("1")];
+        assert_eq!(only(&plan(&[], &before, &installed(&before))), &Change::Delete { uid: "u1".to_owned() });
+    }
+
+    #[test]
+    fn what_somebody_made_again_under_the_same_name_is_left_alone() {
+        let before = [config_map("1")];
+        let mut again = config_map("1");
+        again.metadata.uid = Some("u2".to_owned());
+        assert_eq!(plan(&[], &[again], &installed(&before)).items, vec![]);
+    }
+
+    #[test]
+    fn a_foreign_object_of_the_same_name_is_never_taken() {
+        let mut foreign = config_map("1");
+        foreign.metadata.labels = Some([("app.kubernetes.io/managed-by".to_owned(), "Helm".to_owned())].into());
+        let changes = plan(&[config_map("1")], &[foreign], &Inventory::default());
+        assert_eq!(only(&changes), &Change::Foreign { owner: Some("Helm".to_owned()) });
+        assert!(!changes.has_changes());
+    }
+
+    #[test]
+    fn what_is_made_once_is_not_touched_again() {
+        let mut live = config_map("1");
+        live.metadata.annotations = Some([(CREATE_ONCE.to_owned(), "true".to_owned())].into());
+        assert_eq!(only(&plan(&[config_map("2")], &[live], &Inventory::default())), &Change::Unchanged);
+    }
+}

@@ -1,0 +1,272 @@
+//! Workloads: what their own status says, and what their pods say before the status does.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        apps::v1::{DaemonSet, Deployment, StatefulSet},
+        core::v1::{Node, Pod},
+    },
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+use kube::core::DynamicObject;
+
+use super::{Readiness, Surroundings, pod};
+use crate::object::ObjectRef;
+
+/// kstatus' rule for a Deployment, ended early by its pods and by what stops them from being made.
+pub(super) fn deployment(object: &DynamicObject, around: &Surroundings, now: Timestamp) -> Readiness {
+    let Ok(deployment) = object.clone().try_parse::<Deployment>() else { return unreadable() };
+    let (spec, Some(status)) = (deployment.spec, deployment.status) else { return no_status() };
+    let condition = |kind: &str| status.conditions.iter().flatten().find(|condition| condition.type_.as_deref() == Some(kind));
+    if let Some(failure) = condition("ReplicaFailure").filter(|condition| condition.status.as_deref() == Some("True")) {
+        return refused(failure.message.as_deref().unwrap_or_default());
+    }
+    let wanted = spec.replicas.unwrap_or(1);
+    let total = status.replicas.unwrap_or(0);
+    let updated = status.updated_replicas.unwrap_or(0);
+    let available = status.available_replicas.unwrap_or(0);
+    let ready = status.ready_replicas.unwrap_or(0);
+    let progressing = condition("Progressing");
+    let done = wanted <= total
+        && wanted <= updated
+        && total <= wanted
+        && updated <= available
+        && wanted <= ready
+        && condition("Available").is_some_and(|condition| condition.status.as_deref() == Some("True"));
+    if done {
+        return Readiness::Current;
+    }
+    let own = own_pods(object, &spec.selector, around);
+    let progress = counted(&own, ready, wanted, now);
+    if matches!(progress, Readiness::InProgress { .. })
+        && progressing.is_some_and(|condition| condition.reason.as_deref() == Some("ProgressDeadlineExceeded"))
+    {
+        let Readiness::InProgress { why } = progress else { return progress };
+        return Readiness::failed(format!("no progress within its deadline: {why}"));
+    }
+    progress
+}
+
+/// kstatus' rule for a `StatefulSet`, ended early by its pods and by what stops them from being made.
+pub(super) fn stateful_set(object: &DynamicObject, around: &Surroundings, now: Timestamp) -> Readiness {
+    let Ok(set) = object.clone().try_parse::<StatefulSet>() else { return unreadable() };
+    let (spec, Some(status)) = (set.spec, set.status) else { return no_status() };
+    let wanted = spec.replicas.unwrap_or(1);
+    let ready = status.ready_replicas.unwrap_or(0);
+    let updated = status.update_revision.is_none() || status.current_revision == status.update_revision;
+    if wanted <= ready && status.replicas <= wanted && updated {
+        return Readiness::Current;
+    }
+    not_done(object, &own_pods(object, &spec.selector, around), ready, wanted, around, now)
+}
+
+/// krane's rule for a `DaemonSet`: what counts are nodes that are Ready; one that is not holds nothing up.
+pub(super) fn daemon_set(object: &DynamicObject, around: &Surroundings, now: Timestamp) -> Readiness {
+    let Ok(set) = object.clone().try_parse::<DaemonSet>() else { return unreadable() };
+    let (spec, Some(status)) = (set.spec, set.status) else { return no_status() };
+    if status.observed_generation.is_none() {
+        return no_status();
+    }
+    let own: Vec<&Pod> = own_pods(object, &spec.selector, around);
+    let on_ready_node = |pod: &&&Pod| {
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        node.is_none_or(|node| {
+            !around.nodes.iter().any(|known| known.metadata.name.as_deref() == Some(node) && !is_ready(known))
+        })
+    };
+    let counted: Vec<&Pod> = own.iter().filter(on_ready_node).copied().collect();
+    let held = i32::try_from(own.len() - counted.len()).unwrap_or(0);
+    let wanted = status.desired_number_scheduled - held;
+    let ready = status.number_ready;
+    let updated = status.updated_number_scheduled.unwrap_or(0);
+    if wanted <= ready && status.desired_number_scheduled - held <= updated {
+        return Readiness::Current;
+    }
+    not_done(object, &counted, ready, wanted, around, now)
+}
+
+/// A workload whose status has no condition for it: what stops its pods from being made is only in events.
+fn not_done(
+    object: &DynamicObject,
+    own: &[&Pod],
+    ready: i32,
+    wanted: i32,
+    around: &Surroundings,
+    now: Timestamp,
+) -> Readiness {
+    if own.is_empty()
+        && let Some(message) = failed_create(object, around)
+    {
+        return refused(&message);
+    }
+    counted(own, ready, wanted, now)
+}
+
+/// The worst that any pod has to say; else the count.
+fn counted(own: &[&Pod], ready: i32, wanted: i32, now: Timestamp) -> Readiness {
+    let verdicts: Vec<Readiness> = own.iter().map(|pod| pod::readiness(pod, now)).collect();
+    if let Some(failed) = verdicts.iter().find(|verdict| matches!(verdict, Readiness::Failed { .. })) {
+        return failed.clone();
+    }
+    let why = verdicts.iter().find_map(|verdict| match verdict {
+        Readiness::InProgress { why } => Some(why.as_str()),
+        _ => None,
+    });
+    Readiness::in_progress(match why {
+        Some(why) => format!("{ready} of {wanted} ready: {why}"),
+        None => format!("{ready} of {wanted} ready"),
+    })
+}
+
+/// Pods that the selector takes, of the newest template only, without those that were put away.
+fn own_pods<'a>(object: &DynamicObject, selector: &LabelSelector, around: &'a Surroundings) -> Vec<&'a Pod> {
+    let wanted: &BTreeMap<String, String> = match &selector.match_labels {
+        Some(labels) => labels,
+        None => return Vec::new(),
+    };
+    let label = |pod: &Pod, name: &str| pod.metadata.labels.as_ref().and_then(|labels| labels.get(name)).cloned();
+    let mut own: Vec<&Pod> = around
+        .pods
+        .iter()
+        .filter(|pod| pod.metadata.namespace == object.metadata.namespace)
+        .filter(|pod| wanted.iter().all(|(name, value)| label(pod, name).as_ref() == Some(value)))
+        .filter(|pod| !pod::is_superseded(pod))
+        .collect();
+    own.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
+    let newest = own.last().and_then(|pod| label(pod, "pod-template-hash"));
+    own.retain(|pod| label(pod, "pod-template-hash") == newest);
+    own
+}
+
+fn failed_create(object: &DynamicObject, around: &Surroundings) -> Option<String> {
+    let reference = ObjectRef::of(object);
+    around
+        .events
+        .iter()
+        .filter(|event| {
+            event.reason.as_deref() == Some("FailedCreate")
+                && event.involved_object.kind.as_deref() == Some(&reference.kind)
+                && event.involved_object.name.as_deref() == Some(&reference.name)
+                && event.involved_object.uid == object.metadata.uid
+        })
+        .filter_map(|event| event.message.clone())
+        .next_back()
+}
+
+/// The API server refused the pods: a quota, a pod security level, a missing account.
+fn refused(message: &str) -> Readiness {
+    let answer = Readiness::failed(format!("its pods are refused: {message}"));
+    if message.contains("exceeded quota") {
+        answer.hint("raise the ResourceQuota of the namespace, or remove it")
+    } else if message.contains("violates PodSecurity") {
+        answer.hint("the namespace enforces a stricter pod security level than scalekit sets: look at its labels")
+    } else {
+        answer
+    }
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn no_status() -> Readiness {
+    Readiness::in_progress("it has no status yet")
+}
+
+fn unreadable() -> Readiness {
+    Readiness::in_progress("its status cannot be read")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::readiness;
+
+    fn judge(object: Value, around: &Surroundings) -> Readiness {
+        readiness::of(&serde_json::from_value(object).unwrap(), around, Timestamp::UNIX_EPOCH)
+    }
+
+    fn deployment(status: Value) -> Value {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "namespace": "n"},
+            "spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": {}}, "status": status})
+    }
+
+    fn pod(created: &str, hash: &str, reason: &str) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n", "creationTimestamp": created,
+            "labels": {"a": "b", "pod-template-hash": hash}},
+            "status": {"phase": "Pending", "containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": false,
+                "restartCount": 1, "state": {"waiting": {"reason": reason}}}]}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_deployment_whose_replicas_are_available_is_current() {
+        let status = json!({"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1,
+            "conditions": [{"type": "Available", "status": "True"}]});
+        assert_eq!(judge(deployment(status), &Surroundings::default()), Readiness::Current);
+    }
+
+    #[test]
+    fn a_pod_that_crashes_fails_its_deployment_before_the_deadline() {
+        let around = Surroundings {
+            pods: vec![pod("2026-01-01T00:00:00Z", "1", "CrashLoopBackOff")],
+            ..Surroundings::default()
+        };
+        assert!(matches!(judge(deployment(json!({"replicas": 1})), &around), Readiness::Failed { .. }));
+    }
+
+    #[test]
+    fn a_crash_of_the_template_before_does_not_count() {
+        let around = Surroundings {
+            pods: vec![
+                pod("2026-01-01T00:00:00Z", "old", "CrashLoopBackOff"),
+                pod("2026-01-01T00:01:00Z", "new", "ContainerCreating"),
+            ],
+            ..Surroundings::default()
+        };
+        assert!(matches!(judge(deployment(json!({"replicas": 2})), &around), Readiness::InProgress { .. }));
+    }
+
+    #[test]
+    fn a_refused_pod_says_who_refuses_it() {
+        let status = json!({"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "pods \"x\" is forbidden: exceeded quota: q"}]});
+        let Readiness::Failed { why, hint } = judge(deployment(status), &Surroundings::default()) else { panic!() };
+        assert!(why.contains("exceeded quota"));
+        assert!(hint.unwrap().contains("ResourceQuota"));
+    }
+
+    #[test]
+    fn a_node_that_is_not_ready_does_not_hold_a_daemon_set() {
+        let set = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d", "namespace": "n"},
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {}},
+            "status": {"observedGeneration": 1, "desiredNumberScheduled": 2, "currentNumberScheduled": 2, "numberReady": 1,
+                "numberMisscheduled": 0, "updatedNumberScheduled": 2}});
+        let mut waiting = pod("2026-01-01T00:00:00Z", "1", "ContainerCreating");
+        waiting.spec = Some(serde_json::from_value(json!({"containers": [], "nodeName": "lost"})).unwrap());
+        let node: Node = serde_json::from_value(json!({"metadata": {"name": "lost"},
+            "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}))
+        .unwrap();
+        let around = Surroundings { pods: vec![waiting], nodes: vec![node], ..Surroundings::default() };
+        assert_eq!(judge(set.clone(), &around), Readiness::Current);
+        assert!(matches!(judge(set, &Surroundings { nodes: vec![], ..around }), Readiness::InProgress { .. }));
+    }
+
+    #[test]
+    fn a_daemon_set_whose_pods_are_refused_says_so_from_its_events() {
+        let set = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d", "namespace": "n", "uid": "u"},
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {}},
+            "status": {"observedGeneration": 1, "desiredNumberScheduled": 1, "currentNumberScheduled": 0, "numberReady": 0, "numberMisscheduled": 0}});
+        let event = serde_json::from_value(
+            json!({"metadata": {}, "reason": "FailedCreate", "message": "violates PodSecurity \"restricted\"",
+            "involvedObject": {"kind": "DaemonSet", "name": "d", "uid": "u"}}),
+        )
+        .unwrap();
+        let answer = judge(set, &Surroundings { events: vec![event], ..Surroundings::default() });
+        assert!(matches!(answer, Readiness::Failed { .. }), "{answer:?}");
+    }
+}
