@@ -17,6 +17,7 @@
 pub mod cluster;
 pub mod event;
 pub mod health;
+pub mod install;
 pub mod object;
 pub mod plan;
 pub mod prometheus;

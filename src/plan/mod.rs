@@ -6,6 +6,7 @@
 mod drift;
 mod edges;
 mod inventory;
+mod teardown;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use serde::Serialize;
 pub use drift::{FieldChange, drift};
 pub use edges::{dependencies, in_order};
 pub use inventory::{Entry, Inventory, content_hash};
+pub use teardown::{Data, KEPT, Kept, Target, Teardown, teardown};
 
 use crate::object::ObjectRef;
 

@@ -19,7 +19,8 @@ use crate::object::ObjectRef;
 pub(super) fn deployment(object: &DynamicObject, around: &Surroundings, now: Timestamp) -> Readiness {
     let Ok(deployment) = object.clone().try_parse::<Deployment>() else { return unreadable() };
     let (spec, Some(status)) = (deployment.spec, deployment.status) else { return no_status() };
-    let condition = |kind: &str| status.conditions.iter().flatten().find(|condition| condition.type_.as_deref() == Some(kind));
+    let condition =
+        |kind: &str| status.conditions.iter().flatten().find(|condition| condition.type_.as_deref() == Some(kind));
     if let Some(failure) = condition("ReplicaFailure").filter(|condition| condition.status.as_deref() == Some("True")) {
         return refused(failure.message.as_deref().unwrap_or_default());
     }

@@ -1,0 +1,218 @@
+//! Deleting, each object by its UID, and waiting until it is gone.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy},
+};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::{FIELD_MANAGER, Failure, InstallError, Installer};
+use crate::{
+    cluster::{self, CONCURRENCY},
+    event::{Action, Event},
+    object::ObjectRef,
+    plan::{KEPT, Teardown},
+};
+
+/// How often what is on its way out is looked at. The namespace controller itself needs five seconds.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+
+impl Installer<'_> {
+    /// Deletes what the teardown says: first what scales, then everything else at once; waits until it is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError::Delete`], or [`InstallError::TimedOut`] with what still holds each object.
+    pub async fn delete(&self, teardown: &Teardown) -> Result<(), InstallError> {
+        for kept in &teardown.keep {
+            if kept.data {
+                self.mark_kept(&kept.object).await?;
+            }
+            self.reporter.report(Event::Object { object: kept.object.clone(), action: Action::Kept });
+        }
+        // A scaler that still runs could scale what is being deleted.
+        let (first, rest): (Vec<_>, Vec<_>) = teardown.delete.iter().partition(|target| target.first);
+        let mut waiting = BTreeMap::new();
+        for batch in [first, rest] {
+            let gone: Vec<(ObjectRef, String, bool)> = stream::iter(batch)
+                .map(|target| async move {
+                    let gone = self.delete_one(&target.object, &target.uid).await?;
+                    Ok::<_, InstallError>((target.object.clone(), target.uid.clone(), gone))
+                })
+                .buffer_unordered(CONCURRENCY)
+                .try_collect()
+                .await?;
+            waiting.extend(gone.into_iter().filter(|(.., gone)| !gone).map(|(object, uid, _)| (object, uid)));
+        }
+        let namespaces: Vec<String> =
+            waiting.keys().filter(|object| object.kind == "Namespace").map(|object| object.name.clone()).collect();
+        self.until_gone(waiting).await?;
+        self.until_volumes_are_gone(&namespaces).await
+    }
+
+    /// Deletes one object if it still is the one with this UID. Returns whether it is gone already.
+    pub(super) async fn delete_one(&self, object: &ObjectRef, uid: &str) -> Result<bool, InstallError> {
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+            propagation_policy: Some(PropagationPolicy::Background),
+            ..DeleteParams::default()
+        };
+        let deleted = self
+            .retrying(object, || async {
+                let api = self.cluster.api_for(object)?;
+                api.delete(&object.name, &params).await.map_err(cluster::Error::from)
+            })
+            .await;
+        let gone = match deleted {
+            Ok(answer) => answer.is_right(),
+            // Gone already, or made again by somebody since: not ours any more.
+            Err(cluster::Error::NotFound { .. } | cluster::Error::Conflict { .. }) => true,
+            Err(source) => return Err(InstallError::Delete { object: object.clone(), source }),
+        };
+        if gone {
+            self.reporter.report(Event::Object { object: object.clone(), action: Action::Deleted });
+        }
+        Ok(gone)
+    }
+
+    async fn until_gone(&self, mut waiting: BTreeMap<ObjectRef, String>) -> Result<(), InstallError> {
+        loop {
+            let objects: Vec<(ObjectRef, String)> = waiting.clone().into_iter().collect();
+            let looked: Vec<(ObjectRef, Option<String>)> = stream::iter(objects)
+                .map(|(object, uid)| async move {
+                    match self.cluster.get(&object).await {
+                        Ok(Some(found)) if found.metadata.uid.as_deref() == Some(&uid) => {
+                            let why = what_holds(&found);
+                            (object, Some(why))
+                        }
+                        Ok(_) => (object, None),
+                        Err(error) => (object, Some(error.to_string())),
+                    }
+                })
+                .buffered(CONCURRENCY)
+                .collect()
+                .await;
+            let mut held = Vec::new();
+            for (object, why) in looked {
+                match why {
+                    None => {
+                        waiting.remove(&object);
+                        self.reporter.report(Event::Object { object, action: Action::Deleted });
+                    }
+                    Some(why) => {
+                        self.reporter.report(Event::InProgress { object: object.clone(), why: why.clone() });
+                        held.push(Failure { object, why, hint: None });
+                    }
+                }
+            }
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            if self.expired() {
+                return Err(InstallError::TimedOut { waiting: held });
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// A volume goes after its claim, by its provisioner; one whose policy is Retain stays, and the proof says so.
+    async fn until_volumes_are_gone(&self, namespaces: &[String]) -> Result<(), InstallError> {
+        let began = Instant::now();
+        loop {
+            let left: Vec<PersistentVolume> = self
+                .volumes_of(namespaces)
+                .await?
+                .into_iter()
+                .filter(|volume| {
+                    volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref())
+                        == Some("Delete")
+                })
+                .collect();
+            // A provisioner that does not come back within half a minute is not there; the proof names its volumes.
+            if left.is_empty() || self.expired() || began.elapsed() > Duration::from_secs(30) {
+                return Ok(());
+            }
+            for volume in &left {
+                let object = ObjectRef::new("v1", "PersistentVolume", None, &volume.name_any());
+                self.reporter.report(Event::InProgress { object, why: "its provisioner is removing it".to_owned() });
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn mark_kept(&self, object: &ObjectRef) -> Result<(), InstallError> {
+        let (key, value) = KEPT;
+        let patch = json!({"metadata": {"labels": {key: value}}});
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        self.retrying(object, || async {
+            let api = self.cluster.api_for(object)?;
+            api.patch(&object.name, &params, &Patch::Merge(&patch)).await.map(|_| ()).map_err(cluster::Error::from)
+        })
+        .await
+        .map_err(|source| InstallError::Delete { object: object.clone(), source })
+    }
+
+    /// Waits until none of these namespaces is on its way out, so that `up` can follow `down` at once.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError::TimedOut`] with what still holds a namespace.
+    pub async fn until_not_terminating(&self, names: &[String]) -> Result<(), InstallError> {
+        let namespaces: Api<Namespace> = Api::all(self.cluster.client().clone());
+        loop {
+            let all =
+                namespaces.list(&ListParams::default()).await.map_err(|error| InstallError::Read(error.into()))?;
+            let held: Vec<Failure> = all
+                .items
+                .iter()
+                .filter(|namespace| {
+                    names.contains(&namespace.name_any()) && namespace.metadata.deletion_timestamp.is_some()
+                })
+                .map(|namespace| Failure {
+                    object: ObjectRef::new("v1", "Namespace", None, &namespace.name_any()),
+                    why: "an earlier removal is still at work on it".to_owned(),
+                    hint: None,
+                })
+                .collect();
+            if held.is_empty() {
+                return Ok(());
+            }
+            if self.expired() {
+                return Err(InstallError::TimedOut { waiting: held });
+            }
+            for Failure { object, why, .. } in held {
+                self.reporter.report(Event::InProgress { object, why });
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+/// Why an object that was deleted is still there, in its own words.
+fn what_holds(object: &kube::api::DynamicObject) -> String {
+    let conditions = object.data.pointer("/status/conditions").and_then(serde_json::Value::as_array);
+    let remaining = conditions.into_iter().flatten().find(|condition| {
+        condition["status"] == "True"
+            && condition["type"].as_str().is_some_and(|kind| {
+                [
+                    "NamespaceContentRemaining",
+                    "NamespaceFinalizersRemaining",
+                    "NamespaceDeletionDiscoveryFailure",
+                    "NamespaceDeletionContentFailure",
+                ]
+                .contains(&kind)
+            })
+    });
+    if let Some(message) = remaining.and_then(|condition| condition["message"].as_str()) {
+        return message.to_owned();
+    }
+    match object.metadata.finalizers.as_deref() {
+        Some(finalizers) if !finalizers.is_empty() => format!("finalizers hold it: {}", finalizers.join(", ")),
+        _ => "it is being deleted".to_owned(),
+    }
+}

@@ -1,0 +1,107 @@
+//! Why an installation or a removal did not get through.
+
+use crate::{cluster, object::ObjectRef};
+
+/// One object that stopped a run, with its cause and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which object.
+    pub object: ObjectRef,
+    /// Why, one clause.
+    pub why: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// Why a run stopped. What was written until then stays, and the next run goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// What is there could not be read.
+    #[error("cannot read what is installed")]
+    Read(#[source] cluster::Error),
+    /// The inventory could not be written or read.
+    #[error("cannot keep the inventory {object}")]
+    Inventory {
+        /// The ConfigMap.
+        object: ObjectRef,
+        /// Why.
+        source: cluster::Error,
+    },
+    /// Objects of other owners stand where ours would go. Nothing was written.
+    #[error("{} would be taken from their owners", listed(objects.iter().map(|(object, owner)| match owner {
+        Some(owner) => format!("{object} (managed by {owner})"),
+        None => object.to_string(),
+    })))]
+    Foreign {
+        /// The objects and who manages them, where that is said.
+        objects: Vec<(ObjectRef, Option<String>)>,
+    },
+    /// Fields are owned by other field managers.
+    #[error("{} objects have fields that somebody else manages", conflicts.len())]
+    Conflict {
+        /// The objects, each with its fields and their owners.
+        conflicts: Vec<Failure>,
+    },
+    /// The API server refused objects.
+    #[error("{} objects could not be applied", failures.len())]
+    Apply {
+        /// Which, and why.
+        failures: Vec<Failure>,
+        /// Objects that were not tried, since what they need is among the failures.
+        skipped: Vec<ObjectRef>,
+    },
+    /// Objects will not become ready.
+    #[error("{} will not become ready", if failures.len() == 1 { "an object".to_owned() } else { format!("{} objects", failures.len()) })]
+    Failed {
+        /// Which, and why.
+        failures: Vec<Failure>,
+    },
+    /// Time ran out.
+    #[error("not ready in time")]
+    TimedOut {
+        /// What was still on the way, and why.
+        waiting: Vec<Failure>,
+    },
+    /// An object could not be deleted.
+    #[error("cannot delete {object}")]
+    Delete {
+        /// Which.
+        object: ObjectRef,
+        /// Why.
+        source: cluster::Error,
+    },
+}
+
+impl InstallError {
+    /// The objects concerned, for a list below the error.
+    pub fn failures(&self) -> &[Failure] {
+        match self {
+            Self::Conflict { conflicts } => conflicts,
+            Self::Apply { failures, .. } | Self::Failed { failures } => failures,
+            Self::TimedOut { waiting } => waiting,
+            Self::Read(_) | Self::Inventory { .. } | Self::Foreign { .. } | Self::Delete { .. } => &[],
+        }
+    }
+
+    /// What to do about the whole.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Foreign { .. } => {
+                Some("install into another namespace with -n NAME, or remove these objects first".to_owned())
+            }
+            Self::Conflict { .. } => {
+                Some("take the fields over with --force-conflicts, or stop the other writer".to_owned())
+            }
+            Self::TimedOut { .. } => {
+                Some("wait longer with --timeout, or look closer with `scalekit status`".to_owned())
+            }
+            Self::Read(_) | Self::Inventory { .. } | Self::Apply { .. } | Self::Failed { .. } | Self::Delete { .. } => {
+                None
+            }
+        }
+    }
+}
+
+fn listed(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(", ")
+}

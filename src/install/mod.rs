@@ -1,0 +1,65 @@
+//! The only writer of installed objects: the stack's, the samples'.
+//!
+//! Flow of an installation: [`Installer::read`] what is there, let `plan` decide, [`Installer::apply`] by edges,
+//! [`Installer::wait`] until it works. Of a removal: [`Installer::survey`], let `plan::teardown` decide,
+//! [`Installer::delete`], [`Installer::left`]. Every step can be run again: a run that died is finished by the
+//! next one.
+
+mod apply;
+mod delete;
+mod error;
+mod proof;
+mod state;
+mod wait;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub use error::{Failure, InstallError};
+pub use proof::Left;
+pub use state::{State, Survey};
+
+use crate::{cluster::Cluster, event::Reporter};
+
+/// The field manager of everything that is installed. Constant: it is how the API server knows us again.
+pub const FIELD_MANAGER: &str = "scalekit";
+
+/// What is installed as one, with an inventory of its own: the stack, or one sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Name of the inventory's ConfigMap.
+    pub inventory: String,
+    /// Namespace of the inventory.
+    pub namespace: String,
+    /// Value of the `applyset.kubernetes.io/part-of` label that its objects carry.
+    pub applyset: String,
+    /// Version that installs.
+    pub version: String,
+}
+
+/// Writes to one cluster, within one deadline, telling one reporter.
+pub struct Installer<'a> {
+    cluster: &'a Cluster,
+    reporter: &'a dyn Reporter,
+    deadline: Instant,
+    force_conflicts: bool,
+}
+
+impl<'a> Installer<'a> {
+    /// An installer that gives up `timeout` from now.
+    pub fn new(cluster: &'a Cluster, reporter: &'a dyn Reporter, timeout: Duration) -> Self {
+        Self { cluster, reporter, deadline: Instant::now() + timeout, force_conflicts: false }
+    }
+
+    /// Whether fields that other managers own are taken over.
+    #[must_use]
+    pub fn force_conflicts(mut self, force: bool) -> Self {
+        self.force_conflicts = force;
+        self
+    }
+
+    fn expired(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+}

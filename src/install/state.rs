@@ -1,0 +1,198 @@
+//! Reading what is there, before a decision; keeping the inventory.
+
+use std::collections::BTreeSet;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume};
+use kube::{
+    Api,
+    api::{DynamicObject, ListParams, Patch, PatchParams},
+};
+use serde_json::json;
+
+use super::{FIELD_MANAGER, InstallError, Installer, Release};
+use crate::{
+    cluster::{self, CONCURRENCY, FOREIGN, INSTALLED, Kind},
+    object::ObjectRef,
+    plan::{Inventory, MANAGED_BY, OWNER},
+};
+
+/// What a release has in the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Its objects, and any other that has the name of a desired one.
+    pub live: Vec<DynamicObject>,
+    /// Its inventory; empty when there is none.
+    pub inventory: Inventory,
+}
+
+/// What is there of ours in the whole cluster, and what of others stands in its way.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// Every object with our label.
+    pub ours: Vec<DynamicObject>,
+    /// Objects of others in our namespaces.
+    pub foreign: Vec<ObjectRef>,
+    /// Autoscalers of others, anywhere.
+    pub foreign_autoscalers: Vec<ObjectRef>,
+    /// Volumes that were made for claims in our namespaces.
+    pub volumes: Vec<PersistentVolume>,
+}
+
+const DATA_KEY: &str = "inventory.json";
+
+impl Installer<'_> {
+    /// Reads the objects and the inventory of a release: one LIST per kind, and a GET for each desired object
+    /// that carries no label of ours, so that somebody else's is seen before it is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError::Read`], [`InstallError::Inventory`].
+    pub async fn read(&self, release: &Release, desired: &[DynamicObject]) -> Result<State, InstallError> {
+        let selector = format!("applyset.kubernetes.io/part-of={}", release.applyset);
+        let (live, inventory) = futures::join!(self.cluster.list(&INSTALLED, &selector), self.read_inventory(release));
+        let mut live = live.map_err(InstallError::Read)?;
+        let present: BTreeSet<ObjectRef> = live.iter().map(ObjectRef::of).collect();
+        let missing: Vec<ObjectRef> =
+            desired.iter().map(ObjectRef::of).filter(|object| !present.contains(object)).collect();
+        let found: Vec<Option<DynamicObject>> = stream::iter(missing)
+            .map(|object| async move { self.cluster.get(&object).await })
+            .buffered(CONCURRENCY)
+            .try_collect()
+            .await
+            .map_err(InstallError::Read)?;
+        live.extend(found.into_iter().flatten());
+        Ok(State { live, inventory: inventory? })
+    }
+
+    async fn read_inventory(&self, release: &Release) -> Result<Inventory, InstallError> {
+        let failed = |source| InstallError::Inventory { object: release.inventory_object(), source };
+        let found =
+            self.inventories(release).get_opt(&release.inventory).await.map_err(|error| failed(error.into()))?;
+        let Some(text) = found.and_then(|stored| stored.data).and_then(|mut data| data.remove(DATA_KEY)) else {
+            return Ok(Inventory::default());
+        };
+        Inventory::from_json(&text).map_err(|error| failed(cluster::Error::Unreadable { cause: error.to_string() }))
+    }
+
+    /// Writes the inventory of a release.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError::Inventory`].
+    pub async fn write_inventory(&self, release: &Release, inventory: &Inventory) -> Result<(), InstallError> {
+        let failed = |source| InstallError::Inventory { object: release.inventory_object(), source };
+        let text =
+            inventory.to_json().map_err(|error| failed(cluster::Error::Unreadable { cause: error.to_string() }))?;
+        let kinds: BTreeSet<String> = inventory
+            .entries()
+            .map(|entry| match entry.object.group.as_str() {
+                "" => entry.object.kind.clone(),
+                group => format!("{}.{group}", entry.object.kind),
+            })
+            .collect();
+        let stored = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": release.inventory,
+                "namespace": release.namespace,
+                "labels": {
+                    "app.kubernetes.io/name": "inventory",
+                    "app.kubernetes.io/part-of": OWNER,
+                    MANAGED_BY: OWNER,
+                    "applyset.kubernetes.io/id": release.applyset,
+                },
+                "annotations": {
+                    "applyset.kubernetes.io/tooling": format!("scalekit/{}", release.version),
+                    "applyset.kubernetes.io/contains-group-kinds": kinds.into_iter().collect::<Vec<_>>().join(","),
+                },
+            },
+            "data": {DATA_KEY: text},
+        });
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        self.retrying(&release.inventory_object(), || async {
+            self.inventories(release)
+                .patch(&release.inventory, &params, &Patch::Apply(&stored))
+                .await
+                .map(|_| ())
+                .map_err(cluster::Error::from)
+        })
+        .await
+        .map_err(failed)
+    }
+
+    fn inventories(&self, release: &Release) -> Api<ConfigMap> {
+        Api::namespaced(self.cluster.client().clone(), &release.namespace)
+    }
+
+    /// Reads everything of ours, whatever release it belongs to, and what of others is mixed with it.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError::Read`].
+    pub async fn survey(&self) -> Result<Survey, InstallError> {
+        let ours = self.cluster.list(&INSTALLED, &format!("{MANAGED_BY}={OWNER}")).await.map_err(InstallError::Read)?;
+        let namespaces: Vec<String> = ours
+            .iter()
+            .filter(|object| object.types.as_ref().is_some_and(|types| types.kind == "Namespace"))
+            .filter_map(|object| object.metadata.name.clone())
+            .collect();
+        let wanted: Vec<(Kind, String)> = INSTALLED
+            .iter()
+            .chain(&FOREIGN)
+            .filter(|kind| kind.namespaced)
+            .flat_map(|kind| namespaces.iter().map(move |namespace| (*kind, namespace.clone())))
+            .collect();
+        let others = format!("{MANAGED_BY}!={OWNER}");
+        let inside: Vec<Vec<DynamicObject>> = stream::iter(wanted)
+            .map(|(kind, namespace)| {
+                let others = &others;
+                async move { self.cluster.list_kind(&kind, Some(&namespace), others).await }
+            })
+            .buffered(CONCURRENCY)
+            .try_collect()
+            .await
+            .map_err(InstallError::Read)?;
+        let foreign = inside.into_iter().flatten().filter(is_somebodys).map(|object| ObjectRef::of(&object)).collect();
+        let mut foreign_autoscalers = Vec::new();
+        if let Some(kind) = Kind::named("scalekit.dev", "Autoscaler") {
+            let found = self.cluster.list_kind(kind, None, &others).await.map_err(InstallError::Read)?;
+            foreign_autoscalers.extend(found.iter().map(ObjectRef::of));
+        }
+        let volumes = self.volumes_of(&namespaces).await?;
+        Ok(Survey { ours, foreign, foreign_autoscalers, volumes })
+    }
+
+    /// The volumes that are bound to claims in these namespaces.
+    pub(super) async fn volumes_of(&self, namespaces: &[String]) -> Result<Vec<PersistentVolume>, InstallError> {
+        let volumes: Api<PersistentVolume> = Api::all(self.cluster.client().clone());
+        let all = volumes.list(&ListParams::default()).await.map_err(|error| InstallError::Read(error.into()))?;
+        Ok(all
+            .items
+            .into_iter()
+            .filter(|volume| {
+                let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
+                claim.and_then(|claim| claim.namespace.as_ref()).is_some_and(|namespace| namespaces.contains(namespace))
+            })
+            .collect())
+    }
+}
+
+impl Release {
+    /// The ConfigMap that holds the inventory.
+    pub fn inventory_object(&self) -> ObjectRef {
+        ObjectRef::new("v1", "ConfigMap", Some(&self.namespace), &self.inventory)
+    }
+}
+
+/// Whether an object without our label was put there by somebody: not what Kubernetes makes in every
+/// namespace, and not what a controller made for an object that is counted itself.
+fn is_somebodys(object: &DynamicObject) -> bool {
+    let reference = ObjectRef::of(object);
+    let made_by_kubernetes = matches!(
+        (reference.kind.as_str(), reference.name.as_str()),
+        ("ConfigMap", "kube-root-ca.crt" | "openshift-service-ca.crt") | ("ServiceAccount", "default")
+    );
+    !made_by_kubernetes && object.metadata.owner_references.as_ref().is_none_or(Vec::is_empty)
+}

@@ -1,0 +1,265 @@
+//! Waiting until what was written works: one watch per kind, a verdict as soon as there is one.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    core::v1::{Event as ClusterEvent, Node, Pod},
+    storage::v1::StorageClass,
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DynamicObject, ListParams, LogParams},
+    runtime::{WatchStreamExt, watcher},
+};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::{Failure, InstallError, Installer, Release};
+use crate::{
+    cluster::{self, Kind},
+    event::Event,
+    object::ObjectRef,
+    readiness::{self, Readiness, Surroundings},
+};
+
+/// A verdict of failure has to hold this long: a container that crashed once while its neighbour started is not
+/// a failed installation.
+const VERDICT_HOLDS: Duration = Duration::from_secs(3);
+
+/// How often rules that depend on time are looked at again when nothing changes.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Lines of a crashed container that are shown.
+const LOG_LINES: i64 = 5;
+
+/// One thing that a watch said.
+enum Seen {
+    Object(Box<DynamicObject>),
+    Gone(ObjectRef),
+    Pod(Box<Pod>),
+    PodGone(String),
+    Event(Box<ClusterEvent>),
+    Listed,
+}
+
+impl Installer<'_> {
+    /// Waits until every object that has a state is current.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError::Failed`] with cause and hint once an object will not get there by itself,
+    /// [`InstallError::TimedOut`] with what each is waiting for.
+    pub async fn wait(&self, release: &Release, objects: &[ObjectRef]) -> Result<(), InstallError> {
+        let mut around = self.surroundings().await.map_err(InstallError::Read)?;
+        let wanted: Vec<ObjectRef> = objects.iter().filter(|object| has_state(object)).cloned().collect();
+        let mut namespaces: Vec<String> = wanted.iter().filter_map(|object| object.namespace.clone()).collect();
+        namespaces.sort();
+        namespaces.dedup();
+        let mut seen = stream::select_all(self.watches(release, &wanted, &namespaces));
+        let mut live: BTreeMap<ObjectRef, DynamicObject> = BTreeMap::new();
+        let mut pods: BTreeMap<String, Pod> = BTreeMap::new();
+        let mut told: BTreeMap<ObjectRef, Readiness> = BTreeMap::new();
+        let mut failed_since: Option<Instant> = None;
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(seen) = seen.next() => match seen {
+                    Seen::Object(object) => { live.insert(ObjectRef::of(&object), *object); }
+                    Seen::Gone(object) => { live.remove(&object); }
+                    Seen::Pod(pod) => { pods.insert(pod.uid().unwrap_or_default(), *pod); }
+                    Seen::PodGone(uid) => { pods.remove(&uid); }
+                    Seen::Event(event) => around.events.push(*event),
+                    Seen::Listed => {}
+                },
+                _ = tick.tick() => {}
+            }
+            around.pods = pods.values().cloned().collect();
+            let now = now();
+            let verdicts: Vec<(&ObjectRef, Readiness)> = wanted
+                .iter()
+                .map(|object| {
+                    let verdict = live.get(object).map_or_else(
+                        || Readiness::in_progress("it has not been seen yet"),
+                        |found| readiness::of(found, &around, now),
+                    );
+                    (object, verdict)
+                })
+                .collect();
+            self.tell(&verdicts, &mut told);
+            if verdicts.iter().all(|(_, verdict)| verdict.is_current()) {
+                return Ok(());
+            }
+            let failed = verdicts.iter().any(|(_, verdict)| matches!(verdict, Readiness::Failed { .. }));
+            failed_since = if failed { failed_since.or_else(|| Some(Instant::now())) } else { None };
+            if failed_since.is_some_and(|since| since.elapsed() >= VERDICT_HOLDS) {
+                let failures = self.with_last_words(collect(&verdicts, true), &around).await;
+                return Err(InstallError::Failed { failures });
+            }
+            if self.expired() {
+                return Err(InstallError::TimedOut { waiting: collect(&verdicts, false) });
+            }
+        }
+    }
+
+    /// Nodes and storage classes; pods and events come by watch.
+    async fn surroundings(&self) -> Result<Surroundings, cluster::Error> {
+        let nodes: Api<Node> = Api::all(self.cluster.client().clone());
+        let classes: Api<StorageClass> = Api::all(self.cluster.client().clone());
+        let all = ListParams::default();
+        let (nodes, classes) = futures::try_join!(nodes.list(&all), classes.list(&all))?;
+        Ok(Surroundings { nodes: nodes.items, classes: classes.items, ..Surroundings::default() })
+    }
+
+    fn tell(&self, verdicts: &[(&ObjectRef, Readiness)], told: &mut BTreeMap<ObjectRef, Readiness>) {
+        for (object, verdict) in verdicts {
+            if told.get(*object) == Some(verdict) {
+                continue;
+            }
+            told.insert((*object).clone(), verdict.clone());
+            let object = (*object).clone();
+            self.reporter.report(match verdict {
+                Readiness::Current => Event::Current { object },
+                Readiness::InProgress { why } | Readiness::Failed { why, .. } => {
+                    Event::InProgress { object, why: why.clone() }
+                }
+            });
+        }
+    }
+
+    fn watches(
+        &self,
+        release: &Release,
+        wanted: &[ObjectRef],
+        namespaces: &[String],
+    ) -> Vec<stream::BoxStream<'static, Seen>> {
+        let mut kinds: Vec<&'static Kind> = wanted.iter().filter_map(Kind::of).collect();
+        kinds.sort_by_key(|kind| kind.kind);
+        kinds.dedup();
+        let selector = format!("applyset.kubernetes.io/part-of={}", release.applyset);
+        let mut watches: Vec<stream::BoxStream<'static, Seen>> = kinds
+            .into_iter()
+            .map(|kind| {
+                let config = watcher::Config::default().labels(&selector);
+                watch(self.cluster.api(kind, None), config, move |event| match event {
+                    Change::Applied(mut object) => {
+                        object.types =
+                            Some(kube::core::TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_owned() });
+                        Seen::Object(Box::new(object))
+                    }
+                    Change::Deleted(object) => Seen::Gone(ObjectRef::new(
+                        &kind.api_version(),
+                        kind.kind,
+                        object.metadata.namespace.as_deref(),
+                        &object.name_any(),
+                    )),
+                })
+            })
+            .collect();
+        for namespace in namespaces {
+            let pods: Api<Pod> = Api::namespaced(self.cluster.client().clone(), namespace);
+            watches.push(watch(pods, watcher::Config::default(), |event| match event {
+                Change::Applied(pod) => Seen::Pod(Box::new(pod)),
+                Change::Deleted(pod) => Seen::PodGone(pod.uid().unwrap_or_default()),
+            }));
+            let events: Api<ClusterEvent> = Api::namespaced(self.cluster.client().clone(), namespace);
+            watches.push(watch(events, watcher::Config::default().fields("type=Warning"), |event| match event {
+                Change::Applied(event) => Seen::Event(Box::new(event)),
+                Change::Deleted(_) => Seen::Listed,
+            }));
+        }
+        watches
+    }
+
+    /// What the containers that crash said last: the log of the run before, or of this one.
+    async fn with_last_words(&self, mut failures: Vec<Failure>, around: &Surroundings) -> Vec<Failure> {
+        for failure in failures.iter_mut().filter(|failure| failure.why.contains("ends again and again")) {
+            let Some((pod, container)) = around.pods.iter().find_map(|pod| {
+                let name = pod.name_any();
+                let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+                let crashed = statuses
+                    .iter()
+                    .find(|status| failure.why.contains(&format!("pod {name}, container {}", status.name)))?;
+                Some((pod, crashed.name.clone()))
+            }) else {
+                continue;
+            };
+            let pods: Api<Pod> =
+                Api::namespaced(self.cluster.client().clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
+            let params = LogParams {
+                container: Some(container),
+                previous: true,
+                tail_lines: Some(LOG_LINES),
+                ..LogParams::default()
+            };
+            if let Ok(Ok(log)) = timeout(Duration::from_secs(3), pods.logs(&pod.name_any(), &params)).await
+                && !log.trim().is_empty()
+            {
+                failure.why = format!("{}; it said:\n    {}", failure.why, log.trim().replace('\n', "\n    "));
+            }
+        }
+        failures
+    }
+}
+
+/// Whether there is anything to wait for.
+fn has_state(object: &ObjectRef) -> bool {
+    matches!(
+        object.kind.as_str(),
+        "Deployment" | "StatefulSet" | "DaemonSet" | "PersistentVolumeClaim" | "CustomResourceDefinition"
+    )
+}
+
+fn collect(verdicts: &[(&ObjectRef, Readiness)], only_failed: bool) -> Vec<Failure> {
+    verdicts
+        .iter()
+        .filter_map(|(object, verdict)| match verdict {
+            Readiness::Failed { why, hint } => {
+                Some(Failure { object: (*object).clone(), why: why.clone(), hint: hint.clone() })
+            }
+            Readiness::InProgress { why } if !only_failed => {
+                Some(Failure { object: (*object).clone(), why: why.clone(), hint: None })
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+enum Change<K> {
+    Applied(K),
+    Deleted(K),
+}
+
+/// A watch that goes on over errors with the watcher's own backoff: one failed request never ends a wait.
+fn watch<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    seen: impl Fn(Change<K>) -> Seen + Send + 'static,
+) -> stream::BoxStream<'static, Seen>
+where
+    K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    watcher(api, config)
+        .default_backoff()
+        .filter_map(move |event| {
+            let seen = match event {
+                Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
+                    Some(seen(Change::Applied(object)))
+                }
+                Ok(watcher::Event::Delete(object)) => Some(seen(Change::Deleted(object))),
+                Ok(watcher::Event::Init | watcher::Event::InitDone) => Some(Seen::Listed),
+                Err(error) => {
+                    tracing::debug!("a watch is started again: {error}");
+                    None
+                }
+            };
+            futures::future::ready(seen)
+        })
+        .boxed()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge: the rules take the time from here")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
