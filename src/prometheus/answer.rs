@@ -90,9 +90,7 @@ fn open<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error
     if !envelope.warnings.is_empty() {
         return Err(Error::Partial(envelope.warnings.join("; ")));
     }
-    envelope
-        .data
-        .ok_or_else(|| Error::NotPrometheus { status: status.as_u16(), reason: "it holds no data".to_owned() })
+    envelope.data.ok_or_else(|| Error::NotPrometheus { status: status.as_u16(), reason: "it holds no data".to_owned() })
 }
 
 #[derive(Deserialize)]
