@@ -14,12 +14,14 @@
 //! Arrows point one way. A pure module does no I/O, reads no clock and knows no client:
 //! `tests/architecture.rs` keeps it so.
 
+pub mod catalog;
 pub mod cluster;
 pub mod event;
 pub mod health;
 pub mod install;
 pub mod object;
 pub mod plan;
+pub mod platform;
 pub mod prometheus;
 pub mod readiness;
 pub mod yaml;

@@ -9,8 +9,9 @@ use kube::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{FIELD_MANAGER, Failure, InstallError, Installer, Release};
+use super::{Failure, InstallError, Installer, Release};
 use crate::{
+    catalog::FIELD_MANAGER,
     cluster::{self, CONCURRENCY},
     event::{Action, Event},
     object::ObjectRef,

@@ -11,8 +11,9 @@ use kube::{
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{FIELD_MANAGER, Failure, InstallError, Installer};
+use super::{Failure, InstallError, Installer};
 use crate::{
+    catalog::FIELD_MANAGER,
     cluster::{self, CONCURRENCY},
     event::{Action, Event},
     object::ObjectRef,

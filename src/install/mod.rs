@@ -22,9 +22,6 @@ pub use state::{State, Survey};
 
 use crate::{cluster::Cluster, event::Reporter};
 
-/// The field manager of everything that is installed. Constant: it is how the API server knows us again.
-pub const FIELD_MANAGER: &str = "scalekit";
-
 /// What is installed as one, with an inventory of its own: the stack, or one sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {

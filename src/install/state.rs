@@ -10,11 +10,12 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{FIELD_MANAGER, InstallError, Installer, Release};
+use super::{InstallError, Installer, Release};
 use crate::{
+    catalog::{APPLYSET_ID, APPLYSET_PART_OF, FIELD_MANAGER, MANAGED_BY, NAME, PART_OF, SCALEKIT},
     cluster::{self, CONCURRENCY, FOREIGN, INSTALLED, Kind},
     object::ObjectRef,
-    plan::{Inventory, MANAGED_BY, OWNER},
+    plan::Inventory,
 };
 
 /// What a release has in the cluster.
@@ -49,7 +50,7 @@ impl Installer<'_> {
     ///
     /// [`InstallError::Read`], [`InstallError::Inventory`].
     pub async fn read(&self, release: &Release, desired: &[DynamicObject]) -> Result<State, InstallError> {
-        let selector = format!("applyset.kubernetes.io/part-of={}", release.applyset);
+        let selector = format!("{APPLYSET_PART_OF}={}", release.applyset);
         let (live, inventory) = futures::join!(self.cluster.list(&INSTALLED, &selector), self.read_inventory(release));
         let mut live = live.map_err(InstallError::Read)?;
         let present: BTreeSet<ObjectRef> = live.iter().map(ObjectRef::of).collect();
@@ -98,10 +99,10 @@ impl Installer<'_> {
                 "name": release.inventory,
                 "namespace": release.namespace,
                 "labels": {
-                    "app.kubernetes.io/name": "inventory",
-                    "app.kubernetes.io/part-of": OWNER,
-                    MANAGED_BY: OWNER,
-                    "applyset.kubernetes.io/id": release.applyset,
+                    NAME: "inventory",
+                    PART_OF: SCALEKIT,
+                    MANAGED_BY: SCALEKIT,
+                    APPLYSET_ID: release.applyset,
                 },
                 "annotations": {
                     "applyset.kubernetes.io/tooling": format!("scalekit/{}", release.version),
@@ -132,7 +133,8 @@ impl Installer<'_> {
     ///
     /// [`InstallError::Read`].
     pub async fn survey(&self) -> Result<Survey, InstallError> {
-        let ours = self.cluster.list(&INSTALLED, &format!("{MANAGED_BY}={OWNER}")).await.map_err(InstallError::Read)?;
+        let ours =
+            self.cluster.list(&INSTALLED, &format!("{MANAGED_BY}={SCALEKIT}")).await.map_err(InstallError::Read)?;
         let namespaces: Vec<String> = ours
             .iter()
             .filter(|object| object.types.as_ref().is_some_and(|types| types.kind == "Namespace"))
@@ -144,7 +146,7 @@ impl Installer<'_> {
             .filter(|kind| kind.namespaced)
             .flat_map(|kind| namespaces.iter().map(move |namespace| (*kind, namespace.clone())))
             .collect();
-        let others = format!("{MANAGED_BY}!={OWNER}");
+        let others = format!("{MANAGED_BY}!={SCALEKIT}");
         let inside: Vec<Vec<DynamicObject>> = stream::iter(wanted)
             .map(|(kind, namespace)| {
                 let others = &others;

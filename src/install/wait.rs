@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::{Failure, InstallError, Installer, Release};
 use crate::{
+    catalog::APPLYSET_PART_OF,
     cluster::{self, Kind},
     event::Event,
     object::ObjectRef,
@@ -137,7 +138,7 @@ impl Installer<'_> {
         let mut kinds: Vec<&'static Kind> = wanted.iter().filter_map(Kind::of).collect();
         kinds.sort_by_key(|kind| kind.kind);
         kinds.dedup();
-        let selector = format!("applyset.kubernetes.io/part-of={}", release.applyset);
+        let selector = format!("{APPLYSET_PART_OF}={}", release.applyset);
         let mut watches: Vec<stream::BoxStream<'static, Seen>> = kinds
             .into_iter()
             .map(|kind| {

@@ -18,10 +18,10 @@ pub use edges::{dependencies, in_order};
 pub use inventory::{Entry, Inventory, content_hash};
 pub use teardown::{Data, KEPT, Kept, Target, Teardown, teardown};
 
-use crate::object::ObjectRef;
-
-/// Annotation of objects that are made once and never changed after: a password that was drawn at random.
-pub const CREATE_ONCE: &str = "scalekit.dev/create-once";
+use crate::{
+    catalog::{CREATE_ONCE, MANAGED_BY, SCALEKIT},
+    object::ObjectRef,
+};
 
 /// What is to be done with one object.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -144,13 +144,8 @@ pub fn plan(desired: &[DynamicObject], live: &[DynamicObject], inventory: &Inven
 
 /// Whether an object carries our label.
 pub fn is_ours(object: &DynamicObject) -> bool {
-    object.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|value| value == OWNER)
+    object.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|value| value == SCALEKIT)
 }
-
-/// The label by which everything of ours is found.
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// Its value.
-pub const OWNER: &str = "scalekit";
 
 fn owner(object: &DynamicObject) -> Option<String> {
     object.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).cloned()

@@ -1,0 +1,57 @@
+//! Grafana's provisioning, dashboards and password.
+
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Options, assets,
+    edit::{self, Namespaces},
+    labels, objects,
+};
+
+/// The Secret that holds the password of `admin`, under the key [`PASSWORD_KEY`].
+pub const ADMIN_SECRET: &str = "grafana-admin";
+/// The key of the password in [`ADMIN_SECRET`].
+pub const PASSWORD_KEY: &str = "password";
+
+/// The ConfigMaps and the Secret that the Deployment mounts.
+pub(super) fn mounted(options: &Options, namespaces: &Namespaces<'_>) -> Vec<DynamicObject> {
+    let mut datasources = assets::config("grafana", "datasources.yaml");
+    for datasource in edit::items(&mut datasources, "/datasources") {
+        datasource["url"] = json!(super::prometheus_url(&namespaces.of("monitoring")));
+        // Grafana draws no finer than this: steps below the scrape interval would be gaps.
+        datasource["jsonData"]["timeInterval"] = json!(format!("{}s", options.scrape_interval_seconds));
+    }
+    let provisioning = [
+        ("datasources.yaml", objects::yaml_text(&datasources)),
+        ("dashboards.yaml", objects::yaml_text(&assets::config("grafana", "dashboards.yaml"))),
+    ];
+    let dashboards = assets::dashboards().into_iter().map(|(name, dashboard)| (name, dashboard.to_string()));
+    vec![
+        objects::config_map("grafana-provisioning", provisioning),
+        objects::config_map("grafana-dashboards", dashboards),
+        admin_secret(&options.grafana_password),
+    ]
+}
+
+/// Grafana reads the password only when its database is empty. One that is written later would lock
+/// people out of what they believe is the password, so the Secret is never changed.
+fn admin_secret(password: &str) -> DynamicObject {
+    let mut secret = objects::object("v1", "Secret", ADMIN_SECRET);
+    secret.metadata.annotations = Some([(labels::CREATE_ONCE.to_owned(), "true".to_owned())].into());
+    secret.data = json!({"type": "Opaque", "data": {(PASSWORD_KEY): labels::base64(password.as_bytes())}});
+    secret
+}
+
+/// Makes the pod start anew when what it reads at its start has changed. The password does not count:
+/// it is read once in the life of the database.
+pub(super) fn set_config_hash(deployment: &mut DynamicObject, mounted: &[DynamicObject]) {
+    let config: Vec<&Value> =
+        mounted.iter().filter(|object| edit::kind(object) == "ConfigMap").map(|object| &object.data).collect();
+    let hash = Sha256::digest(json!(config).to_string());
+    if let Some(template) = edit::pod_template(deployment) {
+        let short: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        template["metadata"]["annotations"][labels::CONFIG_HASH] = json!(short);
+    }
+}

@@ -1,0 +1,235 @@
+//! The objects of the stack and of the sample workloads, for these settings on this platform.
+//!
+//! They are read from `assets/`, plain manifests as a user would write them, and changed field by
+//! field. The same input gives the same objects in the same order. Nothing here knows what is in the
+//! cluster: comparing and writing is for others.
+
+mod assets;
+mod component;
+mod demo;
+mod edit;
+mod grafana;
+mod labels;
+mod objects;
+mod prometheus;
+
+use std::collections::BTreeMap;
+
+use kube::core::DynamicObject;
+
+pub use component::{Component, UnknownComponent};
+pub use demo::{DemoOptions, demo, demo_inventory, demos};
+pub use grafana::{ADMIN_SECRET, PASSWORD_KEY};
+pub use labels::{
+    APPLYSET_ID, APPLYSET_PART_OF, AUTOSCALER_FIELD_MANAGER, COMPONENT, CONFIG_HASH, CREATE_ONCE, FIELD_MANAGER,
+    MANAGED_BY, NAME, PART_OF, SCALEKIT, VERSION, applyset_id,
+};
+pub use prometheus::{expected_jobs, optional_jobs};
+
+use self::{edit::Namespaces, labels::Labels};
+use crate::platform::{Platform, StorageChoice};
+
+/// Name of the ConfigMap, in the stack's namespace, that lists what was installed.
+pub const INVENTORY: &str = "scalekit-inventory";
+/// The namespace of the stack where no other is asked for.
+pub const DEFAULT_NAMESPACE: &str = "monitoring";
+
+/// How long Prometheus keeps samples: whichever limit is reached first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// By age, in Prometheus' notation: `7d`.
+    pub time: String,
+    /// By size on disk, in Prometheus' notation: `4GB`. Must leave room on the volume for the
+    /// write-ahead log.
+    pub size: String,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { time: "7d".to_owned(), size: "4GB".to_owned() }
+    }
+}
+
+/// The volumes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// StorageClass; `None` takes the platform's.
+    pub class: Option<String>,
+    /// Size of Prometheus' volume, a quantity in canonical form (`5Gi`, not `5120Mi`).
+    pub prometheus: String,
+    /// Size of Grafana's volume, likewise.
+    pub grafana: String,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { class: None, prometheus: "5Gi".to_owned(), grafana: "1Gi".to_owned() }
+    }
+}
+
+/// What can be chosen about the stack.
+#[derive(Clone)]
+pub struct Options {
+    /// Namespace of everything but node-exporter, which gets `<namespace>-nodes`.
+    pub namespace: String,
+    /// Images by component, as they are; the others have their default.
+    pub images: BTreeMap<Component, String>,
+    /// Registry, with a path if need be, that takes the place of the default images' own.
+    pub registry: Option<String>,
+    /// Pull policy of our own image: `Never` where it was sent to the nodes, else `IfNotPresent`.
+    pub scaler_pull_policy: String,
+    /// Seconds between two scrapes of a target, and between two evaluations of the rules; at least 1.
+    pub scrape_interval_seconds: u32,
+    /// How long samples are kept.
+    pub retention: Retention,
+    /// The volumes.
+    pub storage: Storage,
+    /// Password of Grafana's `admin`. Stands nowhere but in the data of [`ADMIN_SECRET`].
+    pub grafana_password: String,
+    /// Version of scalekit, for the label.
+    pub version: String,
+}
+
+/// Without the password.
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("namespace", &self.namespace)
+            .field("images", &self.images)
+            .field("registry", &self.registry)
+            .field("scaler_pull_policy", &self.scaler_pull_policy)
+            .field("scrape_interval_seconds", &self.scrape_interval_seconds)
+            .field("retention", &self.retention)
+            .field("storage", &self.storage)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    /// The defaults of everything that has one.
+    pub fn new(grafana_password: impl Into<String>, version: impl Into<String>) -> Self {
+        Self {
+            namespace: DEFAULT_NAMESPACE.to_owned(),
+            images: BTreeMap::new(),
+            registry: None,
+            scaler_pull_policy: "Never".to_owned(),
+            scrape_interval_seconds: 15,
+            retention: Retention::default(),
+            storage: Storage::default(),
+            grafana_password: grafana_password.into(),
+            version: version.into(),
+        }
+    }
+
+    /// The image of a component: the one asked for, else the default one, from the registry asked for.
+    pub fn image(&self, component: Component) -> String {
+        if let Some(image) = self.images.get(&component) {
+            return image.clone();
+        }
+        let image = component.default_image();
+        match (&self.registry, image.split_once('/')) {
+            (Some(registry), Some((_, path))) => format!("{}/{path}", registry.trim_end_matches('/')),
+            _ => image.to_owned(),
+        }
+    }
+}
+
+/// Namespace of node-exporter, the one part that the strictest Pod Security level does not allow.
+pub fn nodes_namespace(namespace: &str) -> String {
+    format!("{namespace}-nodes")
+}
+
+/// Where Prometheus answers inside the cluster.
+pub fn prometheus_url(namespace: &str) -> String {
+    format!("http://prometheus.{namespace}.svc:9090")
+}
+
+/// The component that an object of the stack belongs to, by its labels; `None` for what all of them
+/// share, such as the namespaces.
+pub fn component_of(object: &DynamicObject) -> Option<Component> {
+    object.metadata.labels.as_ref()?.get(NAME)?.parse().ok()
+}
+
+/// Every object of the stack: definitions first, then component by component.
+pub fn stack(options: &Options, platform: &Platform) -> Vec<DynamicObject> {
+    let namespaces = Namespaces::new([
+        (DEFAULT_NAMESPACE, options.namespace.clone()),
+        ("monitoring-nodes", nodes_namespace(&options.namespace)),
+    ]);
+    let applyset = applyset_id(INVENTORY, &options.namespace, "ConfigMap", "");
+    let labels = |name, component| Labels { name, component, version: &options.version, applyset: &applyset };
+
+    let mut objects: Vec<DynamicObject> = assets::manifests("stack");
+    for object in &mut objects {
+        labels(SCALEKIT, "stack").put_on(object);
+    }
+    for component in Component::ALL {
+        for mut object in component_objects(component, options, platform, &namespaces) {
+            labels(component.name(), component.role()).put_on(&mut object);
+            objects.push(object);
+        }
+    }
+    for object in &mut objects {
+        namespaces.apply(object);
+    }
+    objects.sort_by_key(edit::rank);
+    objects
+}
+
+fn component_objects(
+    component: Component,
+    options: &Options,
+    platform: &Platform,
+    namespaces: &Namespaces<'_>,
+) -> Vec<DynamicObject> {
+    let mut objects = assets::manifests(component.name());
+    let image = options.image(component);
+    for object in &mut objects {
+        edit::set_image(object, &image);
+        if edit::kind(object) == "PersistentVolumeClaim" {
+            let size = match component {
+                Component::Grafana => &options.storage.grafana,
+                _ => &options.storage.prometheus,
+            };
+            edit::set_storage(object, size, storage_class(options, platform));
+        }
+    }
+    match component {
+        Component::Prometheus => {
+            let files = prometheus::files(options, platform, namespaces);
+            let texts = files.into_iter().map(|(name, value)| (name, objects::yaml_text(&value)));
+            objects.push(objects::config_map("prometheus-config", texts));
+        }
+        Component::Grafana => {
+            let mounted = grafana::mounted(options, namespaces);
+            for object in &mut objects {
+                grafana::set_config_hash(object, &mounted);
+            }
+            objects.extend(mounted);
+        }
+        Component::Scaler => {
+            for object in &mut objects {
+                edit::set_pull_policy(object, &options.scaler_pull_policy);
+                edit::set_argument(object, "--prometheus-url", &prometheus_url(&options.namespace));
+            }
+        }
+        Component::NodeExporter | Component::KubeStateMetrics => {}
+    }
+    objects
+}
+
+fn storage_class<'a>(options: &'a Options, platform: &'a Platform) -> Option<&'a str> {
+    match (&options.storage.class, &platform.storage) {
+        (Some(class), _) | (None, StorageChoice::Class(class)) => Some(class),
+        (None, StorageChoice::None | StorageChoice::SeveralDefaults(_)) => None,
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn test_options() -> Options {
+    Options::new("secret", "0.1.0")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,33 @@
+//! Objects that are made here and not read from a manifest.
+
+use kube::core::{DynamicObject, ObjectMeta, TypeMeta};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::yaml;
+
+/// An object of the namespace `monitoring`, still without content.
+pub(super) fn object(api_version: &str, kind: &str, name: &str) -> DynamicObject {
+    DynamicObject {
+        types: Some(TypeMeta { api_version: api_version.to_owned(), kind: kind.to_owned() }),
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some("monitoring".to_owned()),
+            ..ObjectMeta::default()
+        },
+        data: json!({}),
+    }
+}
+
+/// A ConfigMap of text files.
+pub(super) fn config_map<K: Into<String>>(name: &str, files: impl IntoIterator<Item = (K, String)>) -> DynamicObject {
+    let mut map = object("v1", "ConfigMap", name);
+    let data: Map<String, Value> = files.into_iter().map(|(key, text)| (key.into(), Value::String(text))).collect();
+    map.data = json!({"data": data});
+    map
+}
+
+/// The YAML of a configuration that came from YAML.
+pub(super) fn yaml_text<T: Serialize>(value: &T) -> String {
+    yaml::to_string(value).expect("a value with text keys alone always has a YAML form")
+}

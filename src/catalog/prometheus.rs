@@ -1,0 +1,142 @@
+//! Prometheus' configuration for these settings on this platform.
+
+use serde_json::{Value, json};
+
+use super::{
+    Options, assets,
+    edit::{self, Namespaces},
+};
+use crate::platform::{Platform, PlatformKind};
+
+const CONFIG: &str = "prometheus.yml";
+const RULES: &str = "scalekit.rules.yml";
+
+/// Jobs that scrape the kubelet's port, whose certificate not every cluster can verify.
+const KUBELET_JOBS: [&str; 2] = ["kubelet", "cadvisor"];
+const SERVICE_ACCOUNT_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+
+/// Jobs that may have no target without anything being wrong: nobody needs to annotate a pod.
+pub fn optional_jobs() -> Vec<String> {
+    vec!["annotated-pods".to_owned()]
+}
+
+/// Jobs that have at least one target on this platform, all of them up, when the stack is healthy.
+///
+/// Only on a platform that is not known CoreDNS is not counted on: managed clouds run other DNS
+/// servers, or give theirs no metrics port.
+pub fn expected_jobs(platform: &Platform) -> Vec<String> {
+    let optional = optional_jobs();
+    jobs(&assets::config("prometheus", CONFIG))
+        .into_iter()
+        .filter(|job| !optional.contains(job))
+        .filter(|job| job != "coredns" || platform.kind != PlatformKind::Generic)
+        .collect()
+}
+
+fn jobs(config: &Value) -> Vec<String> {
+    let configs = config["scrape_configs"].as_array().into_iter().flatten();
+    configs.filter_map(|job| job["job_name"].as_str()).map(str::to_owned).collect()
+}
+
+/// The files of the ConfigMap `prometheus-config`.
+pub(super) fn files(options: &Options, platform: &Platform, namespaces: &Namespaces<'_>) -> Vec<(String, Value)> {
+    let mut config = assets::config("prometheus", CONFIG);
+    set_interval(&mut config, options.scrape_interval_seconds);
+    config["storage"]["tsdb"]["retention"] = json!({"time": options.retention.time, "size": options.retention.size});
+    for job in edit::items(&mut config, "/scrape_configs") {
+        for discovery in edit::items(job, "/kubernetes_sd_configs") {
+            for namespace in edit::items(discovery, "/namespaces/names") {
+                namespaces.apply_to(namespace, "");
+            }
+        }
+        if platform.kubelet_verifies && KUBELET_JOBS.iter().any(|name| job["job_name"] == *name) {
+            job["tls_config"] = json!({"ca_file": SERVICE_ACCOUNT_CA});
+        }
+    }
+
+    let mut rules = assets::config("prometheus", RULES);
+    for group in edit::items(&mut rules, "/groups") {
+        for rule in edit::items(group, "/rules").filter(|rule| rule["alert"] == "JobWithoutTargets") {
+            let absent = expected_jobs(platform).into_iter().map(|job| format!("absent(up{{job=\"{job}\"}})"));
+            rule["expr"] = json!(absent.collect::<Vec<_>>().join(" or "));
+        }
+    }
+    vec![(CONFIG.to_owned(), config), (RULES.to_owned(), rules)]
+}
+
+/// Prometheus refuses a timeout that is longer than the interval, and a job may be slower than the
+/// rest but not faster.
+fn set_interval(config: &mut Value, seconds: u32) {
+    let timeout = seconds_of(&config["global"]["scrape_timeout"]).unwrap_or(10).min(seconds);
+    config["global"]["scrape_interval"] = json!(format!("{seconds}s"));
+    config["global"]["evaluation_interval"] = json!(format!("{seconds}s"));
+    config["global"]["scrape_timeout"] = json!(format!("{timeout}s"));
+    for job in edit::items(config, "/scrape_configs") {
+        if seconds_of(&job["scrape_interval"]).is_some_and(|own| own < seconds) {
+            job["scrape_interval"] = json!(format!("{seconds}s"));
+        }
+    }
+}
+
+/// A duration of the embedded configuration, which are all written in seconds.
+fn seconds_of(value: &Value) -> Option<u32> {
+    value.as_str()?.strip_suffix('s')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{catalog::test_options, platform};
+
+    fn built(options: &Options, platform: &str) -> BTreeMap<String, Value> {
+        let platform = platform::assume(platform.parse().unwrap(), &[], &[]);
+        let namespaces = Namespaces::new([("monitoring", "m".to_owned()), ("monitoring-nodes", "m-nodes".to_owned())]);
+        files(options, &platform, &namespaces).into_iter().collect()
+    }
+
+    fn job<'a>(files: &'a BTreeMap<String, Value>, name: &str) -> &'a Value {
+        files[CONFIG]["scrape_configs"].as_array().unwrap().iter().find(|job| job["job_name"] == name).unwrap()
+    }
+
+    #[test]
+    fn the_kubelet_is_verified_where_its_certificate_can_be() {
+        for name in KUBELET_JOBS {
+            assert_eq!(job(&built(&test_options(), "kind"), name)["tls_config"], json!({"insecure_skip_verify": true}));
+            assert_eq!(
+                job(&built(&test_options(), "microk8s"), name)["tls_config"],
+                json!({"ca_file": SERVICE_ACCOUNT_CA})
+            );
+        }
+    }
+
+    #[test]
+    fn discovery_follows_the_namespaces_that_are_ours_and_no_others() {
+        let files = built(&test_options(), "kind");
+        let names = |name| job(&files, name)["kubernetes_sd_configs"][0]["namespaces"]["names"].clone();
+        assert_eq!(names("grafana"), json!(["m"]));
+        assert_eq!(names("node-exporter"), json!(["m-nodes"]));
+        assert_eq!(names("coredns"), json!(["kube-system"]));
+    }
+
+    #[test]
+    fn a_short_interval_shortens_the_timeout_and_a_long_one_slows_every_job() {
+        let interval = |seconds| built(&Options { scrape_interval_seconds: seconds, ..test_options() }, "kind");
+        let fast = interval(5);
+        assert_eq!(fast[CONFIG]["global"]["scrape_interval"], "5s");
+        assert_eq!(fast[CONFIG]["global"]["scrape_timeout"], "5s");
+        assert_eq!(job(&fast, "apiserver")["scrape_interval"], "60s");
+        let slow = interval(120);
+        assert_eq!(slow[CONFIG]["global"]["scrape_timeout"], "10s");
+        assert_eq!(job(&slow, "apiserver")["scrape_interval"], "120s");
+    }
+
+    #[test]
+    fn the_alert_for_jobs_without_targets_names_the_jobs_of_this_platform() {
+        let expression = |platform| built(&test_options(), platform)[RULES].to_string();
+        assert!(expression("kind").contains(r#"absent(up{job=\"coredns\"})"#));
+        assert!(!expression("generic").contains(r#"absent(up{job=\"coredns\"})"#));
+        assert!(!expression("kind").contains("annotated-pods"));
+    }
+}

@@ -1,0 +1,120 @@
+use rstest::rstest;
+use serde_json::Value;
+
+use super::*;
+use crate::platform;
+
+fn kind() -> Platform {
+    platform::assume("kind".parse().unwrap(), &[], &[])
+}
+
+fn find<'a>(objects: &'a [DynamicObject], kind: &str, name: &str) -> &'a DynamicObject {
+    objects
+        .iter()
+        .find(|object| edit::kind(object) == kind && edit::name(object) == name)
+        .unwrap_or_else(|| panic!("{kind} {name}"))
+}
+
+#[test]
+fn the_same_settings_give_the_same_objects() {
+    let text = |objects: &[DynamicObject]| serde_json::to_string(objects).unwrap();
+    assert_eq!(text(&stack(&test_options(), &kind())), text(&stack(&test_options(), &kind())));
+}
+
+#[test]
+fn definitions_come_first() {
+    let ranks: Vec<u8> = stack(&test_options(), &kind()).iter().map(edit::rank).collect();
+    assert!(ranks.is_sorted(), "{ranks:?}");
+}
+
+#[test]
+fn another_namespace_leaves_no_trace_of_the_default_one() {
+    let options = Options { namespace: "observability".to_owned(), ..test_options() };
+    for object in stack(&options, &kind()) {
+        let text = serde_json::to_string(&object).unwrap();
+        for trace in ["\"monitoring\"", "monitoring-nodes", "monitoring.svc", "- monitoring\\n"] {
+            assert!(!text.contains(trace), "{trace} in {text}");
+        }
+    }
+    let objects = stack(&options, &kind());
+    find(&objects, "Namespace", "observability");
+    find(&objects, "Namespace", "observability-nodes");
+    let binding = find(&objects, "ClusterRoleBinding", "scalekit-prometheus");
+    assert_eq!(binding.data["subjects"][0]["namespace"], "observability");
+    let args = &find(&objects, "Deployment", "scaler").data["spec"]["template"]["spec"]["containers"][0]["args"];
+    assert_eq!(args[2], "--prometheus-url=http://prometheus.observability.svc:9090");
+}
+
+#[rstest]
+#[case::default(None, None, "quay.io/prometheus/prometheus:v3.14.0")]
+#[case::registry(Some("reg.example:5000"), None, "reg.example:5000/prometheus/prometheus:v3.14.0")]
+#[case::registry_with_a_path(Some("reg.example/mirror/"), None, "reg.example/mirror/prometheus/prometheus:v3.14.0")]
+#[case::own_image(Some("reg.example"), Some("x/y:1"), "x/y:1")]
+fn images(#[case] registry: Option<&str>, #[case] own: Option<&str>, #[case] expected: &str) {
+    let mut options = Options { registry: registry.map(str::to_owned), ..test_options() };
+    options.images.extend(own.map(|image| (Component::Prometheus, image.to_owned())));
+    let objects = stack(&options, &kind());
+    let pod = &find(&objects, "StatefulSet", "prometheus").data["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["image"], expected);
+}
+
+#[rstest]
+#[case::platform(None, StorageChoice::Class("standard".into()), Some("standard"))]
+#[case::asked_for(Some("fast"), StorageChoice::Class("standard".into()), Some("fast"))]
+#[case::none(None, StorageChoice::None, None)]
+#[case::left_to_the_server(None, StorageChoice::SeveralDefaults(vec!["a".into(), "b".into()]), None)]
+fn storage(#[case] asked: Option<&str>, #[case] choice: StorageChoice, #[case] expected: Option<&str>) {
+    let mut options = test_options();
+    options.storage =
+        Storage { class: asked.map(str::to_owned), prometheus: "20Gi".to_owned(), grafana: "2Gi".to_owned() };
+    let objects = stack(&options, &Platform { storage: choice, ..kind() });
+    for (name, size) in [("prometheus-data", "20Gi"), ("grafana-data", "2Gi")] {
+        let spec = &find(&objects, "PersistentVolumeClaim", name).data["spec"];
+        assert_eq!(spec["resources"]["requests"]["storage"], size);
+        assert_eq!(spec.get("storageClassName").and_then(Value::as_str), expected);
+    }
+}
+
+#[test]
+fn the_password_stands_in_the_secret_and_nowhere_else() {
+    let options = Options { grafana_password: "Zn8-hunter".to_owned(), ..test_options() };
+    assert!(!format!("{options:?}").contains("hunter"));
+    let objects = stack(&options, &kind());
+    let secret = find(&objects, "Secret", ADMIN_SECRET);
+    assert_eq!(secret.data["data"][PASSWORD_KEY], "Wm44LWh1bnRlcg==");
+    assert_eq!(secret.metadata.annotations.as_ref().unwrap()[CREATE_ONCE], "true");
+    for object in objects.iter().filter(|object| edit::kind(object) != "Secret") {
+        let text = serde_json::to_string(object).unwrap();
+        assert!(!text.contains("hunter") && !text.contains("Wm44LWh1bnRlcg"), "{text}");
+    }
+}
+
+fn config_hash(options: &Options) -> String {
+    let objects = stack(options, &kind());
+    let template = &find(&objects, "Deployment", "grafana").data["spec"]["template"];
+    template["metadata"]["annotations"][CONFIG_HASH].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn grafana_restarts_when_its_configuration_changes_and_only_then() {
+    let usual = config_hash(&test_options());
+    assert_eq!(usual, config_hash(&Options { grafana_password: "other".to_owned(), ..test_options() }));
+    assert_eq!(usual, config_hash(&Options { version: "9.9.9".to_owned(), ..test_options() }));
+    assert_ne!(usual, config_hash(&Options { scrape_interval_seconds: 5, ..test_options() }));
+}
+
+#[test]
+fn a_new_version_restarts_nothing() {
+    let templates = |version: &str| -> Vec<Value> {
+        let objects = stack(&Options { version: version.to_owned(), ..test_options() }, &kind());
+        objects.iter().filter_map(|object| object.data.pointer("/spec/template").cloned()).collect()
+    };
+    assert_eq!(templates("1.0.0"), templates("1.0.1"));
+}
+
+#[test]
+fn components_are_known_by_their_labels() {
+    let objects = stack(&test_options(), &kind());
+    assert_eq!(component_of(find(&objects, "DaemonSet", "node-exporter")), Some(Component::NodeExporter));
+    assert_eq!(component_of(find(&objects, "Namespace", "monitoring")), None);
+}
