@@ -22,6 +22,8 @@ pub mod install;
 pub mod object;
 pub mod plan;
 pub mod platform;
+pub mod preflight;
 pub mod prometheus;
 pub mod readiness;
+pub mod settings;
 pub mod yaml;

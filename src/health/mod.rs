@@ -2,5 +2,9 @@
 //! and for `status`.
 
 mod finding;
+mod preflight;
+mod status;
 
 pub use finding::{Finding, Severity};
+pub use preflight::{BeforeWriting, Facts, Permission, before_writing, of_cluster};
+pub use status::{Autoscaler, Component, Observed, Status, Targets, status};

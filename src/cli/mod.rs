@@ -1,0 +1,311 @@
+//! The command line: what can be asked, and in what words. The doc comments are the help.
+
+mod dispatch;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use dispatch::main;
+
+use crate::{
+    catalog::Component,
+    platform::PlatformKind,
+    settings::{parse_duration, parse_image},
+};
+
+/// Monitoring and autoscaling for a Kubernetes cluster, explained, and removable without a trace
+#[derive(Debug, Parser)]
+#[command(name = "scalekit", version, propagate_version = true, arg_required_else_help = true, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// What is the same for every command.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+First steps:
+  scalekit up                                 install the stack
+  scalekit demo up watcherbot                 a workload that scales on its own metric
+  scalekit demo load watcherbot --tasks 25    25 tasks, 10 per replica: 3 replicas
+  scalekit status                             what works and what does not
+  scalekit down                               take everything away, and prove it
+
+Exit codes: 0 done, 1 unexpected error, 2 usage, 3 pre-flight failed, 4 cluster unreachable or not permitted,
+5 conflict, 6 not ready, 8 objects left behind, 130 interrupted.";
+
+/// Flags of every command.
+#[derive(Clone, Debug, Args)]
+pub struct CommonArgs {
+    /// Kubeconfig file; else $KUBECONFIG, ~/.kube/config, MicroK8s', k3s'
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Common options")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, global = true, env = "SCALEKIT_CONTEXT", value_name = "NAME", help_heading = "Common options")]
+    pub context: Option<String>,
+    /// Settings file; else ./scalekit.yaml if it is there
+    #[arg(long, global = true, env = "SCALEKIT_CONFIG", value_name = "FILE", help_heading = "Common options")]
+    pub config: Option<PathBuf>,
+    /// Say nothing but errors and what was asked for
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Common options")]
+    pub quiet: bool,
+    /// Say more: every object; twice: every request
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Common options")]
+    pub verbose: u8,
+    /// Progress as one JSON object a line, on stderr
+    #[arg(long, global = true, value_name = "FORMAT", help_heading = "Common options")]
+    pub events: Option<EventFormat>,
+}
+
+/// How `--events` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EventFormat {
+    /// One JSON object a line
+    Ndjson,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Install the stack, or bring it up to date
+    Up(UpArgs),
+    /// Say what works and what does not
+    Status(StatusArgs),
+    /// Remove what was installed, and prove that nothing is left
+    Down(DownArgs),
+    /// Print the manifests that `up` would apply
+    Render(RenderArgs),
+    /// Open Grafana or Prometheus in the browser
+    Open(OpenArgs),
+    /// Sample workloads to see it scale
+    #[command(subcommand)]
+    Demo(DemoCommand),
+    /// Programs that run inside the cluster
+    #[command(subcommand)]
+    Run(RunCommand),
+    /// Print shell completions
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// What the stack is made of. The same for `up`, `render` and `status`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct StackArgs {
+    /// Namespace of the stack [default: monitoring]
+    #[arg(short, long, env = "SCALEKIT_NAMESPACE", value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Image of a component, as in grafana=registry/grafana:13.2.2; repeatable
+    #[arg(long = "image", value_name = "COMPONENT=REF", value_parser = parse_image)]
+    pub images: Vec<(Component, String)>,
+    /// Registry in place of the images' own
+    #[arg(long, env = "SCALEKIT_REGISTRY", value_name = "HOST")]
+    pub registry: Option<String>,
+    /// Time between two scrapes [default: 15s]
+    #[arg(long, env = "SCALEKIT_SCRAPE_INTERVAL", value_name = "DURATION", value_parser = parse_duration)]
+    pub scrape_interval: Option<Duration>,
+    /// StorageClass of the volumes; else the platform's own
+    #[arg(long, env = "SCALEKIT_STORAGE_CLASS", value_name = "NAME")]
+    pub storage_class: Option<String>,
+    /// kind, microk8s, k3s or generic; else detected
+    #[arg(long, env = "SCALEKIT_PLATFORM", value_name = "NAME")]
+    pub platform: Option<PlatformKind>,
+    /// Socket of the containerd on this host that runs the cluster's pods
+    #[arg(long, env = "SCALEKIT_CONTAINERD_SOCKET", value_name = "FILE")]
+    pub containerd_socket: Option<PathBuf>,
+    /// Longest time for the whole run [default: 5m]
+    #[arg(long, env = "SCALEKIT_TIMEOUT", value_name = "DURATION", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// Flags of `up`.
+#[derive(Clone, Debug, Args)]
+pub struct UpArgs {
+    /// The stack.
+    #[command(flatten)]
+    pub stack: StackArgs,
+    /// Take over fields that somebody else manages
+    #[arg(long)]
+    pub force_conflicts: bool,
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For scripts
+    Json,
+}
+
+/// Flags of `status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// The stack.
+    #[command(flatten)]
+    pub stack: StackArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: OutputFormat,
+}
+
+/// Flags of `down`.
+#[derive(Clone, Debug, Args)]
+pub struct DownArgs {
+    /// Keep the volumes, their claims and Grafana's password; the default without a terminal
+    #[arg(long, conflicts_with = "purge_data")]
+    pub keep_data: bool,
+    /// Delete the volumes too
+    #[arg(long)]
+    pub purge_data: bool,
+    /// Do not ask before deleting
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Longest time for the whole run [default: 5m]
+    #[arg(long, env = "SCALEKIT_TIMEOUT", value_name = "DURATION", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// Flags of `render`.
+#[derive(Clone, Debug, Args)]
+pub struct RenderArgs {
+    /// The stack.
+    #[command(flatten)]
+    pub stack: StackArgs,
+    /// Folder to write one file per object into, instead of stdout
+    #[arg(long, value_name = "DIR")]
+    pub output_dir: Option<PathBuf>,
+}
+
+/// What can be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Opened {
+    /// Dashboards
+    Grafana,
+    /// Queries
+    Prometheus,
+}
+
+/// Flags of `open`.
+#[derive(Clone, Debug, Args)]
+pub struct OpenArgs {
+    /// Which
+    pub what: Opened,
+    /// Namespace of the stack [default: monitoring]
+    #[arg(short, long, env = "SCALEKIT_NAMESPACE", value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Local port [default: any free one]
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "PORT")]
+    pub port: u16,
+    /// Only print the address
+    #[arg(long)]
+    pub no_browser: bool,
+}
+
+/// Sample workloads.
+#[derive(Debug, Subcommand)]
+pub enum DemoCommand {
+    /// What samples there are
+    List,
+    /// Install a sample
+    Up(DemoUpArgs),
+    /// Send load to a sample
+    Load(DemoLoadArgs),
+    /// Remove a sample
+    Down(DemoDownArgs),
+}
+
+/// Which sample, and where.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Name of the sample: see `scalekit demo list`
+    pub name: String,
+    /// Namespace of the sample [default: demo]
+    #[arg(short, long, env = "SCALEKIT_DEMO_NAMESPACE", value_name = "NAME")]
+    pub namespace: Option<String>,
+}
+
+/// Flags of `demo up`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoUpArgs {
+    /// Which.
+    #[command(flatten)]
+    pub demo: DemoArgs,
+    /// Image of scalekit, which the sample runs, as in scaler=REF
+    #[arg(long = "image", value_name = "COMPONENT=REF", value_parser = parse_image)]
+    pub images: Vec<(Component, String)>,
+    /// Socket of the containerd on this host that runs the cluster's pods
+    #[arg(long, env = "SCALEKIT_CONTAINERD_SOCKET", value_name = "FILE")]
+    pub containerd_socket: Option<PathBuf>,
+    /// Longest time for the whole run [default: 5m]
+    #[arg(long, env = "SCALEKIT_TIMEOUT", value_name = "DURATION", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// Flags of `demo load`.
+#[derive(Clone, Debug, Args)]
+#[command(group(clap::ArgGroup::new("load").required(true).args(["tasks", "set", "finish"])))]
+pub struct DemoLoadArgs {
+    /// Which.
+    #[command(flatten)]
+    pub demo: DemoArgs,
+    /// Start this many tasks more
+    #[arg(long, value_name = "N")]
+    pub tasks: Option<u32>,
+    /// Start or finish tasks until there are this many
+    #[arg(long, value_name = "N")]
+    pub set: Option<u32>,
+    /// Finish this many tasks
+    #[arg(long, value_name = "N")]
+    pub finish: Option<u32>,
+}
+
+/// Flags of `demo down`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoDownArgs {
+    /// Which.
+    #[command(flatten)]
+    pub demo: DemoArgs,
+    /// Longest time for the whole run [default: 5m]
+    #[arg(long, env = "SCALEKIT_TIMEOUT", value_name = "DURATION", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// In-cluster programs.
+#[derive(Debug, Subcommand)]
+pub enum RunCommand {
+    /// The autoscaler
+    Controller {
+        /// Prometheus for Autoscalers that name none
+        #[arg(long, env = "SCALEKIT_PROMETHEUS_URL", value_name = "URL")]
+        prometheus_url: String,
+        /// Address of /livez, /readyz and /metrics
+        #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+        listen: SocketAddr,
+    },
+    /// The sample workload WatcherBot
+    Watcherbot {
+        /// Address to listen on
+        #[arg(long, default_value = "0.0.0.0:8088", value_name = "ADDRESS")]
+        listen: SocketAddr,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

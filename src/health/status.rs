@@ -1,0 +1,337 @@
+//! Is what is installed healthy: judged from what was read.
+
+use jiff::Timestamp;
+use kube::core::DynamicObject;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Finding, Severity};
+use crate::{
+    catalog,
+    object::ObjectRef,
+    plan,
+    prometheus::{self, TargetHealth},
+    readiness::{self, Readiness, Surroundings},
+};
+
+/// Everything that the judgement is made of.
+pub struct Observed {
+    /// What the cluster is, in words.
+    pub platform: String,
+    /// The API server's version.
+    pub kubernetes: String,
+    /// Namespace of the stack.
+    pub namespace: String,
+    /// What should be there.
+    pub desired: Vec<DynamicObject>,
+    /// What is there with our label.
+    pub live: Vec<DynamicObject>,
+    /// Pods, events, nodes and classes around it.
+    pub around: Surroundings,
+    /// What Prometheus says of its targets, or why it says nothing.
+    pub targets: Result<prometheus::Targets, String>,
+    /// Jobs that should have a target on this platform.
+    pub expected_jobs: Vec<String>,
+    /// Every Autoscaler of the cluster.
+    pub autoscalers: Vec<DynamicObject>,
+}
+
+/// The state of an installation. Its JSON form is documented in `docs/status.md`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Whether nothing is wrong.
+    pub healthy: bool,
+    /// Whether anything is installed.
+    pub installed: bool,
+    /// What the cluster is.
+    pub platform: String,
+    /// The API server's version.
+    pub kubernetes: String,
+    /// Namespace of the stack.
+    pub namespace: String,
+    /// Every workload and claim.
+    pub components: Vec<Component>,
+    /// Scrape targets; absent when Prometheus did not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub targets: Option<Targets>,
+    /// Every Autoscaler.
+    pub autoscalers: Vec<Autoscaler>,
+    /// What is wrong or worth knowing, the worst first.
+    pub findings: Vec<Finding>,
+}
+
+/// One workload or claim of the stack.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Component {
+    /// Component it belongs to.
+    pub name: String,
+    /// The object.
+    pub object: ObjectRef,
+    /// Image of its first container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Whether it works.
+    #[serde(flatten)]
+    pub readiness: Readiness,
+}
+
+/// Scrape targets in numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Targets {
+    /// Scraped well.
+    pub up: usize,
+    /// All.
+    pub total: usize,
+    /// Those that were not, with Prometheus' error.
+    pub down: Vec<prometheus::Target>,
+    /// Jobs without any target.
+    pub empty_jobs: Vec<String>,
+}
+
+/// One Autoscaler and its last decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Autoscaler {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// What it scales: `deployment/watcherbot`.
+    pub target: String,
+    /// Lower bound.
+    pub min: i64,
+    /// Upper bound.
+    pub max: i64,
+    /// Replicas that there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current: Option<i64>,
+    /// Replicas that were decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub desired: Option<i64>,
+    /// The last decision in one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_decision: Option<String>,
+    /// Conditions that say that it cannot do its work.
+    pub problems: Vec<String>,
+}
+
+/// Judges an installation.
+pub fn status(observed: &Observed, now: Timestamp) -> Status {
+    let installed = !observed.live.is_empty();
+    let mut findings = Vec::new();
+    let components: Vec<Component> = observed
+        .live
+        .iter()
+        .filter(|object| is_shown(object))
+        .map(|object| component(object, &observed.around, now))
+        .collect();
+    if installed {
+        findings.extend(components.iter().filter_map(unready));
+        findings.extend(missing_and_drifted(observed));
+    } else {
+        findings.push(Finding::new("installed", Severity::Error, "nothing is installed").hint("scalekit up"));
+    }
+    let targets = match &observed.targets {
+        Ok(targets) => {
+            let (targets, found) = judge_targets(targets, observed);
+            findings.extend(found);
+            Some(targets)
+        }
+        Err(why) if installed => {
+            findings.push(Finding::new("targets", Severity::Error, format!("the scrape targets are not known: {why}")));
+            None
+        }
+        Err(_) => None,
+    };
+    let autoscalers: Vec<Autoscaler> = observed.autoscalers.iter().map(autoscaler).collect();
+    findings.extend(autoscalers.iter().flat_map(|autoscaler| {
+        autoscaler.problems.iter().map(|problem| {
+            Finding::new(
+                "autoscaler",
+                Severity::Error,
+                format!("{}/{}: {problem}", autoscaler.namespace, autoscaler.name),
+            )
+        })
+    }));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    Status {
+        healthy: !findings.iter().any(|finding| finding.severity == Severity::Error),
+        installed,
+        platform: observed.platform.clone(),
+        kubernetes: observed.kubernetes.clone(),
+        namespace: observed.namespace.clone(),
+        components,
+        targets,
+        autoscalers,
+        findings,
+    }
+}
+
+fn is_shown(object: &DynamicObject) -> bool {
+    let kind = object.types.as_ref().map_or("", |types| types.kind.as_str());
+    matches!(kind, "Deployment" | "StatefulSet" | "DaemonSet" | "PersistentVolumeClaim")
+}
+
+fn component(object: &DynamicObject, around: &Surroundings, now: Timestamp) -> Component {
+    let image = object.data.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str);
+    Component {
+        name: object.metadata.labels.as_ref().and_then(|labels| labels.get(catalog::NAME)).cloned().unwrap_or_default(),
+        object: ObjectRef::of(object),
+        image: image.map(str::to_owned),
+        readiness: readiness::of(object, around, now),
+    }
+}
+
+fn unready(component: &Component) -> Option<Finding> {
+    match &component.readiness {
+        Readiness::Current => None,
+        Readiness::InProgress { why } => {
+            Some(Finding::new("ready", Severity::Error, format!("{}: {why}", component.object)))
+        }
+        Readiness::Failed { why, hint } => {
+            let finding = Finding::new("ready", Severity::Error, format!("{}: {why}", component.object));
+            Some(match hint {
+                Some(hint) => finding.hint(hint),
+                None => finding,
+            })
+        }
+    }
+}
+
+/// What should be there and is not, and what is there and is not as it should be. The latter may be on purpose,
+/// so it is a warning.
+fn missing_and_drifted(observed: &Observed) -> Vec<Finding> {
+    observed
+        .desired
+        .iter()
+        .filter_map(|desired| {
+            let object = ObjectRef::of(desired);
+            let Some(live) = observed.live.iter().find(|live| ObjectRef::of(live) == object) else {
+                return Some(
+                    Finding::new("missing", Severity::Error, format!("{object} is not there")).hint("scalekit up"),
+                );
+            };
+            if live.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(catalog::CREATE_ONCE)) {
+                return None;
+            }
+            // The image of our own program is what `up` sent; `status` may be another build of it.
+            let changed: Vec<String> = plan::drift(desired, live)
+                .into_iter()
+                .map(|change| change.field)
+                .filter(|field| {
+                    !field.starts_with("metadata.labels")
+                        && !field.ends_with(".image")
+                        && !field.ends_with(".imagePullPolicy")
+                })
+                .collect();
+            (!changed.is_empty()).then(|| {
+                Finding::new("drift", Severity::Warning, format!("{object} was changed: {}", changed.join(", ")))
+                    .hint("`scalekit up` sets it back")
+            })
+        })
+        .collect()
+}
+
+fn judge_targets(targets: &prometheus::Targets, observed: &Observed) -> (Targets, Vec<Finding>) {
+    let down: Vec<prometheus::Target> =
+        targets.active.iter().filter(|target| target.health == TargetHealth::Down).cloned().collect();
+    let empty_jobs: Vec<String> = observed
+        .expected_jobs
+        .iter()
+        .filter(|job| !targets.active.iter().any(|target| target.scrape_pool == **job))
+        .cloned()
+        .collect();
+    let mut findings: Vec<Finding> = down
+        .iter()
+        .map(|target| {
+            Finding::new(
+                "targets",
+                Severity::Error,
+                format!("{} of job {} is down: {}", target.scrape_url, target.scrape_pool, target.last_error),
+            )
+        })
+        .collect();
+    if !empty_jobs.is_empty() {
+        let message = format!("no target at all for {}", empty_jobs.join(", "));
+        let missing = missing_discovery_rights(observed);
+        findings.push(if missing.is_empty() {
+            Finding::new("targets", Severity::Error, message)
+                .hint("Prometheus may not have looked yet; its log says why discovery fails: `kubectl logs -n NAMESPACE prometheus-0`"
+                    .replace("NAMESPACE", &observed.namespace))
+        } else {
+            Finding::new("targets", Severity::Error, format!("{message}: Prometheus has no right to list and watch {}", missing.join(", ")))
+                .hint("`scalekit up` gives it back")
+        });
+    }
+    let up = targets.active.iter().filter(|target| target.health == TargetHealth::Up).count();
+    (Targets { up, total: targets.active.len(), down, empty_jobs }, findings)
+}
+
+/// The resources that Prometheus' ClusterRole should let it list and watch, and does not.
+///
+/// Without them a job has no target at all: no `up == 0`, no failed scrape, only silence.
+fn missing_discovery_rights(observed: &Observed) -> Vec<String> {
+    let granted = |objects: &[DynamicObject]| -> Vec<String> {
+        objects
+            .iter()
+            .filter(|object| {
+                object.types.as_ref().is_some_and(|types| types.kind == "ClusterRole")
+                    && catalog::component_of(object) == Some(catalog::Component::Prometheus)
+            })
+            .flat_map(|role| role.data["rules"].as_array().cloned().unwrap_or_default())
+            .filter(|rule| {
+                ["list", "watch"]
+                    .iter()
+                    .all(|verb| rule["verbs"].as_array().is_some_and(|verbs| verbs.iter().any(|known| known == verb)))
+            })
+            .flat_map(|rule| rule["resources"].as_array().cloned().unwrap_or_default())
+            .filter_map(|resource| resource.as_str().map(str::to_owned))
+            .collect()
+    };
+    let live = granted(&observed.live);
+    granted(&observed.desired).into_iter().filter(|resource| !live.contains(resource)).collect()
+}
+
+fn autoscaler(object: &DynamicObject) -> Autoscaler {
+    let text = |path: &str| object.data.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    let number = |path: &str| object.data.pointer(path).and_then(Value::as_i64);
+    let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
+    let problems = conditions
+        .into_iter()
+        .flatten()
+        .filter(|condition| {
+            // At zero, or paused, it is inactive on purpose.
+            (condition["type"] == "AbleToScale" || condition["type"] == "ScalingActive")
+                && condition["status"] == "False"
+                && condition["reason"] != "ScalingDisabled"
+        })
+        .map(|condition| {
+            format!(
+                "{}: {}",
+                condition["reason"].as_str().unwrap_or_default(),
+                condition["message"].as_str().unwrap_or_default()
+            )
+        })
+        .collect();
+    Autoscaler {
+        namespace: object.metadata.namespace.clone().unwrap_or_default(),
+        name: object.metadata.name.clone().unwrap_or_default(),
+        target: format!(
+            "{}/{}",
+            text("/spec/scaleTargetRef/kind").unwrap_or_default().to_lowercase(),
+            text("/spec/scaleTargetRef/name").unwrap_or_default()
+        ),
+        min: number("/spec/minReplicas").unwrap_or(1),
+        max: number("/spec/maxReplicas").unwrap_or(0),
+        current: number("/status/currentReplicas"),
+        desired: number("/status/desiredReplicas"),
+        last_decision: text("/status/lastDecision/message"),
+        problems,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+use serde_json::json;
+
+use super::*;
+use crate::{
+    platform::detect,
+    prometheus::{Target, Targets as Scraped},
+};
+
+fn stack() -> Vec<DynamicObject> {
+    catalog::stack(&catalog::Options::new("secret", "0.1.0"), &detect(&[], &[]))
+}
+
+fn scraped(jobs: &[String], health: TargetHealth) -> Scraped {
+    let target = |job: &String| Target {
+        scrape_pool: job.clone(),
+        scrape_url: format!("http://{job}/metrics"),
+        last_error: "connection refused".to_owned(),
+        health,
+    };
+    Scraped { active: jobs.iter().map(target).collect(), pools: jobs.to_vec() }
+}
+
+fn observed(live: Vec<DynamicObject>, targets: Result<Scraped, String>) -> Observed {
+    Observed {
+        platform: "kind".to_owned(),
+        kubernetes: "v1.37.2".to_owned(),
+        namespace: "monitoring".to_owned(),
+        desired: stack(),
+        live,
+        around: Surroundings::default(),
+        targets,
+        expected_jobs: vec!["kubelet".to_owned(), "coredns".to_owned()],
+        autoscalers: vec![],
+    }
+}
+
+fn messages(status: &Status) -> Vec<&str> {
+    status.findings.iter().map(|finding| finding.message.as_str()).collect()
+}
+
+#[test]
+fn an_empty_cluster_is_not_healthy_and_says_so_once() {
+    let status = status(&observed(vec![], Err("no pod".to_owned())), Timestamp::UNIX_EPOCH);
+    assert!(!status.healthy && !status.installed);
+    assert_eq!(messages(&status), ["nothing is installed"]);
+}
+
+#[test]
+fn a_right_that_was_taken_away_is_named_beside_the_jobs_it_empties() {
+    let mut live = stack();
+    for object in &mut live {
+        if catalog::component_of(object) == Some(catalog::Component::Prometheus)
+            && object.types.as_ref().is_some_and(|types| types.kind == "ClusterRole")
+        {
+            object.data["rules"] =
+                json!([{"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list", "watch"]}]);
+        }
+    }
+    let status = status(&observed(live, Ok(scraped(&["kubelet".to_owned()], TargetHealth::Up))), Timestamp::UNIX_EPOCH);
+    let finding = status.findings.iter().find(|finding| finding.check == "targets").unwrap();
+    assert!(finding.message.starts_with("no target at all for coredns"), "{}", finding.message);
+    assert!(finding.message.contains("services") && finding.message.contains("endpointslices"), "{}", finding.message);
+    assert!(finding.hint.as_ref().unwrap().contains("scalekit up"));
+}
+
+#[test]
+fn a_target_that_is_down_comes_with_prometheus_error() {
+    let jobs = ["kubelet".to_owned(), "coredns".to_owned()];
+    let status = status(&observed(stack(), Ok(scraped(&jobs, TargetHealth::Down))), Timestamp::UNIX_EPOCH);
+    assert_eq!(status.targets.as_ref().map(|targets| (targets.up, targets.total, targets.down.len())), Some((0, 2, 2)));
+    assert!(messages(&status).iter().any(|message| message.contains("job coredns is down: connection refused")));
+}
+
+#[test]
+fn what_is_missing_is_an_error_and_what_was_changed_a_warning() {
+    let mut live = stack();
+    let gone =
+        live.iter().position(|object| object.types.as_ref().is_some_and(|types| types.kind == "Service")).unwrap();
+    let name = ObjectRef::of(&live.remove(gone));
+    let changed =
+        live.iter_mut().find(|object| object.types.as_ref().is_some_and(|types| types.kind == "Deployment")).unwrap();
+    changed.data["spec"]["revisionHistoryLimit"] = json!(99);
+    let status = status(&observed(live, Ok(Scraped::default())), Timestamp::UNIX_EPOCH);
+    let of = |check: &str| status.findings.iter().find(|finding| finding.check == check).unwrap();
+    assert_eq!(
+        (of("missing").severity, of("missing").message.clone()),
+        (Severity::Error, format!("{name} is not there"))
+    );
+    assert_eq!(of("drift").severity, Severity::Warning);
+    assert!(of("drift").message.contains("spec.revisionHistoryLimit"), "{}", of("drift").message);
+}
+
+#[test]
+fn an_autoscaler_that_cannot_see_its_metric_is_a_finding() {
+    let mut observed = observed(stack(), Ok(Scraped::default()));
+    observed.autoscalers = vec![serde_json::from_value(json!({"apiVersion": "scalekit.dev/v1alpha1", "kind": "Autoscaler",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 5},
+        "status": {"currentReplicas": 2, "desiredReplicas": 2, "conditions": [
+            {"type": "ScalingActive", "status": "False", "reason": "FailedGetPrometheusMetric", "message": "no answer"}]}}))
+    .unwrap()];
+    let status = status(&observed, Timestamp::UNIX_EPOCH);
+    assert_eq!(status.autoscalers[0].target, "deployment/web");
+    assert!(messages(&status).contains(&"shop/web: FailedGetPrometheusMetric: no answer"));
+}
