@@ -16,6 +16,7 @@
 
 pub mod event;
 pub mod health;
+pub mod images;
 pub mod object;
 pub mod prometheus;
 pub mod yaml;
