@@ -19,4 +19,5 @@ pub mod health;
 pub mod images;
 pub mod object;
 pub mod prometheus;
+pub mod samples;
 pub mod yaml;
