@@ -1,0 +1,193 @@
+//! Our own image: made from the running executable, and brought to the nodes without a registry.
+//!
+//! ```text
+//! Executable::running() → choose(cluster, host) → build → plan → deliver
+//!        what it is        pure: which way         tar    pure    runs the commands
+//! ```
+//!
+//! Writes nothing to the cluster's API. Which nodes have the image is the caller's to know, from
+//! `node.status.images`.
+
+pub mod build;
+pub mod deliver;
+mod digest;
+pub mod executable;
+pub mod host;
+pub mod plan;
+pub mod route;
+
+use std::time::Instant;
+
+pub use build::{BuildError, Image, build};
+pub use deliver::DeliverError;
+pub use executable::{Architecture, Executable, ExecutableError};
+pub use host::{Locations, probe};
+pub use route::{Choice, Cluster, ClusterKind, Host, NoRoute, Node, Route, choose};
+
+use crate::event::{Event, Reporter, Step};
+
+/// Why the nodes do not have the image.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The running program cannot be an image.
+    #[error(transparent)]
+    Executable(#[from] ExecutableError),
+    /// No way leads to the nodes.
+    #[error(transparent)]
+    NoRoute(#[from] NoRoute),
+    /// The image was not built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The image did not get there.
+    #[error(transparent)]
+    Deliver(#[from] DeliverError),
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Executable(error) => error.hint(),
+            Self::NoRoute(error) => Some(error.hint()),
+            Self::Build(_) => None,
+            Self::Deliver(_) => Some(
+                "run it as a user who may use that command (often root), or name an image that the nodes can pull \
+                 with `--image scaler=REF`"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+/// The image that the nodes have now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provided {
+    /// Its reference, for the pods.
+    pub reference: String,
+    /// Nodes that do not have it and could not be reached: a pod placed there cannot start.
+    pub unreached: Vec<String>,
+}
+
+/// Makes sure that the nodes have the image of this executable.
+///
+/// Nothing is built or sent where every node has it already.
+///
+/// # Errors
+///
+/// Nodes that were served before the failure keep the image; running it again does no harm.
+pub async fn provide(
+    mut executable: Executable,
+    version: &str,
+    cluster: &Cluster,
+    host: &Host,
+    reporter: &dyn Reporter,
+) -> Result<Provided, Error> {
+    let reference = executable.reference(version);
+    let Choice::Send { route, unreached } = choose(cluster, host, &reference)? else {
+        return Ok(Provided { reference, unreached: Vec::new() });
+    };
+    let places = plan::plan(&route, &reference);
+    let started = Instant::now();
+    reporter.report(Event::StepStarted { step: Step::Image, total: Some(places.len()) });
+    let version = version.to_owned();
+    // A third of a second of compressing: not on a thread that others wait for.
+    let image = match tokio::task::spawn_blocking(move || build(&mut executable, &version)).await {
+        Ok(built) => built?,
+        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+    };
+    deliver::deliver(&places, &reference, &image.archive, reporter).await?;
+    if !unreached.is_empty() {
+        let message = format!(
+            "the image could not be brought to {} from here: pods placed there cannot start; \
+             `--image scaler=REF` names one that all nodes can pull",
+            unreached.join(", ")
+        );
+        reporter.report(Event::Note { message });
+    }
+    let summary = format!("{reference} ({}) by {route}", megabytes(image.layer_size));
+    reporter.report(Event::StepFinished { step: Step::Image, took: started.elapsed(), summary });
+    Ok(Provided { reference, unreached })
+}
+
+/// A size as a person reads it: `5.7 MB`.
+fn megabytes(bytes: u64) -> String {
+    let tenths = bytes.div_ceil(100_000);
+    format!("{}.{} MB", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::Mutex};
+
+    use super::{executable::fixture, *};
+
+    #[derive(Default)]
+    struct Recorded(Mutex<Vec<Event>>);
+
+    impl Reporter for Recorded {
+        fn report(&self, event: Event) {
+            self.0.lock().unwrap().push(event);
+        }
+    }
+
+    fn node(name: &str, images: &[&str]) -> Node {
+        Node {
+            name: name.into(),
+            container_runtime: "containerd://2.1.4".into(),
+            images: images.iter().map(ToString::to_string).collect(),
+            ..Node::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_image_lands_where_the_node_reads_it_and_then_nothing_more_is_sent() {
+        let (_program, path) = fixture::static_executable(50_000);
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host { name: "pi".into(), k3s_folder: Some(folder.path().to_owned()), ..Host::default() };
+        let mut cluster = Cluster {
+            kind: ClusterKind::K3s,
+            nodes: vec![node("pi", &[]), node("pi-2", &[])],
+            containerd_socket: None,
+        };
+        let recorded = Recorded::default();
+        let provided = provide(Executable::open(&path).unwrap(), "0.1.0", &cluster, &host, &recorded).await.unwrap();
+        assert_eq!(provided.unreached, ["pi-2"]);
+        let tag = provided.reference.rsplit(':').next().unwrap();
+        let expected = build(&mut Executable::open(&path).unwrap(), "0.1.0").unwrap();
+        assert_eq!(fs::read(folder.path().join(format!("scalekit-{tag}.tar"))).unwrap(), expected.archive);
+        {
+            let events = recorded.0.lock().unwrap();
+            assert_eq!(events[0], Event::StepStarted { step: Step::Image, total: Some(1) });
+            assert!(matches!(&events[1], Event::Note { message } if message == "node pi was handed the image"));
+            assert!(matches!(&events[2], Event::Note { message } if message.contains("brought to pi-2 from here")));
+            assert!(matches!(&events[3], Event::StepFinished { step: Step::Image, .. }));
+        }
+
+        for node in &mut cluster.nodes {
+            node.images.push(provided.reference.clone());
+        }
+        let quiet = Recorded::default();
+        let again =
+            provide(Executable::open(&path).unwrap(), "0.1.0", &cluster, &Host::default(), &quiet).await.unwrap();
+        assert_eq!(again, Provided { reference: provided.reference, unreached: Vec::new() });
+        assert!(quiet.0.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn without_a_way_nothing_is_built_and_the_way_out_is_named() {
+        let (_program, path) = fixture::static_executable(1000);
+        let cluster = Cluster { kind: ClusterKind::Other, nodes: vec![node("far", &[])], containerd_socket: None };
+        let host = Host { name: "laptop".into(), ..Host::default() };
+        let error = provide(Executable::open(&path).unwrap(), "0.1.0", &cluster, &host, &crate::event::Silent)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::NoRoute(_)), "{error}");
+        assert!(error.hint().unwrap().contains("--image scaler=REF"));
+    }
+
+    #[test]
+    fn sizes_are_rounded_up() {
+        assert_eq!(megabytes(5_710_000), "5.8 MB");
+        assert_eq!(megabytes(6_500_000), "6.5 MB");
+    }
+}
