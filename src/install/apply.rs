@@ -9,7 +9,7 @@ use kube::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Failure, InstallError, Installer, Release};
+use super::{Failure, InstallError, Installer, Release, State};
 use crate::{
     catalog::FIELD_MANAGER,
     cluster::{self, CONCURRENCY},
@@ -40,7 +40,7 @@ impl Installer<'_> {
         release: &Release,
         desired: &[DynamicObject],
         changes: &ChangeSet,
-        before: &Inventory,
+        before: &State,
     ) -> Result<(), InstallError> {
         let foreign: Vec<_> =
             changes.foreign().map(|(object, owner)| (object.clone(), owner.map(str::to_owned))).collect();
@@ -55,7 +55,7 @@ impl Installer<'_> {
             self.settle(&mut run, position, outcome);
         }
         if run.failures.is_empty() {
-            self.write_inventory(release, &before.with_intended(run.references.iter())).await?;
+            self.write_inventory(release, &before.inventory.with_intended(run.references.iter())).await?;
         }
         let mut in_flight = FuturesUnordered::new();
         loop {
@@ -68,9 +68,9 @@ impl Installer<'_> {
             self.settle(&mut run, position, outcome);
         }
         run.verdict()?;
-        let mut inventory = before.clone();
-        inventory = Inventory::of(desired.iter().zip(&run.references).map(|(object, reference)| {
-            let uid = run.uids.get(reference).cloned().or_else(|| inventory.get(reference)?.uid.clone());
+        self.unmark_kept(&before.live).await?;
+        let inventory = Inventory::of(desired.iter().zip(&run.references).map(|(object, reference)| {
+            let uid = run.uids.get(reference).cloned().or_else(|| before.inventory.get(reference)?.uid.clone());
             (reference.clone(), uid, content_hash(object))
         }));
         self.prune(changes).await?;

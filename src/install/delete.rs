@@ -6,7 +6,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume};
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy},
 };
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -147,7 +147,18 @@ impl Installer<'_> {
     }
 
     async fn mark_kept(&self, object: &ObjectRef) -> Result<(), InstallError> {
-        let (key, value) = KEPT;
+        self.label(object, KEPT.0, Some(KEPT.1)).await
+    }
+
+    /// What was kept as data by an earlier removal is in use again.
+    pub(super) async fn unmark_kept(&self, live: &[DynamicObject]) -> Result<(), InstallError> {
+        for object in live.iter().filter(|object| object.labels().contains_key(KEPT.0)) {
+            self.label(&ObjectRef::of(object), KEPT.0, None).await?;
+        }
+        Ok(())
+    }
+
+    async fn label(&self, object: &ObjectRef, key: &str, value: Option<&str>) -> Result<(), InstallError> {
         let patch = json!({"metadata": {"labels": {key: value}}});
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         self.retrying(object, || async {
@@ -155,7 +166,7 @@ impl Installer<'_> {
             api.patch(&object.name, &params, &Patch::Merge(&patch)).await.map(|_| ()).map_err(cluster::Error::from)
         })
         .await
-        .map_err(|source| InstallError::Delete { object: object.clone(), source })
+        .map_err(|source| InstallError::Label { object: object.clone(), source })
     }
 
     /// Waits until none of these namespaces is on its way out, so that `up` can follow `down` at once.
@@ -195,7 +206,7 @@ impl Installer<'_> {
 }
 
 /// Why an object that was deleted is still there, in its own words.
-fn what_holds(object: &kube::api::DynamicObject) -> String {
+fn what_holds(object: &DynamicObject) -> String {
     let conditions = object.data.pointer("/status/conditions").and_then(serde_json::Value::as_array);
     let remaining = conditions.into_iter().flatten().find(|condition| {
         condition["status"] == "True"

@@ -62,6 +62,14 @@ pub enum InstallError {
         /// What was still on the way, and why.
         waiting: Vec<Failure>,
     },
+    /// An object could not be labelled as kept, or as in use again.
+    #[error("cannot label {object}")]
+    Label {
+        /// Which.
+        object: ObjectRef,
+        /// Why.
+        source: cluster::Error,
+    },
     /// An object could not be deleted.
     #[error("cannot delete {object}")]
     Delete {
@@ -79,7 +87,7 @@ impl InstallError {
             Self::Conflict { conflicts } => conflicts,
             Self::Apply { failures, .. } | Self::Failed { failures } => failures,
             Self::TimedOut { waiting } => waiting,
-            Self::Read(_) | Self::Inventory { .. } | Self::Foreign { .. } | Self::Delete { .. } => &[],
+            Self::Read(_) | Self::Inventory { .. } | Self::Foreign { .. } | Self::Label { .. } | Self::Delete { .. } => &[],
         }
     }
 
@@ -95,7 +103,7 @@ impl InstallError {
             Self::TimedOut { .. } => {
                 Some("wait longer with --timeout, or look closer with `scalekit status`".to_owned())
             }
-            Self::Read(_) | Self::Inventory { .. } | Self::Apply { .. } | Self::Failed { .. } | Self::Delete { .. } => {
+            Self::Read(_) | Self::Inventory { .. } | Self::Apply { .. } | Self::Failed { .. } | Self::Label { .. } | Self::Delete { .. } => {
                 None
             }
         }

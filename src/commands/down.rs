@@ -1,0 +1,134 @@
+//! `scalekit down`: survey, decide, delete, prove.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+
+use super::CommandError;
+use crate::{
+    cluster::Cluster,
+    event::{Event, Reporter, Step},
+    install::{Installer, Survey},
+    object::ObjectRef,
+    plan::{Data, KEPT, Teardown, teardown},
+};
+
+/// A removal that is decided and not begun: what a user is asked about.
+#[derive(Clone, Debug)]
+pub struct PlannedRemoval {
+    /// What goes and what stays.
+    pub teardown: Teardown,
+    /// Every claim with its size, class and reclaim policy.
+    pub claims: Vec<Claim>,
+    /// Whether anything of ours is there at all, other than data that was kept before.
+    pub anything: bool,
+    data: Data,
+}
+
+/// A claim that holds data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Which.
+    pub object: ObjectRef,
+    /// Size that was asked for.
+    pub size: String,
+    /// `StorageClass`.
+    pub class: String,
+    /// Reclaim policy of its volume.
+    pub policy: String,
+    /// Whether it goes.
+    pub deleted: bool,
+}
+
+/// Proof that somebody agreed to a removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// By `--yes`, or on the terminal.
+    Given,
+}
+
+/// What `down` did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Downed {
+    /// Whether anything was there.
+    pub anything: bool,
+    /// What was kept as data.
+    pub kept: Vec<ObjectRef>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Looks at everything of ours and decides what a removal would do. Writes nothing.
+///
+/// # Errors
+///
+/// When the cluster cannot be read.
+pub async fn plan_removal(cluster: &Cluster, data: Data, reporter: &dyn Reporter) -> Result<PlannedRemoval, CommandError> {
+    let installer = Installer::new(cluster, reporter, Duration::from_secs(30));
+    let survey = installer.survey().await?;
+    Ok(decide(&survey, data))
+}
+
+fn decide(survey: &Survey, data: Data) -> PlannedRemoval {
+    let decided = teardown(&survey.ours, &survey.foreign, &survey.foreign_autoscalers, data);
+    let claims = survey
+        .ours
+        .iter()
+        .filter(|object| object.types.as_ref().is_some_and(|types| types.kind == "PersistentVolumeClaim"))
+        .map(|object| {
+            let reference = ObjectRef::of(object);
+            let text = |path: &str| object.data.pointer(path).and_then(serde_json::Value::as_str).unwrap_or("-").to_owned();
+            let volume = survey.volumes.iter().find(|volume| {
+                let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
+                claim.is_some_and(|claim| claim.uid.as_deref() == object.metadata.uid.as_deref())
+            });
+            Claim {
+                size: text("/spec/resources/requests/storage"),
+                class: text("/spec/storageClassName"),
+                policy: volume
+                    .and_then(|volume| volume.spec.as_ref()?.persistent_volume_reclaim_policy.clone())
+                    .unwrap_or_else(|| "-".to_owned()),
+                deleted: decided.delete.iter().any(|target| target.object == reference),
+                object: reference,
+            }
+        })
+        .collect();
+    let anything = survey.ours.iter().any(|object| data == Data::Purge || !object.labels().contains_key(KEPT.0));
+    PlannedRemoval { teardown: decided, claims, anything, data }
+}
+
+/// Carries a planned removal out, waits until everything is gone, and looks for what is left.
+///
+/// # Errors
+///
+/// [`CommandError::LeftBehind`] when something of ours is still there that was not kept as data.
+pub async fn down(
+    planned: &PlannedRemoval,
+    Consent::Given: Consent,
+    cluster: &Cluster,
+    timeout: Duration,
+    reporter: &dyn Reporter,
+) -> Result<Downed, CommandError> {
+    let began = std::time::Instant::now();
+    let kept = |teardown: &Teardown| teardown.keep.iter().filter(|kept| kept.data).map(|kept| kept.object.clone()).collect();
+    if !planned.anything {
+        return Ok(Downed { anything: false, kept: kept(&planned.teardown), took: began.elapsed() });
+    }
+    let installer = Installer::new(cluster, reporter, timeout);
+    reporter.report(Event::StepStarted { step: Step::Delete, total: Some(planned.teardown.delete.len()) });
+    installer.delete(&planned.teardown).await?;
+    let summary = match planned.data {
+        Data::Keep => "everything but the data is deleted",
+        Data::Purge => "everything is deleted, the data too",
+    };
+    reporter.report(Event::StepFinished { step: Step::Delete, took: began.elapsed(), summary: summary.to_owned() });
+    let proof = std::time::Instant::now();
+    reporter.report(Event::StepStarted { step: Step::Proof, total: None });
+    let left = installer.left(&planned.teardown).await?;
+    if !left.is_empty() {
+        return Err(CommandError::LeftBehind { left });
+    }
+    let summary = "nothing is left with scalekit's label, in its namespaces, or of its volumes".to_owned();
+    reporter.report(Event::StepFinished { step: Step::Proof, took: proof.elapsed(), summary });
+    Ok(Downed { anything: true, kept: kept(&planned.teardown), took: began.elapsed() })
+}

@@ -1,0 +1,209 @@
+//! Why a command did not do what was asked, with its exit code and its hint.
+
+use std::{io, time::Duration};
+
+use crate::{
+    cluster::{self, ConnectError, ForwardError},
+    health::Finding,
+    images,
+    install::{Failure, InstallError, Left},
+    samples::load::LoadError,
+    settings::SettingsError,
+};
+
+/// The ways a command ends other than well.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The cluster was reached and does not let itself be read.
+    #[error("cannot use the cluster at {server}")]
+    Cluster {
+        /// URL of the API server.
+        server: String,
+        /// Why.
+        source: cluster::Error,
+    },
+    /// A check before the first write failed.
+    #[error("this cluster is not ready for it; nothing was written")]
+    Preflight {
+        /// The findings that stand in the way.
+        findings: Vec<Finding>,
+    },
+    /// Our own image did not get to the nodes.
+    #[error("the nodes do not get scalekit's image")]
+    Image(#[from] images::Error),
+    /// Installing or removing did not get through.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// Prometheus does not scrape everything in time.
+    #[error("{} of {total} scrape targets are up after {} s", up, waited.as_secs())]
+    Targets {
+        /// Targets that are up.
+        up: usize,
+        /// All targets.
+        total: usize,
+        /// How long was waited.
+        waited: Duration,
+        /// What is wrong with the others.
+        missing: Vec<String>,
+    },
+    /// Nothing that was asked for is installed.
+    #[error("{what} is not installed")]
+    NotInstalled {
+        /// What.
+        what: String,
+        /// How to install it.
+        fix: String,
+    },
+    /// There is no such sample.
+    #[error("there is no sample `{name}`")]
+    UnknownDemo {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// The load cannot be spread.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A pod of the sample does not answer.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+    /// A pod of the sample answered something else than expected.
+    #[error("pod {pod} answered {status} to {path}: {answer}")]
+    UnexpectedAnswer {
+        /// Which.
+        pod: String,
+        /// HTTP status.
+        status: u16,
+        /// What was asked.
+        path: String,
+        /// The answer.
+        answer: String,
+    },
+    /// Something of ours is still there.
+    #[error("{} objects are left", left.len())]
+    LeftBehind {
+        /// Which, and why.
+        left: Vec<Left>,
+    },
+    /// The user did not agree.
+    #[error("nothing was deleted")]
+    Declined,
+    /// Deleting was not agreed to, and there is nobody to ask.
+    #[error("deleting needs a yes, and there is no terminal to ask on")]
+    NeedsConsent,
+    /// A file or an address of this machine.
+    #[error("{what}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// An in-cluster program ended.
+    #[error("{program} ended")]
+    Program {
+        /// Which.
+        program: &'static str,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The user interrupted the run.
+    #[error("interrupted; the next run goes on from here")]
+    Interrupted,
+}
+
+impl CommandError {
+    /// The exit code: part of the interface, documented in the README.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Settings(_) | Self::UnknownDemo { .. } | Self::Load(_) | Self::NeedsConsent => 2,
+            Self::Preflight { .. } | Self::Image(_) => 3,
+            Self::Connect(ConnectError::UnknownContext { .. } | ConnectError::Kubeconfig { .. }) => 2,
+            Self::Connect(_) | Self::Cluster { .. } | Self::Forward(_) => 4,
+            Self::Install(error) => match error {
+                InstallError::Foreign { .. } | InstallError::Conflict { .. } => 5,
+                InstallError::Failed { .. } | InstallError::TimedOut { .. } => 6,
+                InstallError::Read(source)
+                | InstallError::Inventory { source, .. }
+                | InstallError::Label { source, .. }
+                | InstallError::Delete { source, .. } => cluster_code(source),
+                InstallError::Apply { .. } => 1,
+            },
+            Self::Targets { .. } | Self::NotInstalled { .. } => 6,
+            Self::LeftBehind { .. } => 8,
+            Self::Declined | Self::UnexpectedAnswer { .. } | Self::Io { .. } | Self::Program { .. } => 1,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Settings(error) => error.hint(),
+            Self::Connect(error) => error.hint(),
+            Self::Cluster { source: cluster::Error::Unreachable { .. }, .. } => {
+                Some("is the cluster running, and is this the right context? `kubectl config get-contexts`".to_owned())
+            }
+            Self::Cluster { source: cluster::Error::Forbidden { .. }, .. } => {
+                Some("use a context with more rights: `kubectl config get-contexts`".to_owned())
+            }
+            Self::Cluster { source: cluster::Error::Unauthorized { .. }, .. } => {
+                Some("the certificate or token of this context may have expired: fetch the kubeconfig anew".to_owned())
+            }
+            Self::Image(error) => error.hint(),
+            Self::Install(error) => error.hint(),
+            Self::Targets { .. } => Some("`scalekit status` shows each with Prometheus' own error".to_owned()),
+            Self::NotInstalled { fix, .. } => Some(fix.clone()),
+            Self::UnknownDemo { known, .. } => Some(format!("there are: {}", known.join(", "))),
+            Self::LeftBehind { .. } => Some("run `scalekit down` again when the reasons are gone".to_owned()),
+            Self::NeedsConsent => Some("add --yes".to_owned()),
+            Self::Cluster { .. }
+            | Self::Preflight { .. }
+            | Self::Load(_)
+            | Self::Forward(_)
+            | Self::UnexpectedAnswer { .. }
+            | Self::Declined
+            | Self::Io { .. }
+            | Self::Program { .. }
+            | Self::Interrupted => None,
+        }
+    }
+
+    /// Lines that belong below the error: an object or a check each, with its cause and its hint.
+    pub fn details(&self) -> Vec<(String, Option<String>)> {
+        match self {
+            Self::Preflight { findings } => {
+                findings.iter().map(|finding| (finding.message.clone(), finding.hint.clone())).collect()
+            }
+            Self::Install(error) => {
+                let failed = error
+                    .failures()
+                    .iter()
+                    .map(|Failure { object, why, hint }| (format!("{object}: {why}"), hint.clone()));
+                let skipped = match error {
+                    InstallError::Apply { skipped, .. } => skipped.as_slice(),
+                    _ => &[],
+                };
+                failed.chain(skipped.iter().map(|object| (format!("{object}: not tried, what it needs failed"), None))).collect()
+            }
+            Self::Targets { missing, .. } => missing.iter().map(|line| (line.clone(), None)).collect(),
+            Self::LeftBehind { left } => left.iter().map(|left| (format!("{}: {}", left.object, left.why), None)).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn cluster_code(error: &cluster::Error) -> u8 {
+    match error {
+        cluster::Error::Unreachable { .. } | cluster::Error::Unauthorized { .. } | cluster::Error::Forbidden { .. } => 4,
+        cluster::Error::Conflict { .. } => 5,
+        _ => 1,
+    }
+}

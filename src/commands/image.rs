@@ -1,0 +1,76 @@
+//! Our own image: which reference the pods run, and getting it to the nodes.
+
+use std::{env, path::Path};
+
+use k8s_openapi::api::core::v1::Node;
+
+use super::CommandError;
+use crate::{
+    catalog::{self, Component},
+    event::Reporter,
+    images::{self, Executable, Locations},
+    platform::{Platform, PlatformKind},
+};
+
+/// What the pods of our own program run.
+pub(super) struct OwnImage {
+    /// Reference.
+    pub reference: String,
+    /// Pull policy that fits how it gets to the nodes.
+    pub pull_policy: &'static str,
+}
+
+/// The image that was named, which is pulled; else this executable's own, which is sent to the nodes.
+pub(super) fn own(named: Option<&String>) -> Result<OwnImage, CommandError> {
+    if let Some(reference) = named {
+        return Ok(OwnImage { reference: reference.clone(), pull_policy: "IfNotPresent" });
+    }
+    let executable = Executable::running().map_err(images::Error::from)?;
+    Ok(OwnImage { reference: executable.reference(env!("CARGO_PKG_VERSION")), pull_policy: "Never" })
+}
+
+/// Puts the image into the options of the stack.
+pub(super) fn use_in(options: &mut catalog::Options, image: &OwnImage) {
+    image.pull_policy.clone_into(&mut options.scaler_pull_policy);
+    options.images.insert(Component::Scaler, image.reference.clone());
+}
+
+/// Sends this executable's image to the nodes that lack it.
+pub(super) async fn provide(
+    nodes: &[Node],
+    platform: &Platform,
+    containerd_socket: Option<&Path>,
+    reporter: &dyn Reporter,
+) -> Result<(), CommandError> {
+    let cluster = images::Cluster {
+        kind: match platform.kind {
+            PlatformKind::Kind { .. } => images::ClusterKind::Kind,
+            PlatformKind::MicroK8s => images::ClusterKind::MicroK8s,
+            PlatformKind::K3s => images::ClusterKind::K3s,
+            PlatformKind::Generic => images::ClusterKind::Other,
+        },
+        nodes: nodes.iter().map(node).collect(),
+        containerd_socket: containerd_socket.map(Path::to_owned),
+    };
+    let host = images::probe(&env::var_os("PATH").unwrap_or_default(), &Locations::default());
+    let executable = Executable::running().map_err(images::Error::from)?;
+    images::provide(executable, env!("CARGO_PKG_VERSION"), &cluster, &host, reporter).await?;
+    Ok(())
+}
+
+fn node(node: &Node) -> images::Node {
+    let status = node.status.as_ref();
+    images::Node {
+        name: node.metadata.name.clone().unwrap_or_default(),
+        provider_id: node.spec.as_ref().and_then(|spec| spec.provider_id.clone()).unwrap_or_default(),
+        container_runtime: status
+            .and_then(|status| status.node_info.as_ref())
+            .map(|info| info.container_runtime_version.clone())
+            .unwrap_or_default(),
+        images: status
+            .into_iter()
+            .flat_map(|status| status.images.iter().flatten())
+            .flat_map(|image| image.names.iter().flatten().cloned())
+            .collect(),
+    }
+}

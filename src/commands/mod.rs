@@ -1,0 +1,22 @@
+//! One function per verb. Each takes what it needs, does the work, and returns what came of it as a value;
+//! `report` shows that.
+
+mod demo;
+mod down;
+mod error;
+mod image;
+mod open;
+mod render;
+mod run;
+mod status;
+mod targets;
+mod up;
+
+pub use demo::{DemoLoaded, DemoUp, Wish, demo_down, demo_load, demo_up};
+pub use down::{Consent, Downed, PlannedRemoval, down, plan_removal};
+pub use error::CommandError;
+pub use open::{Opening, Service, open};
+pub use render::render;
+pub use run::{run_controller, run_watcherbot};
+pub use status::status;
+pub use up::{Upped, up};

@@ -1,0 +1,145 @@
+//! Waiting until Prometheus has scraped everything well.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt, api::ListParams};
+use tokio::time::sleep;
+
+use super::CommandError;
+use crate::{
+    cluster::{Cluster, PodTunnel},
+    event::{Event, Reporter, Step},
+    prometheus::{self, Client, TargetHealth},
+};
+
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+const PROMETHEUS_PORT: u16 = 9090;
+/// One question through a port-forward.
+const QUESTION: Duration = Duration::from_secs(5);
+
+/// A way to the stack's Prometheus, if a pod of it is ready.
+pub(super) async fn prometheus(cluster: &Cluster, namespace: &str) -> Result<Option<Client<PodTunnel>>, crate::cluster::Error> {
+    let pod = ready_pod(cluster, namespace, "app.kubernetes.io/name=prometheus").await?;
+    Ok(pod.map(|pod| Client::new(PodTunnel::new(cluster, namespace, &pod, PROMETHEUS_PORT), QUESTION)))
+}
+
+/// Name of a ready pod with these labels.
+pub(super) async fn ready_pod(
+    cluster: &Cluster,
+    namespace: &str,
+    selector: &str,
+) -> Result<Option<String>, crate::cluster::Error> {
+    Ok(ready_pods(cluster, namespace, selector).await?.into_iter().next())
+}
+
+/// Names of all ready pods with these labels, sorted.
+pub(super) async fn ready_pods(
+    cluster: &Cluster,
+    namespace: &str,
+    selector: &str,
+) -> Result<Vec<String>, crate::cluster::Error> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client().clone(), namespace);
+    let list = pods.list(&ListParams::default().labels(selector)).await?;
+    let is_ready = |pod: &Pod| {
+        pod.metadata.deletion_timestamp.is_none()
+            && pod.status.as_ref().is_some_and(|status| {
+                status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+            })
+    };
+    let mut names: Vec<String> = list.items.iter().filter(|pod| is_ready(pod)).map(ResourceExt::name_any).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Waits until every expected job has a target and every target was scraped well. Returns how many there are.
+///
+/// Prometheus has no watch: it is asked twice a second.
+pub(super) async fn wait(
+    cluster: &Cluster,
+    namespace: &str,
+    expected: &[String],
+    deadline: Instant,
+    reporter: &dyn Reporter,
+) -> Result<usize, CommandError> {
+    let began = Instant::now();
+    reporter.report(Event::StepStarted { step: Step::Targets, total: None });
+    loop {
+        let looked = look(cluster, namespace, expected).await;
+        if looked.missing.is_empty() {
+            let summary = format!("{} scrape targets are up", looked.total);
+            reporter.report(Event::StepFinished { step: Step::Targets, took: began.elapsed(), summary });
+            return Ok(looked.total);
+        }
+        if Instant::now() >= deadline {
+            let Looked { up, total, missing, .. } = looked;
+            return Err(CommandError::Targets { up, total, waited: began.elapsed(), missing });
+        }
+        reporter.report(Event::Targets { up: looked.up, total: looked.total, waiting: looked.waiting });
+        sleep(ASK_AGAIN).await;
+    }
+}
+
+struct Looked {
+    up: usize,
+    total: usize,
+    /// Jobs that are not up yet.
+    waiting: Vec<String>,
+    /// What is wrong, a line each.
+    missing: Vec<String>,
+}
+
+async fn look(cluster: &Cluster, namespace: &str, expected: &[String]) -> Looked {
+    let silent = |why: String| Looked { up: 0, total: 0, waiting: Vec::new(), missing: vec![why] };
+    let targets = match prometheus(cluster, namespace).await {
+        Ok(Some(client)) => client.targets().await,
+        Ok(None) => return silent("no pod of Prometheus is ready".to_owned()),
+        Err(error) => return silent(error.to_string()),
+    };
+    match targets {
+        Ok(targets) => judge(&targets, expected),
+        Err(error) => silent(error.to_string()),
+    }
+}
+
+fn judge(targets: &prometheus::Targets, expected: &[String]) -> Looked {
+    let up = targets.active.iter().filter(|target| target.health == TargetHealth::Up).count();
+    let mut waiting = Vec::new();
+    let mut missing = Vec::new();
+    for target in targets.active.iter().filter(|target| target.health != TargetHealth::Up) {
+        waiting.push(target.scrape_pool.clone());
+        let why = if target.last_error.is_empty() { "not scraped yet" } else { &target.last_error };
+        missing.push(format!("{} ({}): {why}", target.scrape_pool, target.scrape_url));
+    }
+    for job in expected.iter().filter(|job| !targets.active.iter().any(|target| target.scrape_pool == **job)) {
+        waiting.push(job.clone());
+        missing.push(format!("{job}: no target at all"));
+    }
+    waiting.sort();
+    waiting.dedup();
+    Looked { up, total: targets.active.len(), waiting, missing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(job: &str, health: TargetHealth) -> prometheus::Target {
+        prometheus::Target {
+            scrape_pool: job.to_owned(),
+            scrape_url: "http://x".to_owned(),
+            last_error: String::new(),
+            health,
+        }
+    }
+
+    #[test]
+    fn done_means_every_target_up_and_no_expected_job_without_one() {
+        let expected = ["a".to_owned(), "b".to_owned()];
+        let of = |active: Vec<prometheus::Target>| judge(&prometheus::Targets { active, pools: vec![] }, &expected).missing;
+        let (up, new) = (TargetHealth::Up, TargetHealth::Unknown);
+        assert_eq!(of(vec![target("a", up), target("b", up)]), Vec::<String>::new());
+        assert_eq!(of(vec![target("a", up), target("b", new)]), ["b (http://x): not scraped yet"]);
+        assert_eq!(of(vec![target("a", up)]), ["b: no target at all"]);
+    }
+}

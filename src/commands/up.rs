@@ -1,0 +1,160 @@
+//! `scalekit up`: look, plan, send the image, write, wait until it works.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kube::core::DynamicObject;
+
+use super::{CommandError, image, targets};
+use crate::{
+    catalog::{self, Component},
+    cluster::{self, Cluster},
+    event::{Event, Reporter, Step},
+    health::{self, Finding, Severity},
+    install::{Installer, Release},
+    object::ObjectRef,
+    plan,
+    platform::{Platform, assume, detect},
+    preflight,
+    readiness::{self, Surroundings},
+    settings::StackSettings,
+};
+
+/// What `up` did.
+#[derive(Clone, Debug)]
+pub struct Upped {
+    /// What the cluster is.
+    pub platform: Platform,
+    /// Namespace of the stack.
+    pub namespace: String,
+    /// Whether anything was written.
+    pub changed: bool,
+    /// The change set in words.
+    pub changes: String,
+    /// Component and image.
+    pub components: Vec<(Component, String)>,
+    /// Scrape targets that are up; `None` when nothing was written, so nothing was asked.
+    pub targets: Option<usize>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Installs the stack or brings it up to date; returns when everything is ready and every target is scraped.
+///
+/// # Errors
+///
+/// See [`CommandError`]. Until the pre-flight checks have passed nothing is written.
+pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Reporter) -> Result<Upped, CommandError> {
+    let StackSettings { connection: _, mut options, platform, containerd_socket, timeout, force_conflicts } = settings;
+    let began = Instant::now();
+    let installer = Installer::new(cluster, reporter, timeout).force_conflicts(force_conflicts);
+
+    reporter.report(Event::StepStarted { step: Step::Preflight, total: None });
+    let facts = preflight::facts(cluster).await.map_err(|source| unusable(cluster, source))?;
+    let platform = match platform {
+        Some(kind) => assume(kind, &facts.nodes, &facts.classes),
+        None => detect(&facts.nodes, &facts.classes),
+    };
+    tell(&health::of_cluster(&facts, &platform, options.storage.class.as_deref()), reporter)?;
+    let namespaces = [options.namespace.clone(), catalog::nodes_namespace(&options.namespace)];
+    installer.until_not_terminating(&namespaces).await?;
+    let summary = format!("Kubernetes {} on {}", facts.version, platform.kind);
+    reporter.report(Event::StepFinished { step: Step::Preflight, took: began.elapsed(), summary });
+
+    let named_image = options.images.get(&Component::Scaler).cloned();
+    let own = image::own(named_image.as_ref())?;
+    image::use_in(&mut options, &own);
+    options.grafana_password = password()?;
+    let desired = catalog::stack(&options, &platform);
+    let release = stack_release(&options.namespace);
+    let state = installer.read(&release, &desired).await?;
+    let changes = plan::plan(&desired, &state.live, &state.inventory);
+    let mut done = Upped {
+        namespace: options.namespace.clone(),
+        changed: changes.has_changes(),
+        changes: changes.summary(),
+        components: Component::ALL.into_iter().map(|component| (component, options.image(component))).collect(),
+        targets: None,
+        took: began.elapsed(),
+        platform,
+    };
+    let step = Instant::now();
+    reporter.report(Event::StepStarted { step: Step::Plan, total: None });
+    reporter.report(Event::StepFinished { step: Step::Plan, took: step.elapsed(), summary: done.changes.clone() });
+    let around =
+        Surroundings { nodes: facts.nodes.clone(), classes: facts.classes.clone(), ..Surroundings::default() };
+    let foreign = changes.foreign().next().is_some();
+    if !done.changed && !foreign && all_current(&state.live, &around) {
+        return Ok(done);
+    }
+
+    if done.changed && !foreign {
+        let facts = preflight::before_writing(cluster, &options.namespace)
+            .await
+            .map_err(|source| unusable(cluster, source))?;
+        tell(&health::before_writing(&facts, &done.platform), reporter)?;
+    }
+    if named_image.is_none() && !foreign {
+        image::provide(&facts.nodes, &done.platform, containerd_socket.as_deref(), reporter).await?;
+    }
+    let step = Instant::now();
+    let total = changes.items.iter().filter(|item| item.change.is_write()).count();
+    reporter.report(Event::StepStarted { step: Step::Apply, total: Some(total) });
+    installer.apply(&release, &desired, &changes, &state).await?;
+    reporter.report(Event::StepFinished { step: Step::Apply, took: step.elapsed(), summary: format!("{total} objects written") });
+
+    let objects: Vec<ObjectRef> = desired.iter().map(ObjectRef::of).collect();
+    installer.wait(&release, &objects).await?;
+    let expected = catalog::expected_jobs(&done.platform);
+    done.targets = Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
+    done.took = began.elapsed();
+    Ok(done)
+}
+
+/// The stack as one release.
+pub(super) fn stack_release(namespace: &str) -> Release {
+    Release {
+        inventory: catalog::INVENTORY.to_owned(),
+        namespace: namespace.to_owned(),
+        applyset: catalog::applyset_id(catalog::INVENTORY, namespace, "ConfigMap", ""),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// Reports the findings, and stops at the ones that stand in the way.
+pub(super) fn tell(findings: &[Finding], reporter: &dyn Reporter) -> Result<(), CommandError> {
+    let (errors, rest): (Vec<Finding>, Vec<Finding>) =
+        findings.iter().cloned().partition(|finding| finding.severity == Severity::Error);
+    for finding in rest {
+        reporter.report(Event::Finding(finding));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(CommandError::Preflight { findings: errors }) }
+}
+
+/// A cluster whose first answers are no answers.
+pub(super) fn unusable(cluster: &Cluster, source: cluster::Error) -> CommandError {
+    CommandError::Cluster { server: cluster.server().to_owned(), source }
+}
+
+/// The clock, read once a decision: the rules take the time from here.
+#[expect(clippy::disallowed_methods, reason = "the edge: the rules take the time from here")]
+pub(super) fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+fn all_current(live: &[DynamicObject], around: &Surroundings) -> bool {
+    let now = now();
+    live.iter().all(|object| readiness::of(object, around, now).is_current())
+}
+
+/// Characters of a password: 144 bits at six each.
+const PASSWORD_LENGTH: usize = 24;
+
+/// A password for Grafana, drawn anew at every run and used only where there is none yet.
+fn password() -> Result<String, CommandError> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut random = [0u8; PASSWORD_LENGTH];
+    getrandom::fill(&mut random)
+        .map_err(|error| CommandError::Io { what: "no random bytes for a password".to_owned(), source: error.into() })?;
+    Ok(random.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect())
+}
