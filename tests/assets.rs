@@ -207,8 +207,8 @@ fn assert_canonical_quantity(text: &str, path: &str) {
     let number: u64 = digits.parse().unwrap_or_else(|_| panic!("{path}: {text} is no whole number"));
     match &text[digits.len()..] {
         "" => {}
-        "m" => assert!(number % 1000 != 0, "{path}: {text} is written without m"),
-        "Mi" | "Gi" => assert!(number % 1024 != 0, "{path}: {text} is written with the next larger unit"),
+        "m" => assert!(!number.is_multiple_of(1000), "{path}: {text} is written without m"),
+        "Mi" | "Gi" => assert!(!number.is_multiple_of(1024), "{path}: {text} is written with the next larger unit"),
         unit => panic!("{path}: {unit} in {text}"),
     }
 }
