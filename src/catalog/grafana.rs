@@ -15,7 +15,7 @@ pub const ADMIN_SECRET: &str = "grafana-admin";
 /// The key of the password in [`ADMIN_SECRET`].
 pub const PASSWORD_KEY: &str = "password";
 
-/// The ConfigMaps and the Secret that the Deployment mounts.
+/// Each ConfigMap, and the Secret, that the pod mounts.
 pub(super) fn mounted(options: &Options, namespaces: &Namespaces<'_>) -> Vec<DynamicObject> {
     let mut datasources = assets::config("grafana", "datasources.yaml");
     for datasource in edit::items(&mut datasources, "/datasources") {
@@ -51,7 +51,6 @@ pub(super) fn set_config_hash(deployment: &mut DynamicObject, mounted: &[Dynamic
         mounted.iter().filter(|object| edit::kind(object) == "ConfigMap").map(|object| &object.data).collect();
     let hash = Sha256::digest(json!(config).to_string());
     if let Some(template) = edit::pod_template(deployment) {
-        let short: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        template["metadata"]["annotations"][labels::CONFIG_HASH] = json!(short);
+        template["metadata"]["annotations"][labels::CONFIG_HASH] = json!(labels::base64(&hash[..12]));
     }
 }

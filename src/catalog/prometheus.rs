@@ -22,8 +22,8 @@ pub fn optional_jobs() -> Vec<String> {
 
 /// Jobs that have at least one target on this platform, all of them up, when the stack is healthy.
 ///
-/// Only on a platform that is not known CoreDNS is not counted on: managed clouds run other DNS
-/// servers, or give theirs no metrics port.
+/// On a platform that is not known the DNS server is not counted on: managed clouds run other ones,
+/// or give theirs no metrics port.
 pub fn expected_jobs(platform: &Platform) -> Vec<String> {
     let optional = optional_jobs();
     jobs(&assets::config("prometheus", CONFIG))

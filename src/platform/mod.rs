@@ -129,7 +129,7 @@ pub struct Platform {
     pub kubelet_verifies: bool,
 }
 
-/// What the nodes and StorageClasses of a cluster say it is.
+/// What a cluster is by its nodes and by each StorageClass that it has.
 pub fn detect(nodes: &[Node], classes: &[StorageClass]) -> Platform {
     assume(PlatformKind::of(nodes), nodes, classes)
 }
