@@ -75,6 +75,7 @@ pub struct Provided {
 ///
 /// Nothing is built or sent, and nothing reported, where every node has it already. A node that can be
 /// asked is asked, which starts a process; a caller that knows the image to be in use need not call.
+/// Nodes that lack it and cannot be reached are a note, not a failure.
 ///
 /// # Errors
 ///
@@ -90,6 +91,14 @@ pub async fn provide(
     let Choice { route: Some(route), lacking, unreached } = choose(cluster, host, &reference)? else {
         return Ok(Provided { reference, unreached: Vec::new() });
     };
+    if !unreached.is_empty() {
+        let message = format!(
+            "the image cannot be brought to {} from here, and pods placed there cannot start: `--image scaler=REF` \
+             names one that all nodes can pull",
+            unreached.join(", ")
+        );
+        reporter.report(Event::Note { message });
+    }
     let places = deliver::needing(plan::plan(&route, &reference), &reference, &lacking).await;
     if places.is_empty() {
         return Ok(Provided { reference, unreached });
@@ -177,9 +186,10 @@ mod tests {
         assert_eq!(fs::read(folder.path().join(format!("scalekit-{tag}.tar"))).unwrap(), expected.archive);
         {
             let events = recorded.0.lock().unwrap();
-            assert_eq!(events[0], Event::StepStarted { step: Step::Image, total: Some(1) });
-            assert!(matches!(&events[1], Event::Note { message } if message == "node pi was handed the image"));
-            assert!(matches!(&events[2], Event::StepFinished { step: Step::Image, .. }));
+            assert!(matches!(&events[0], Event::Note { message } if message.contains("brought to pi-2 from here")));
+            assert_eq!(events[1], Event::StepStarted { step: Step::Image, total: Some(1) });
+            assert!(matches!(&events[2], Event::Note { message } if message == "node pi was handed the image"));
+            assert!(matches!(&events[3], Event::StepFinished { step: Step::Image, .. }));
         }
 
         for node in &mut cluster.nodes {
