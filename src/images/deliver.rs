@@ -15,10 +15,10 @@ use super::plan::{Command, Import, Steps};
 use crate::event::{Event, Reporter};
 
 /// Places that are served at once. An import is mostly the node's disk.
-const AT_ONCE: usize = 4;
+pub(super) const AT_ONCE: usize = 4;
 
 /// The longest that one command may take. Importing 6 MB takes a second; whoever needs this long hangs.
-const LIMIT: Duration = Duration::from_mins(2);
+pub(super) const LIMIT: Duration = Duration::from_mins(2);
 
 /// Why a command did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +96,30 @@ pub enum DeliverError {
     },
 }
 
+/// The places that need the image.
+///
+/// Whoever can be asked is asked: a node's status is up to a minute old, and lists 50 images at most.
+/// Where nobody can be asked, or the answer is an error, the status decides: `lacking` are the nodes
+/// that do not list the image.
+pub async fn needing(places: Vec<Steps>, reference: &str, lacking: &[String]) -> Vec<Steps> {
+    let asked = stream::iter(places).map(async |steps| needs(&steps, reference, lacking).await.then_some(steps));
+    asked.buffered(AT_ONCE).filter_map(async |steps| steps).collect().await
+}
+
+async fn needs(steps: &Steps, reference: &str, lacking: &[String]) -> bool {
+    let unlisted = steps.nodes.is_empty() || steps.nodes.iter().any(|node| lacking.contains(node));
+    let Some(command) = &steps.check else { return unlisted };
+    match run(command, None, LIMIT).await {
+        // One node answers; what the others have, only their status tells.
+        Ok(listed) => !names(&listed, reference) || (steps.nodes.len() > 1 && unlisted),
+        Err(_) => unlisted,
+    }
+}
+
+fn names(listed: &str, reference: &str) -> bool {
+    listed.lines().any(|line| line.trim() == reference)
+}
+
 /// Brings the archive to every place, a few at once, and reports each that has it.
 ///
 /// # Errors
@@ -136,7 +160,7 @@ async fn deliver_one(
     if let Some(command) = &steps.check {
         let listed =
             run(command, None, LIMIT).await.map_err(|source| DeliverError::Check { place: place(), source })?;
-        if !listed.lines().any(|line| line.trim() == reference) {
+        if !names(&listed, reference) {
             return Err(DeliverError::NotThere { place: place(), reference: reference.to_owned() });
         }
     }
@@ -153,7 +177,7 @@ async fn deliver_one(
 }
 
 /// Runs a command to its end and gives its standard output.
-async fn run(command: &Command, input: Option<&Bytes>, limit: Duration) -> Result<String, CommandError> {
+pub(super) async fn run(command: &Command, input: Option<&Bytes>, limit: Duration) -> Result<String, CommandError> {
     let mut child = process::Command::new(&command.program)
         .args(&command.arguments)
         .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })

@@ -3,10 +3,10 @@
 use std::{fs, sync::Mutex};
 
 use rstest::rstest;
-use tempfile::TempDir;
 
 use super::*;
 use crate::images::{
+    fake::Fake,
     plan::plan,
     route::{NodeContainer, Route},
 };
@@ -29,47 +29,8 @@ impl Recorded {
     }
 }
 
-/// A folder with a fake program in it, that logs its arguments, keeps its input, and then does `script`.
-struct Fake {
-    folder: TempDir,
-    name: &'static str,
-}
-
-impl Fake {
-    fn new(name: &'static str, script: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let source = folder.path().join("source");
-        let here = folder.path().display();
-        let text = format!("#!/bin/sh\necho \"$*\" >>'{here}/log'\nimport() {{ cat >>'{here}/input'; }}\n{script}\n");
-        fs::write(&source, text).unwrap();
-        // Not written by this process: a thread that starts a child meanwhile would hand it the open file,
-        // and a file that is open for writing cannot be executed.
-        let installed = std::process::Command::new("install")
-            .args(["-m", "755"])
-            .args([&source, &folder.path().join(name)])
-            .status()
-            .unwrap();
-        assert!(installed.success());
-        Self { folder, name }
-    }
-
-    /// One that behaves like a `ctr`, whoever calls it.
-    fn good(name: &'static str) -> Self {
-        let list = format!("*'images ls'*) echo {REFERENCE};;");
-        Self::new(name, &format!("case \"$*\" in *'images import'*) import;; {list} esac"))
-    }
-
-    fn program(&self) -> PathBuf {
-        self.folder.path().join(self.name)
-    }
-
-    fn read(&self, file: &str) -> String {
-        fs::read_to_string(self.folder.path().join(file)).unwrap_or_default()
-    }
-
-    fn containerd(&self) -> Route {
-        Route::Containerd { ctr: self.program(), socket: "/run/c.sock".into(), node: Some("a".into()) }
-    }
+fn containerd(fake: &Fake) -> Route {
+    Route::Containerd { ctr: fake.program(), socket: "/run/c.sock".into(), node: Some("a".into()) }
 }
 
 async fn send(route: &Route) -> (Result<(), DeliverError>, Vec<String>) {
@@ -93,8 +54,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 #[tokio::test]
 async fn containerd_gets_the_archive_is_asked_for_it_and_pins_it() {
-    let fake = Fake::good("ctr");
-    let (sent, notes) = send(&fake.containerd()).await;
+    let fake = Fake::good("ctr", REFERENCE);
+    let (sent, notes) = send(&containerd(&fake)).await;
     sent.unwrap();
     assert_eq!(fake.read("input"), String::from_utf8(archive().to_vec()).unwrap());
     let expected = format!(
@@ -108,7 +69,7 @@ async fn containerd_gets_the_archive_is_asked_for_it_and_pins_it() {
 
 #[tokio::test]
 async fn every_node_of_kind_gets_it() {
-    let fake = Fake::good("docker");
+    let fake = Fake::good("docker", REFERENCE);
     let names = ["n1", "n2", "n3", "n4", "n5"];
     let containers = names.map(|name| NodeContainer { node: name.into(), container: name.into() }).to_vec();
     let (sent, mut notes) = send(&Route::Kind { program: fake.program(), containers }).await;
@@ -127,12 +88,12 @@ async fn every_node_of_kind_gets_it() {
 
 #[tokio::test]
 async fn microk8s_and_k3s_get_it_through_their_own_command() {
-    let microk8s = Fake::good("microk8s");
-    send(&Route::MicroK8s { microk8s: microk8s.program() }).await.0.unwrap();
+    let microk8s = Fake::good("microk8s", REFERENCE);
+    send(&Route::MicroK8s { microk8s: microk8s.program(), nodes: vec!["pi".into()] }).await.0.unwrap();
     assert!(microk8s.read("log").starts_with("images import -\nctr --namespace k8s.io images ls --quiet name=="));
     assert_eq!(microk8s.read("input").len(), archive().len());
 
-    let k3s = Fake::good("k3s");
+    let k3s = Fake::good("k3s", REFERENCE);
     send(&Route::K3s { k3s: k3s.program(), node: "pi".into() }).await.0.unwrap();
     assert!(k3s.read("log").starts_with("ctr --namespace k8s.io images import -\n"));
     assert_eq!(k3s.read("input").len(), archive().len());
@@ -189,15 +150,15 @@ async fn a_folder_that_is_not_there_is_named() {
 #[tokio::test]
 async fn a_failure_is_told_in_the_commands_own_words(#[case] script: &str, #[case] expected: &str) {
     let fake = Fake::new("ctr", script);
-    let (sent, notes) = send(&fake.containerd()).await;
+    let (sent, notes) = send(&containerd(&fake)).await;
     assert_eq!(chain(&sent.unwrap_err()), expected);
     assert!(notes.is_empty(), "{notes:?}");
 }
 
 #[tokio::test]
 async fn a_program_that_went_away_is_named() {
-    let fake = Fake::good("ctr");
-    let route = fake.containerd();
+    let fake = Fake::good("ctr", REFERENCE);
+    let route = containerd(&fake);
     fs::remove_file(fake.program()).unwrap();
     let (sent, _) = send(&route).await;
     let said = chain(&sent.unwrap_err());
@@ -212,7 +173,7 @@ async fn an_image_that_cannot_be_pinned_is_delivered_all_the_same() {
         "case \"$*\" in *import*) import;; *ls*) echo {REFERENCE};; *) echo 'ctr: no such command' >&2; exit 1;; esac"
     );
     let fake = Fake::new("ctr", &script);
-    let (sent, notes) = send(&fake.containerd()).await;
+    let (sent, notes) = send(&containerd(&fake)).await;
     sent.unwrap();
     assert_eq!(notes.len(), 2);
     assert!(notes[0].ends_with("(exit status: 1): ctr: no such command"), "{notes:?}");
@@ -238,4 +199,28 @@ async fn a_command_that_hangs_is_given_up() {
     let command = Command { program: fake.program(), arguments: vec!["x".into()] };
     let error = run(&command, None, Duration::from_millis(50)).await.unwrap_err();
     assert_eq!(error.to_string(), "`ctr x` did not end within 50ms");
+}
+
+#[rstest]
+#[case::has_it(&["a"], "echo scalekit.local/scalekit:0.1.0-0123456789ab", &[], false)]
+#[case::has_it_and_the_status_is_old(&["a"], "echo scalekit.local/scalekit:0.1.0-0123456789ab", &["a"], false)]
+#[case::lost_it_and_the_status_is_old(&["a"], "", &[], true)]
+#[case::cannot_be_asked_and_lists_it(&["a"], "exit 1", &[], false)]
+#[case::cannot_be_asked_and_does_not_list_it(&["a"], "exit 1", &["a"], true)]
+#[case::cannot_be_asked_and_is_not_known(&[], "exit 1", &[], true)]
+#[case::one_of_many_has_it(&["a", "b"], "echo scalekit.local/scalekit:0.1.0-0123456789ab", &["b"], true)]
+#[case::all_of_many_have_it(&["a", "b"], "echo scalekit.local/scalekit:0.1.0-0123456789ab", &[], false)]
+#[tokio::test]
+async fn a_place_is_asked_before_anything_is_sent(
+    #[case] nodes: &[&str],
+    #[case] answer: &str,
+    #[case] lacking: &[&str],
+    #[case] expected: bool,
+) {
+    let strings = |names: &[&str]| -> Vec<String> { names.iter().map(ToString::to_string).collect() };
+    let fake = Fake::new("ctr", answer);
+    let mut places = plan(&containerd(&fake), REFERENCE);
+    places[0].nodes = strings(nodes);
+    assert_eq!(!needing(places, REFERENCE, &strings(lacking)).await.is_empty(), expected);
+    assert!(fake.read("log").contains("images ls --quiet name=="), "{}", fake.read("log"));
 }

@@ -12,8 +12,11 @@ pub mod build;
 pub mod deliver;
 mod digest;
 pub mod executable;
+#[cfg(test)]
+mod fake;
 pub mod host;
 pub mod plan;
+mod removal;
 pub mod route;
 
 use std::time::Instant;
@@ -70,7 +73,9 @@ pub struct Provided {
 
 /// Makes sure that the nodes have the image of this executable.
 ///
-/// Nothing is built or sent where every node has it already.
+/// Nothing is built or sent, and nothing reported, where every node has it already. A node that can be
+/// asked is asked, which starts a process; a caller that knows the image to be in use need not call.
+/// Nodes that lack it and cannot be reached are a note, not a failure.
 ///
 /// # Errors
 ///
@@ -83,10 +88,21 @@ pub async fn provide(
     reporter: &dyn Reporter,
 ) -> Result<Provided, Error> {
     let reference = executable.reference(version);
-    let Choice::Send { route, unreached } = choose(cluster, host, &reference)? else {
+    let Choice { route: Some(route), lacking, unreached } = choose(cluster, host, &reference)? else {
         return Ok(Provided { reference, unreached: Vec::new() });
     };
-    let places = plan::plan(&route, &reference);
+    if !unreached.is_empty() {
+        let message = format!(
+            "the image cannot be brought to {} from here, and pods placed there cannot start: `--image scaler=REF` \
+             names one that all nodes can pull",
+            unreached.join(", ")
+        );
+        reporter.report(Event::Note { message });
+    }
+    let places = deliver::needing(plan::plan(&route, &reference), &reference, &lacking).await;
+    if places.is_empty() {
+        return Ok(Provided { reference, unreached });
+    }
     let started = Instant::now();
     reporter.report(Event::StepStarted { step: Step::Image, total: Some(places.len()) });
     let version = version.to_owned();
@@ -96,17 +112,30 @@ pub async fn provide(
         Err(ended) => std::panic::resume_unwind(ended.into_panic()),
     };
     deliver::deliver(&places, &reference, &image.archive, reporter).await?;
-    if !unreached.is_empty() {
-        let message = format!(
-            "the image could not be brought to {} from here: pods placed there cannot start; \
-             `--image scaler=REF` names one that all nodes can pull",
-            unreached.join(", ")
-        );
-        reporter.report(Event::Note { message });
-    }
     let summary = format!("{reference} ({}) by {route}", megabytes(image.layer_size));
     reporter.report(Event::StepFinished { step: Step::Image, took: started.elapsed(), summary });
     Ok(Provided { reference, unreached })
+}
+
+/// What became of our images on the nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// How many images (or archives in a folder) are gone, over all nodes.
+    pub count: usize,
+    /// What may still be there, and why, one clause each.
+    pub left: Vec<String>,
+}
+
+/// Takes every image of ours off the nodes, but the one to `keep`.
+///
+/// Images are pinned when they are brought, so no kubelet collects them: whoever brings them has to
+/// take them away, the old one once the new one runs, and the last one when everything goes. An image
+/// that a container still uses loses its name only; the container goes on.
+pub async fn remove(cluster: &Cluster, host: &Host, keep: Option<&str>) -> Removed {
+    match route::reach(cluster, host) {
+        Ok(route) => removal::remove(&route, keep).await,
+        Err(obstacles) => Removed { count: 0, left: obstacles.iter().map(ToString::to_string).collect() },
+    }
 }
 
 /// A size as a person reads it: `5.7 MB`.
@@ -157,9 +186,9 @@ mod tests {
         assert_eq!(fs::read(folder.path().join(format!("scalekit-{tag}.tar"))).unwrap(), expected.archive);
         {
             let events = recorded.0.lock().unwrap();
-            assert_eq!(events[0], Event::StepStarted { step: Step::Image, total: Some(1) });
-            assert!(matches!(&events[1], Event::Note { message } if message == "node pi was handed the image"));
-            assert!(matches!(&events[2], Event::Note { message } if message.contains("brought to pi-2 from here")));
+            assert!(matches!(&events[0], Event::Note { message } if message.contains("brought to pi-2 from here")));
+            assert_eq!(events[1], Event::StepStarted { step: Step::Image, total: Some(1) });
+            assert!(matches!(&events[2], Event::Note { message } if message == "node pi was handed the image"));
             assert!(matches!(&events[3], Event::StepFinished { step: Step::Image, .. }));
         }
 

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{executable::REPOSITORY, route::Route};
+use super::route::Route;
 
 /// containerd's mark for images that the kubelet's garbage collection leaves alone.
 ///
@@ -24,12 +24,6 @@ pub struct Command {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
-}
-
-impl Command {
-    fn new(program: &Path, arguments: &[&[&str]]) -> Self {
-        Self { program: program.to_owned(), arguments: arguments.concat().into_iter().map(str::to_owned).collect() }
-    }
 }
 
 impl fmt::Display for Command {
@@ -58,6 +52,8 @@ pub enum Import {
 pub struct Steps {
     /// The place, as a user would name it: `node dev-worker`.
     pub place: String,
+    /// The nodes that take the image from there; empty where that is not known.
+    pub nodes: Vec<String>,
     /// Getting the archive in.
     pub import: Import,
     /// Prints the image's name if it is there; `None` where nobody can be asked.
@@ -66,62 +62,133 @@ pub struct Steps {
     pub pin: Option<Command>,
 }
 
-/// What has to be run, for each place that the route leads to.
+/// What is run to look for our images in one place and to take them away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// By asking containerd.
+    Ctr {
+        /// The place.
+        place: String,
+        /// Prints a table of all images.
+        list: Command,
+        /// Takes images away; their names follow its arguments.
+        remove: Command,
+    },
+    /// By deleting files from a folder.
+    Folder {
+        /// The place.
+        place: String,
+        /// The folder.
+        folder: PathBuf,
+    },
+}
+
+/// What has to be run to bring the image to each place that the route leads to.
 pub fn plan(route: &Route, reference: &str) -> Vec<Steps> {
     match route {
-        Route::Containerd { ctr, socket, node } => {
-            let socket = socket.to_string_lossy();
-            let place = node.as_ref().map_or_else(|| format!("the containerd at {socket}"), |node| at(node));
-            vec![steps(place, ctr, &["--address", &socket, "--namespace", "k8s.io"], &["-"], reference)]
-        }
-        Route::Kind { program, containers } => containers
-            .iter()
-            .map(|node| {
-                let ctr = |interactive: &[&'static str]| {
-                    [&["exec"], interactive, &[node.container.as_str(), "ctr", "--namespace=k8s.io"]].concat()
-                };
-                // As `kind load image-archive` does it.
-                let import = ["--all-platforms", "--digests", "--snapshotter=overlayfs", "-"];
-                Steps {
-                    import: Import::Run(Command::new(program, &[&ctr(&["-i"]), &["images", "import"], &import])),
-                    ..steps(at(&node.node), program, &ctr(&[]), &[], reference)
-                }
-            })
-            .collect(),
-        Route::MicroK8s { microk8s } => {
-            // `microk8s ctr` speaks of this node alone; the import goes to all.
-            vec![Steps {
-                import: Import::Run(Command::new(microk8s, &[&["images", "import", "-"]])),
-                ..steps("MicroK8s".to_owned(), microk8s, &["ctr", "--namespace", "k8s.io"], &[], reference)
-            }]
-        }
-        Route::K3s { k3s, node } => {
-            vec![steps(at(node), k3s, &["ctr", "--namespace", "k8s.io"], &["-"], reference)]
-        }
         Route::MicroK8sFolder { folder, node } | Route::K3sFolder { folder, node } => {
-            let file = format!("{}.tar", reference.replace(REPOSITORY, "scalekit").replace([':', '/'], "-"));
-            vec![Steps {
-                place: at(node),
-                import: Import::Place { folder: folder.clone(), file },
-                check: None,
-                pin: None,
-            }]
+            let import = Import::Place { folder: folder.clone(), file: file_name(reference) };
+            vec![Steps { place: at(node), nodes: vec![node.clone()], import, check: None, pin: None }]
+        }
+        Route::Containerd { .. } | Route::Kind { .. } | Route::MicroK8s { .. } | Route::K3s { .. } => {
+            ctrs(route).into_iter().map(|ctr| ctr.steps(route, reference)).collect()
         }
     }
 }
+
+/// What has to be run to take our images away from each place that the route leads to.
+pub fn removals(route: &Route) -> Vec<Removal> {
+    match route {
+        Route::MicroK8sFolder { folder, node } | Route::K3sFolder { folder, node } => {
+            vec![Removal::Folder { place: at(node), folder: folder.clone() }]
+        }
+        Route::Containerd { .. } | Route::Kind { .. } | Route::MicroK8s { .. } | Route::K3s { .. } => ctrs(route)
+            .into_iter()
+            .map(|ctr| Removal::Ctr {
+                list: ctr.command(&["images", "ls"]),
+                remove: ctr.command(&["images", "rm", "--sync"]),
+                place: ctr.place,
+            })
+            .collect(),
+    }
+}
+
+/// The name of the archive in a folder.
+pub(super) fn file_name(reference: &str) -> String {
+    format!("{FILE_PREFIX}{}.tar", reference.rsplit(':').next().unwrap_or(reference))
+}
+
+/// What the names of our archives begin with.
+pub(super) const FILE_PREFIX: &str = "scalekit-";
 
 fn at(node: &str) -> String {
     format!("node {node}")
 }
 
-/// The three commands, of one `ctr`.
-fn steps(place: String, program: &Path, ctr: &[&str], import: &[&str], reference: &str) -> Steps {
-    let filter = format!("name=={reference}");
-    Steps {
-        place,
-        import: Import::Run(Command::new(program, &[ctr, &["images", "import"], import])),
-        check: Some(Command::new(program, &[ctr, &["images", "ls", "--quiet", &filter]])),
-        pin: Some(Command::new(program, &[ctr, &["images", "label", reference, PINNED]])),
+/// A `ctr` that speaks to one containerd.
+struct Ctr<'a> {
+    place: String,
+    nodes: Vec<String>,
+    program: &'a Path,
+    /// What comes before the `ctr` command proper.
+    prefix: Vec<String>,
+}
+
+impl Ctr<'_> {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let arguments = self.prefix.iter().cloned().chain(arguments.iter().map(ToString::to_string)).collect();
+        Command { program: self.program.to_owned(), arguments }
+    }
+
+    fn steps(self, route: &Route, reference: &str) -> Steps {
+        let import = match route {
+            // As `kind load image-archive` does it.
+            Route::Kind { .. } => {
+                let options = ["--all-platforms", "--digests", "--snapshotter=overlayfs"];
+                let mut command = self.command(&[&["images", "import"], &options[..], &["-"]].concat());
+                command.arguments.insert(1, "-i".to_owned());
+                command
+            }
+            // Sends it to all nodes, through their cluster agents.
+            Route::MicroK8s { .. } => {
+                let arguments = ["images", "import", "-"].map(str::to_owned).to_vec();
+                Command { program: self.program.to_owned(), arguments }
+            }
+            _ => self.command(&["images", "import", "-"]),
+        };
+        Steps {
+            import: Import::Run(import),
+            check: Some(self.command(&["images", "ls", "--quiet", &format!("name=={reference}")])),
+            pin: Some(self.command(&["images", "label", reference, PINNED])),
+            place: self.place,
+            nodes: self.nodes,
+        }
+    }
+}
+
+fn ctrs(route: &Route) -> Vec<Ctr<'_>> {
+    let one = |place, program, nodes, prefix: &[&str]| {
+        vec![Ctr { place, nodes, program, prefix: prefix.iter().map(ToString::to_string).collect() }]
+    };
+    match route {
+        Route::Containerd { ctr, socket, node } => {
+            let socket = socket.to_string_lossy();
+            let place = node.as_ref().map_or_else(|| format!("the containerd at {socket}"), |node| at(node));
+            one(place, ctr, node.iter().cloned().collect(), &["--address", &socket, "--namespace", "k8s.io"])
+        }
+        Route::Kind { program, containers } => containers
+            .iter()
+            .flat_map(|node| {
+                let prefix = ["exec", &node.container, "ctr", "--namespace=k8s.io"];
+                one(at(&node.node), program, vec![node.node.clone()], &prefix)
+            })
+            .collect(),
+        // Speaks of the node that this host is.
+        Route::MicroK8s { microk8s, nodes } => {
+            one("MicroK8s".to_owned(), microk8s, nodes.clone(), &["ctr", "--namespace", "k8s.io"])
+        }
+        Route::K3s { k3s, node } => one(at(node), k3s, vec![node.clone()], &["ctr", "--namespace", "k8s.io"]),
+        Route::MicroK8sFolder { .. } | Route::K3sFolder { .. } => Vec::new(),
     }
 }
 
@@ -181,7 +248,7 @@ mod tests {
 
     #[test]
     fn microk8s_and_k3s() {
-        let microk8s = lines(&Route::MicroK8s { microk8s: "/snap/bin/microk8s".into() });
+        let microk8s = lines(&Route::MicroK8s { microk8s: "/snap/bin/microk8s".into(), nodes: Vec::new() });
         assert_eq!(microk8s[1], "microk8s images import -");
         assert_eq!(
             microk8s[2],
@@ -199,5 +266,17 @@ mod tests {
         ] {
             assert_eq!(lines(&route), ["# node pi", "/sideload/scalekit-0.1.0-0123456789ab.tar"]);
         }
+    }
+
+    #[test]
+    fn images_are_taken_away_where_they_were_brought() {
+        let containers = vec![NodeContainer { node: "dev-worker".into(), container: "dev-worker".into() }];
+        let kind = removals(&Route::Kind { program: "/usr/bin/docker".into(), containers });
+        let [Removal::Ctr { place, list, remove }] = kind.as_slice() else { panic!("{kind:?}") };
+        assert_eq!(place, "node dev-worker");
+        assert_eq!(list.to_string(), "docker exec dev-worker ctr --namespace=k8s.io images ls");
+        assert_eq!(remove.to_string(), "docker exec dev-worker ctr --namespace=k8s.io images rm --sync");
+        let folder = removals(&Route::K3sFolder { folder: "/images".into(), node: "pi".into() });
+        assert_eq!(folder, [Removal::Folder { place: "node pi".into(), folder: "/images".into() }]);
     }
 }

@@ -141,13 +141,15 @@ pub enum Route {
     Kind {
         /// Docker, Podman or nerdctl.
         program: PathBuf,
-        /// The containers of the nodes that lack the image.
+        /// The containers of the nodes.
         containers: Vec<NodeContainer>,
     },
     /// `microk8s images import`, which sends the image to all nodes of the cluster.
     MicroK8s {
         /// The program.
         microk8s: PathBuf,
+        /// All nodes.
+        nodes: Vec<String>,
     },
     /// A file in the folder that MicroK8s' containerd looks into every few seconds.
     MicroK8sFolder {
@@ -173,6 +175,20 @@ pub enum Route {
     },
 }
 
+impl Route {
+    /// The nodes that it leads to; `None` where that is not known.
+    pub fn nodes(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::Containerd { node, .. } => node.as_deref().map(|node| vec![node]),
+            Self::Kind { containers, .. } => Some(containers.iter().map(|node| node.node.as_str()).collect()),
+            Self::MicroK8s { nodes, .. } => Some(nodes.iter().map(String::as_str).collect()),
+            Self::MicroK8sFolder { node, .. } | Self::K3s { node, .. } | Self::K3sFolder { node, .. } => {
+                Some(vec![node])
+            }
+        }
+    }
+}
+
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -191,18 +207,15 @@ impl fmt::Display for Route {
     }
 }
 
-/// What is to be done.
+/// The way that is open, and what it is needed for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Choice {
-    /// Every node has the image (or there is no node): nothing is sent.
-    Present,
-    /// The image has to be sent.
-    Send {
-        /// Which way.
-        route: Route,
-        /// Nodes without the image that this way does not reach: a pod placed there cannot start.
-        unreached: Vec<String>,
-    },
+pub struct Choice {
+    /// The way to all nodes that can be reached. `None` where no way is open and none is needed.
+    pub route: Option<Route>,
+    /// Nodes whose status does not list the image.
+    pub lacking: Vec<String>,
+    /// Those of `lacking` that the route does not reach: a pod placed there cannot start.
+    pub unreached: Vec<String>,
 }
 
 /// Why one way is closed.
@@ -267,27 +280,36 @@ fn join(obstacles: &[Obstacle]) -> String {
     obstacles.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Chooses the way, or says why there is none.
+/// Chooses the way, or says why there is none. Where every node has the image (or there is no node), none is needed.
 ///
 /// A socket that the user named is taken at their word. Without it, what this host has is used only
 /// where this host is a node of the cluster: a kubeconfig may well point elsewhere, and an image
 /// imported into a containerd that happens to run here would help nobody.
 pub fn choose(cluster: &Cluster, host: &Host, reference: &str) -> Result<Choice, NoRoute> {
-    let lacking: Vec<&Node> =
-        cluster.nodes.iter().filter(|node| !node.images.iter().any(|image| image == reference)).collect();
-    if lacking.is_empty() {
-        return Ok(Choice::Present);
+    let lacks = |node: &&Node| !node.images.iter().any(|image| image == reference);
+    let lacking: Vec<String> = cluster.nodes.iter().filter(lacks).map(|node| node.name.clone()).collect();
+    match reach(cluster, host) {
+        Ok(route) => {
+            let unreached = match route.nodes() {
+                Some(reached) => lacking.iter().filter(|node| !reached.contains(&node.as_str())).cloned().collect(),
+                None => Vec::new(),
+            };
+            Ok(Choice { route: Some(route), lacking, unreached })
+        }
+        Err(_) if lacking.is_empty() => Ok(Choice { route: None, lacking, unreached: Vec::new() }),
+        Err(obstacles) => Err(NoRoute { reference: reference.to_owned(), obstacles }),
     }
-    let closed = |obstacles| NoRoute { reference: reference.to_owned(), obstacles };
+}
+
+/// The way to as many nodes as can be reached from here.
+pub fn reach(cluster: &Cluster, host: &Host) -> Result<Route, Vec<Obstacle>> {
     if let Some(socket) = &cluster.containerd_socket {
-        let ctr = host.program(Program::Ctr).map_err(|obstacle| closed(vec![obstacle]))?;
+        let ctr = host.program(Program::Ctr).map_err(|obstacle| vec![obstacle])?;
         let node = here(cluster, host).ok().or(match cluster.nodes.as_slice() {
             [only] => Some(only),
             _ => None,
         });
-        let unreached = node.map(|node| others(&lacking, &node.name)).unwrap_or_default();
-        let node = node.map(|node| node.name.clone());
-        return Ok(Choice::Send { route: Route::Containerd { ctr, socket: socket.clone(), node }, unreached });
+        return Ok(Route::Containerd { ctr, socket: socket.clone(), node: node.map(|node| node.name.clone()) });
     }
     let ways: &[Way] = match cluster.kind {
         ClusterKind::Kind => &[kind],
@@ -297,41 +319,26 @@ pub fn choose(cluster: &Cluster, host: &Host, reference: &str) -> Result<Choice,
     };
     let mut obstacles = Vec::new();
     for way in ways {
-        match way(cluster, host, &lacking) {
-            Ok(route) => {
-                let unreached = match &route {
-                    Route::Kind { .. } | Route::MicroK8s { .. } => Vec::new(),
-                    Route::Containerd { node, .. } => {
-                        node.as_ref().map(|node| others(&lacking, node)).unwrap_or_default()
-                    }
-                    Route::MicroK8sFolder { node, .. } | Route::K3s { node, .. } | Route::K3sFolder { node, .. } => {
-                        others(&lacking, node)
-                    }
-                };
-                return Ok(Choice::Send { route, unreached });
-            }
+        match way(cluster, host) {
+            Ok(route) => return Ok(route),
             Err(obstacle) if obstacles.contains(&obstacle) => {}
             Err(obstacle) => obstacles.push(obstacle),
         }
     }
-    Err(closed(obstacles))
+    Err(obstacles)
 }
 
-type Way = fn(&Cluster, &Host, &[&Node]) -> Result<Route, Obstacle>;
+type Way = fn(&Cluster, &Host) -> Result<Route, Obstacle>;
 
 /// The node that this host is.
 fn here<'a>(cluster: &'a Cluster, host: &Host) -> Result<&'a Node, Obstacle> {
     cluster.nodes.iter().find(|node| host.is(node)).ok_or_else(|| Obstacle::NotANode { host: host.name.clone() })
 }
 
-fn others(lacking: &[&Node], reached: &str) -> Vec<String> {
-    lacking.iter().filter(|node| node.name != reached).map(|node| node.name.clone()).collect()
-}
-
-fn kind(_: &Cluster, host: &Host, lacking: &[&Node]) -> Result<Route, Obstacle> {
+fn kind(cluster: &Cluster, host: &Host) -> Result<Route, Obstacle> {
     let mut program = Program::Docker;
     let mut containers = Vec::new();
-    for node in lacking {
+    for node in &cluster.nodes {
         let (cli, container) = kind_container(&node.provider_id)
             .ok_or_else(|| Obstacle::NotOfKind { node: node.name.clone(), provider_id: node.provider_id.clone() })?;
         // One cluster of kind is made by one program.
@@ -354,27 +361,28 @@ fn kind_container(provider_id: &str) -> Option<(Program, &str)> {
     parts.next().is_none().then_some((program, container))
 }
 
-fn microk8s(cluster: &Cluster, host: &Host, _: &[&Node]) -> Result<Route, Obstacle> {
+fn microk8s(cluster: &Cluster, host: &Host) -> Result<Route, Obstacle> {
     here(cluster, host)?;
-    Ok(Route::MicroK8s { microk8s: host.program(Program::MicroK8s)? })
+    let nodes = cluster.nodes.iter().map(|node| node.name.clone()).collect();
+    Ok(Route::MicroK8s { microk8s: host.program(Program::MicroK8s)?, nodes })
 }
 
-fn microk8s_folder(cluster: &Cluster, host: &Host, _: &[&Node]) -> Result<Route, Obstacle> {
+fn microk8s_folder(cluster: &Cluster, host: &Host) -> Result<Route, Obstacle> {
     let node = here(cluster, host)?.name.clone();
     Ok(Route::MicroK8sFolder { folder: host.microk8s_folder.clone().ok_or(Obstacle::NoFolder)?, node })
 }
 
-fn k3s(cluster: &Cluster, host: &Host, _: &[&Node]) -> Result<Route, Obstacle> {
+fn k3s(cluster: &Cluster, host: &Host) -> Result<Route, Obstacle> {
     let node = here(cluster, host)?.name.clone();
     Ok(Route::K3s { k3s: host.program(Program::K3s)?, node })
 }
 
-fn k3s_folder(cluster: &Cluster, host: &Host, _: &[&Node]) -> Result<Route, Obstacle> {
+fn k3s_folder(cluster: &Cluster, host: &Host) -> Result<Route, Obstacle> {
     let node = here(cluster, host)?.name.clone();
     Ok(Route::K3sFolder { folder: host.k3s_folder.clone().ok_or(Obstacle::NoFolder)?, node })
 }
 
-fn containerd(cluster: &Cluster, host: &Host, _: &[&Node]) -> Result<Route, Obstacle> {
+fn containerd(cluster: &Cluster, host: &Host) -> Result<Route, Obstacle> {
     let node = here(cluster, host)?;
     if !node.container_runtime.starts_with("containerd://") {
         return Err(Obstacle::OtherRuntime { node: node.name.clone(), runtime: node.container_runtime.clone() });

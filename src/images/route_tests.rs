@@ -37,32 +37,36 @@ fn without(mut host: Host, programs: &[Program]) -> Host {
     host
 }
 
-fn send(route: Route, unreached: &[&str]) -> Choice {
-    Choice::Send { route, unreached: unreached.iter().map(ToString::to_string).collect() }
+fn send(route: Route, lacking: &[&str], unreached: &[&str]) -> Choice {
+    let strings = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+    Choice { route: Some(route), lacking: strings(lacking), unreached: strings(unreached) }
 }
 
 #[test]
-fn nothing_is_sent_where_every_node_has_the_image() {
+fn no_way_is_needed_where_every_node_has_the_image() {
+    let present = Choice { route: None, lacking: Vec::new(), unreached: Vec::new() };
     for kind in [ClusterKind::Kind, ClusterKind::MicroK8s, ClusterKind::K3s, ClusterKind::Other] {
-        let cluster = cluster(kind, &[with_image("a"), with_image("b")]);
-        assert_eq!(choose(&cluster, &Host::default(), REFERENCE), Ok(Choice::Present));
-        let named = Cluster { containerd_socket: Some("/x.sock".into()), ..cluster };
-        assert_eq!(choose(&named, &Host::default(), REFERENCE), Ok(Choice::Present));
+        let with = cluster(kind, &[with_image("a"), with_image("b")]);
+        assert_eq!(choose(&with, &Host::default(), REFERENCE), Ok(present.clone()));
+        let named = Cluster { containerd_socket: Some("/x.sock".into()), ..with };
+        assert_eq!(choose(&named, &Host::default(), REFERENCE), Ok(present.clone()));
+        assert_eq!(choose(&cluster(kind, &[]), &Host::default(), REFERENCE), Ok(present.clone()), "no node at all");
     }
 }
 
 #[test]
 fn another_build_of_the_same_version_is_another_image() {
     let old = Node { images: vec!["scalekit.local/scalekit:0.1.0-ba9876543210".into()], ..node("a") };
-    assert!(matches!(choose(&cluster(ClusterKind::Kind, &[old]), &host("x"), REFERENCE), Ok(Choice::Send { .. })));
+    assert_eq!(choose(&cluster(ClusterKind::Kind, &[old]), &host("x"), REFERENCE).unwrap().lacking, ["a"]);
 }
 
 #[test]
-fn kind_gets_it_into_the_nodes_that_lack_it() {
+fn kind_leads_into_every_node() {
     let cluster = cluster(ClusterKind::Kind, &[with_image("dev-control-plane"), node("dev-worker")]);
-    let containers = vec![NodeContainer { node: "dev-worker".into(), container: "dev-worker".into() }];
+    let container = |name: &str| NodeContainer { node: name.into(), container: name.into() };
+    let containers = vec![container("dev-control-plane"), container("dev-worker")];
     let route = Route::Kind { program: "/bin/docker".into(), containers };
-    assert_eq!(choose(&cluster, &host("laptop"), REFERENCE), Ok(send(route, &[])));
+    assert_eq!(choose(&cluster, &host("laptop"), REFERENCE), Ok(send(route, &["dev-worker"], &[])));
 }
 
 #[rstest]
@@ -83,8 +87,9 @@ fn reads_kinds_provider_id(#[case] id: &str, #[case] expected: Option<(Program, 
 #[test]
 fn microk8s_sends_it_to_all_its_nodes() {
     let cluster = cluster(ClusterKind::MicroK8s, &[node("edge-1"), node("edge-2")]);
-    let route = Route::MicroK8s { microk8s: "/bin/microk8s".into() };
-    assert_eq!(choose(&cluster, &host("edge-1"), REFERENCE), Ok(send(route, &[])));
+    let nodes = vec!["edge-1".into(), "edge-2".into()];
+    let route = Route::MicroK8s { microk8s: "/bin/microk8s".into(), nodes };
+    assert_eq!(choose(&cluster, &host("edge-1"), REFERENCE), Ok(send(route, &["edge-1", "edge-2"], &[])));
 }
 
 #[test]
@@ -92,16 +97,16 @@ fn the_microk8s_folder_reaches_this_node_only() {
     let cluster = cluster(ClusterKind::MicroK8s, &[node("edge-1"), node("edge-2")]);
     let host = without(host("Edge-1.example.org"), &[Program::MicroK8s]);
     let route = Route::MicroK8sFolder { folder: "/sideload".into(), node: "edge-1".into() };
-    assert_eq!(choose(&cluster, &host, REFERENCE), Ok(send(route, &["edge-2"])));
+    assert_eq!(choose(&cluster, &host, REFERENCE), Ok(send(route, &["edge-1", "edge-2"], &["edge-2"])));
 }
 
 #[test]
 fn k3s_is_asked_first_and_its_folder_is_second() {
     let cluster = cluster(ClusterKind::K3s, &[node("pi"), with_image("pi-2")]);
     let asked = Route::K3s { k3s: "/bin/k3s".into(), node: "pi".into() };
-    assert_eq!(choose(&cluster, &host("pi"), REFERENCE), Ok(send(asked, &[])));
+    assert_eq!(choose(&cluster, &host("pi"), REFERENCE), Ok(send(asked, &["pi"], &[])));
     let folder = Route::K3sFolder { folder: "/images".into(), node: "pi".into() };
-    assert_eq!(choose(&cluster, &without(host("pi"), &[Program::K3s]), REFERENCE), Ok(send(folder, &[])));
+    assert_eq!(choose(&cluster, &without(host("pi"), &[Program::K3s]), REFERENCE), Ok(send(folder, &["pi"], &[])));
 }
 
 #[test]
@@ -112,7 +117,7 @@ fn a_containerd_of_this_host_is_used_where_this_host_is_a_node() {
         socket: "/run/containerd/containerd.sock".into(),
         node: Some("b".into()),
     };
-    assert_eq!(choose(&cluster, &host("b"), REFERENCE), Ok(send(route, &["a"])));
+    assert_eq!(choose(&cluster, &host("b"), REFERENCE), Ok(send(route, &["a", "b"], &["a"])));
 }
 
 #[rstest]
@@ -120,16 +125,16 @@ fn a_containerd_of_this_host_is_used_where_this_host_is_a_node() {
 #[case::which_of_two_is_not_known(&["a", "b"], None, &[])]
 #[case::this_host_is_one_of_two(&["a", "laptop"], Some("laptop"), &["a"])]
 fn a_socket_that_was_named_is_used_whatever_the_cluster_is(
-    #[case] nodes: &[&str],
+    #[case] names: &[&str],
     #[case] known: Option<&str>,
     #[case] unreached: &[&str],
 ) {
-    let nodes: Vec<_> = nodes.iter().map(|name| node(name)).collect();
+    let nodes: Vec<_> = names.iter().map(|name| node(name)).collect();
     for kind in [ClusterKind::Kind, ClusterKind::MicroK8s, ClusterKind::K3s, ClusterKind::Other] {
         let cluster = Cluster { containerd_socket: Some("/x.sock".into()), ..cluster(kind, &nodes) };
         let route =
             Route::Containerd { ctr: "/bin/ctr".into(), socket: "/x.sock".into(), node: known.map(str::to_owned) };
-        assert_eq!(choose(&cluster, &host("laptop"), REFERENCE), Ok(send(route, unreached)));
+        assert_eq!(choose(&cluster, &host("laptop"), REFERENCE), Ok(send(route, names, unreached)));
     }
 }
 
@@ -171,4 +176,11 @@ fn a_node_that_is_no_container_is_named() {
     let node = Node { provider_id: String::new(), ..node("a") };
     let error = choose(&cluster(ClusterKind::Kind, &[node]), &host("a"), REFERENCE).unwrap_err();
     assert!(error.to_string().ends_with("node a is not a container of kind (its provider ID is \"\")"), "{error}");
+}
+
+#[test]
+fn a_node_out_of_reach_is_named_even_when_the_reachable_one_has_the_image() {
+    let cluster = cluster(ClusterKind::K3s, &[with_image("pi"), node("pi-2")]);
+    let route = Route::K3s { k3s: "/bin/k3s".into(), node: "pi".into() };
+    assert_eq!(choose(&cluster, &host("pi"), REFERENCE), Ok(send(route, &["pi-2"], &["pi-2"])));
 }
