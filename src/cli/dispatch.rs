@@ -1,0 +1,304 @@
+//! From parsed arguments to a command, and from its end to an exit code.
+
+use std::{
+    fs, io,
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::{CommandFactory, Parser};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs, DemoLoadArgs, DemoUpArgs, DownArgs, EventFormat, OpenArgs,
+    Opened, OutputFormat, RenderArgs, RunCommand, StackArgs, StatusArgs, UpArgs,
+};
+use crate::{
+    catalog::{self, Component},
+    cluster::{Cluster, Connection, connect},
+    commands::{self, CommandError, Consent, Service, Wish},
+    event::Reporter,
+    object::ObjectRef,
+    plan::Data,
+    report::{self, Ndjson, Terminal, Verbosity},
+    settings::{self, StackFlags, StackSettings},
+    yaml,
+};
+
+/// Namespace of the samples where no other is asked for.
+const DEMO_NAMESPACE: &str = "demo";
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let Cli { common, command } = Cli::parse();
+    // Everything that speaks TLS takes its provider from here; it is the only one that is compiled in.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    match run(common, command) {
+        Ok(code) => code,
+        Err(error) => {
+            report::error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(common: CommonArgs, command: Command) -> Result<ExitCode, CommandError> {
+    trace(&common, matches!(command, Command::Run(_)));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| CommandError::Io { what: "cannot start".to_owned(), source })?;
+    let ended = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let interrupted = signals(stop.clone());
+        if let Command::Run(program) = command {
+            tokio::spawn(interrupted);
+            return self::program(&common, program, stop).await;
+        }
+        tokio::select! {
+            ended = dispatch(common, command) => ended,
+            () = interrupted => Err(CommandError::Interrupted),
+        }
+    });
+    // A port-forward that is being closed is not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, CommandError> {
+    let reporter = reporter(&common);
+    match command {
+        Command::Up(UpArgs { stack, force_conflicts }) => {
+            let (settings, cluster) = stack_settings(&common, stack, force_conflicts).await?;
+            let done = commands::up(settings, &cluster, reporter.as_ref()).await?;
+            drop(reporter);
+            report::upped(&done);
+        }
+        Command::Status(StatusArgs { stack, output }) => {
+            let (settings, cluster) = stack_settings(&common, stack, false).await?;
+            let status = commands::status(settings, &cluster).await?;
+            match output {
+                OutputFormat::Text => report::status(&status),
+                OutputFormat::Json => report::json(&status).map_err(unprintable)?,
+            }
+            if !status.healthy {
+                return Ok(ExitCode::from(6));
+            }
+        }
+        Command::Down(args) => down(&common, args, reporter).await?,
+        Command::Render(RenderArgs { stack, output_dir }) => render(&common, stack, output_dir.as_deref()).await?,
+        Command::Open(args) => open(&common, args).await?,
+        Command::Demo(command) => demo(&common, command, reporter).await?,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "scalekit", &mut io::stdout());
+        }
+        Command::Man => clap_mangen::Man::new(Cli::command()).render(&mut io::stdout()).map_err(unprintable)?,
+        Command::Run(_) => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn program(common: &CommonArgs, program: RunCommand, stop: CancellationToken) -> Result<ExitCode, CommandError> {
+    match program {
+        RunCommand::Controller { prometheus_url, listen } => {
+            commands::run_controller(&connection(common), prometheus_url, listen, stop).await?;
+        }
+        RunCommand::Watcherbot { listen } => commands::run_watcherbot(listen, stop).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn stack_settings(
+    common: &CommonArgs,
+    stack: StackArgs,
+    force_conflicts: bool,
+) -> Result<(StackSettings, Cluster), CommandError> {
+    let settings = resolved(common, stack, force_conflicts)?;
+    let cluster = connect(&settings.connection).await?;
+    Ok((settings, cluster))
+}
+
+fn resolved(common: &CommonArgs, stack: StackArgs, force_conflicts: bool) -> Result<StackSettings, CommandError> {
+    let StackArgs { namespace, images, registry, scrape_interval, storage_class, platform, containerd_socket, timeout } = stack;
+    let flags = StackFlags {
+        namespace,
+        images,
+        registry,
+        scrape_interval,
+        storage_class,
+        platform,
+        containerd_socket,
+        timeout,
+        force_conflicts,
+    };
+    let file = settings::read_file(common.config.as_deref())?;
+    Ok(settings::resolve(connection(common), flags, file)?)
+}
+
+async fn down(common: &CommonArgs, args: DownArgs, reporter: Arc<dyn Reporter>) -> Result<(), CommandError> {
+    let DownArgs { keep_data, purge_data, yes, timeout } = args;
+    let cluster = connect(&connection(common)).await?;
+    let asked = !keep_data && !purge_data && !yes && report::can_ask();
+    let data = if purge_data { Data::Purge } else { Data::Keep };
+    let mut planned = commands::plan_removal(&cluster, data, reporter.as_ref()).await?;
+    if planned.anything && !yes {
+        if !report::can_ask() {
+            return Err(CommandError::NeedsConsent);
+        }
+        report::planned_removal(&planned);
+        if asked && !planned.claims.is_empty() && ask("Delete the data too?")? {
+            planned = commands::plan_removal(&cluster, Data::Purge, reporter.as_ref()).await?;
+            report::planned_removal(&planned);
+        }
+        if !ask("Go on?")? {
+            return Err(CommandError::Declined);
+        }
+    }
+    let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
+    let done = commands::down(&planned, Consent::Given, &cluster, timeout, reporter.as_ref()).await?;
+    drop(reporter);
+    report::downed(&done, "scalekit");
+    Ok(())
+}
+
+fn ask(question: &str) -> Result<bool, CommandError> {
+    dialoguer::Confirm::new().with_prompt(question).default(false).interact().map_err(|dialoguer::Error::IO(source)| {
+        CommandError::Io { what: "the answer could not be read".to_owned(), source }
+    })
+}
+
+async fn render(common: &CommonArgs, stack: StackArgs, folder: Option<&Path>) -> Result<(), CommandError> {
+    let settings = resolved(common, stack, false)?;
+    // With the platform and the class named, there is nothing to ask a cluster for.
+    let cluster = if settings.platform.is_some() && settings.options.storage.class.is_some() {
+        None
+    } else {
+        Some(connect(&settings.connection).await?)
+    };
+    let objects = commands::render(settings, cluster.as_ref()).await?;
+    let Some(folder) = folder else { return report::manifests(&objects).map_err(unprintable) };
+    let failed = |what: String| move |source| CommandError::Io { what, source };
+    fs::create_dir_all(folder).map_err(failed(format!("cannot make {}", folder.display())))?;
+    for object in &objects {
+        let ObjectRef { kind, namespace, name, .. } = ObjectRef::of(object);
+        let scope = namespace.map(|namespace| format!("{namespace}-")).unwrap_or_default();
+        let path = folder.join(format!("{scope}{}-{name}.yaml", kind.to_lowercase()).replace(':', "-"));
+        let text = yaml::to_string(object).map_err(unprintable)?;
+        fs::write(&path, text).map_err(failed(format!("cannot write {}", path.display())))?;
+    }
+    report::note(&format!("{} objects in {}", objects.len(), folder.display()));
+    Ok(())
+}
+
+async fn open(common: &CommonArgs, args: OpenArgs) -> Result<(), CommandError> {
+    let OpenArgs { what, namespace, port, no_browser } = args;
+    let stack = StackArgs { namespace, ..StackArgs::default() };
+    let settings = resolved(common, stack, false)?;
+    let cluster = connect(&settings.connection).await?;
+    let service = match what {
+        Opened::Grafana => Service::Grafana,
+        Opened::Prometheus => Service::Prometheus,
+    };
+    let opening = commands::open(service, &settings.options.namespace, port, &cluster).await?;
+    report::opened(&opening.url, opening.credentials.as_ref());
+    if !no_browser && let Err(error) = open::that_detached(&opening.url) {
+        report::note(&format!("no browser could be started ({error}): open the address by hand"));
+    }
+    opening.serve.await.map_err(|source| CommandError::Io { what: "the port-forward ended".to_owned(), source })
+}
+
+async fn demo(common: &CommonArgs, command: DemoCommand, reporter: Arc<dyn Reporter>) -> Result<(), CommandError> {
+    let namespace = |demo: &DemoArgs| demo.namespace.clone().unwrap_or_else(|| DEMO_NAMESPACE.to_owned());
+    match command {
+        DemoCommand::List => report::demos(&catalog::demos()),
+        DemoCommand::Up(DemoUpArgs { demo, images, containerd_socket, timeout }) => {
+            let stack = StackArgs { images, containerd_socket, timeout, ..StackArgs::default() };
+            let (settings, cluster) = stack_settings(common, stack, false).await?;
+            let image = settings.options.images.get(&Component::Scaler).cloned();
+            let done = commands::demo_up(
+                &demo.name,
+                &namespace(&demo),
+                image,
+                settings.containerd_socket,
+                settings.timeout,
+                &cluster,
+                reporter.as_ref(),
+            )
+            .await?;
+            drop(reporter);
+            report::demo_up(&done);
+        }
+        DemoCommand::Load(DemoLoadArgs { demo, tasks, set, finish }) => {
+            let wish = match (tasks, set, finish) {
+                (Some(tasks), _, _) => Wish::Add(tasks),
+                (_, Some(set), _) => Wish::SetTo(set),
+                (_, _, finish) => Wish::Finish(finish.unwrap_or_default()),
+            };
+            let cluster = connect(&connection(common)).await?;
+            let done = commands::demo_load(&demo.name, &namespace(&demo), wish, &cluster, reporter.as_ref()).await?;
+            drop(reporter);
+            report::demo_loaded(&done);
+        }
+        DemoCommand::Down(DemoDownArgs { demo, timeout }) => {
+            let cluster = connect(&connection(common)).await?;
+            let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
+            let done =
+                commands::demo_down(&demo.name, &namespace(&demo), Consent::Given, timeout, &cluster, reporter.as_ref()).await?;
+            drop(reporter);
+            report::downed(&done, &demo.name);
+        }
+    }
+    Ok(())
+}
+
+fn connection(common: &CommonArgs) -> Connection {
+    Connection { kubeconfig: common.kubeconfig.clone(), context: common.context.clone() }
+}
+
+fn reporter(common: &CommonArgs) -> Arc<dyn Reporter> {
+    match (common.events, common.quiet, common.verbose) {
+        (Some(EventFormat::Ndjson), ..) => Arc::new(Ndjson),
+        (None, true, _) => Arc::new(Terminal::new(Verbosity::Quiet)),
+        (None, false, 0) => Arc::new(Terminal::new(Verbosity::Normal)),
+        (None, false, _) => Arc::new(Terminal::new(Verbosity::Verbose)),
+    }
+}
+
+/// Logs to stderr: always for in-cluster programs, from `-vv` for the others.
+fn trace(common: &CommonArgs, program: bool) {
+    let default = match (program, common.verbose) {
+        (true, 0) => "info",
+        (false, 0 | 1) => "off",
+        (true, _) | (false, 2) => "info,scalekit=debug",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SCALEKIT_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
+}
+
+/// Ends when the process is told to stop, and tells `stop`.
+async fn signals(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                terminate.recv().await;
+            }
+            // Without a handler the signal ends the process by itself.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+    stop.cancel();
+}
+
+fn unprintable(error: impl std::error::Error + Send + Sync + 'static) -> CommandError {
+    CommandError::Io { what: "the result could not be written".to_owned(), source: io::Error::other(error) }
+}

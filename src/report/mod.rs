@@ -1,0 +1,103 @@
+//! The only module that prints. Progress and errors go to stderr, what was asked for to stdout.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing happens")]
+
+mod json;
+mod progress;
+mod text;
+
+use std::io::{self, IsTerminal};
+
+use kube::core::DynamicObject;
+
+pub use json::Ndjson;
+pub use progress::{Terminal, Verbosity};
+
+use crate::{
+    commands::{CommandError, DemoLoaded, DemoUp, Downed, PlannedRemoval, Upped},
+    health::Status,
+    yaml,
+};
+
+/// Whether somebody can be asked.
+pub fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Prints why a command did not do what was asked: the causes once each, what it concerns, what to do.
+pub fn error(error: &CommandError) {
+    anstream::eprint!("{}", text::error(error));
+}
+
+/// Prints what `up` did, and what to do next.
+pub fn upped(done: &Upped) {
+    anstream::print!("{}", text::upped(done));
+}
+
+/// Prints the state of the installation.
+pub fn status(status: &Status) {
+    anstream::print!("{}", text::status(status));
+}
+
+/// Prints any value as JSON.
+///
+/// # Errors
+///
+/// Never for the values that commands return; serde's signature has it.
+pub fn json(value: &impl serde::Serialize) -> Result<(), serde_json::Error> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// Prints manifests as one YAML stream.
+///
+/// # Errors
+///
+/// When an object has no YAML form.
+pub fn manifests(objects: &[DynamicObject]) -> Result<(), yaml::Error> {
+    for object in objects {
+        println!("---\n{}", yaml::to_string(object)?.trim_end());
+    }
+    Ok(())
+}
+
+/// Prints what a removal would do, before it is asked about.
+pub fn planned_removal(planned: &PlannedRemoval) {
+    anstream::eprint!("{}", text::planned_removal(planned));
+}
+
+/// Prints what a removal did.
+pub fn downed(done: &Downed, what: &str) {
+    anstream::print!("{}", text::downed(done, what));
+}
+
+/// Prints what `demo up` did.
+pub fn demo_up(done: &DemoUp) {
+    anstream::print!("{}", text::demo_up(done));
+}
+
+/// Prints what `demo load` did.
+pub fn demo_loaded(done: &DemoLoaded) {
+    println!("{} tasks (before: {}), in {}", done.after, done.before, text::count(done.pods, "pod"));
+}
+
+/// Prints the samples there are.
+pub fn demos(names: &[&str]) {
+    for name in names {
+        println!("{name}");
+    }
+}
+
+/// Prints where something can be looked at.
+pub fn opened(url: &str, credentials: Option<&(String, String)>) {
+    println!("{url}");
+    if let Some((user, password)) = credentials {
+        println!("user {user}, password {password}");
+    }
+    eprintln!("Ctrl-C ends the port-forward");
+}
+
+/// Says something on the way.
+pub fn note(message: &str) {
+    eprintln!("{message}");
+}

@@ -1,0 +1,188 @@
+//! Results in words. Every line reads without colour.
+
+use std::fmt::Write;
+
+use comfy_table::{ContentArrangement, Table, presets};
+
+use super::progress::{bold, dim, severity_mark};
+use crate::{
+    commands::{CommandError, DemoUp, Downed, PlannedRemoval, Upped},
+    health::{Severity, Status},
+    readiness::Readiness,
+};
+
+/// `1 pod`, `3 pods`.
+pub(super) fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+pub(super) fn error(error: &CommandError) -> String {
+    let mut text = format!("{} {error}\n", bold("error:"));
+    let mut cause = std::error::Error::source(error);
+    let mut said = error.to_string();
+    while let Some(next) = cause {
+        let clause = next.to_string();
+        // A transparent error is its own cause.
+        if !said.contains(&clause) {
+            let _ = writeln!(text, "  caused by: {clause}");
+        }
+        said = clause;
+        cause = next.source();
+    }
+    for (line, hint) in error.details() {
+        let _ = writeln!(text, "  - {line}");
+        if let Some(hint) = hint {
+            let _ = writeln!(text, "    hint: {hint}");
+        }
+    }
+    if let Some(hint) = error.hint() {
+        let _ = writeln!(text, "{} {hint}", bold("hint:"));
+    }
+    text
+}
+
+pub(super) fn upped(done: &Upped) -> String {
+    let mut text = String::new();
+    if done.changed {
+        let _ = writeln!(text, "\nscalekit runs in namespace {} ({} s)\n", done.namespace, done.took.as_secs());
+    } else {
+        let _ = writeln!(text, "\n{} ({:.1} s)\n", done.changes, done.took.as_secs_f64());
+    }
+    let mut table = plain_table(&["COMPONENT", "IMAGE"]);
+    for (component, image) in &done.components {
+        table.add_row([component.to_string(), image.clone()]);
+    }
+    let _ = writeln!(text, "{}", trimmed(&table));
+    if let Some(targets) = done.targets {
+        let _ = writeln!(text, "{} are up", count(targets, "scrape target"));
+    }
+    let _ = writeln!(
+        text,
+        "\nnext:\n  scalekit open grafana                      dashboards; prints address, user and password\n  \
+         scalekit demo up watcherbot                a workload that scales on its own metric\n  \
+         scalekit demo load watcherbot --tasks 25   25 tasks, 10 per replica: 3 replicas\n  \
+         scalekit status"
+    );
+    text
+}
+
+pub(super) fn status(status: &Status) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{}, Kubernetes {}, namespace {}", status.platform, status.kubernetes, status.namespace);
+    if !status.components.is_empty() {
+        let mut table = plain_table(&["COMPONENT", "OBJECT", "STATE"]);
+        for component in &status.components {
+            let (severity, state) = match &component.readiness {
+                Readiness::Current => (Severity::Ok, "ready".to_owned()),
+                Readiness::InProgress { why } => (Severity::Warning, why.clone()),
+                Readiness::Failed { why, .. } => (Severity::Error, why.clone()),
+            };
+            let object = format!("{}/{}", component.object.kind.to_lowercase(), component.object.name);
+            table.add_row([component.name.clone(), object, format!("{} {state}", severity_mark(severity))]);
+        }
+        let _ = writeln!(text, "\n{}", trimmed(&table));
+    }
+    if let Some(targets) = &status.targets {
+        let severity = if targets.up == targets.total && targets.empty_jobs.is_empty() { Severity::Ok } else { Severity::Error };
+        let _ = writeln!(text, "\n{} {} of {} scrape targets are up", severity_mark(severity), targets.up, targets.total);
+    }
+    if status.autoscalers.is_empty() {
+        if status.installed {
+            let _ = writeln!(text, "\n{}", dim("no Autoscaler yet: scalekit demo up watcherbot"));
+        }
+    } else {
+        let mut table = plain_table(&["NAMESPACE", "AUTOSCALER", "TARGET", "MIN", "MAX", "CURRENT", "DESIRED", "LAST DECISION"]);
+        for autoscaler in &status.autoscalers {
+            let number = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+            table.add_row([
+                autoscaler.namespace.clone(),
+                autoscaler.name.clone(),
+                autoscaler.target.clone(),
+                autoscaler.min.to_string(),
+                autoscaler.max.to_string(),
+                number(autoscaler.current),
+                number(autoscaler.desired),
+                autoscaler.last_decision.clone().unwrap_or_else(|| "-".to_owned()),
+            ]);
+        }
+        let _ = writeln!(text, "\n{}", trimmed(&table));
+    }
+    if !status.findings.is_empty() {
+        text.push('\n');
+        for finding in &status.findings {
+            let _ = writeln!(text, "{} {}", severity_mark(finding.severity), finding.message);
+            if let Some(hint) = &finding.hint {
+                let _ = writeln!(text, "  hint: {hint}");
+            }
+        }
+    }
+    let _ = writeln!(text, "\n{}", if status.healthy { "healthy" } else { "not healthy" });
+    text
+}
+
+pub(super) fn planned_removal(planned: &PlannedRemoval) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "to delete: {}", count(planned.teardown.delete.len(), "object"));
+    for target in &planned.teardown.delete {
+        if target.object.kind == "Namespace" {
+            let _ = writeln!(text, "  {} and all that scalekit put into it", target.object);
+        }
+    }
+    if !planned.claims.is_empty() {
+        let mut table = plain_table(&["DATA", "SIZE", "CLASS", "RECLAIM POLICY", "FATE"]);
+        for claim in &planned.claims {
+            let fate = if claim.deleted { "deleted" } else { "kept" };
+            table.add_row([
+                format!("{}/{}", claim.object.namespace.as_deref().unwrap_or_default(), claim.object.name),
+                claim.size.clone(),
+                claim.class.clone(),
+                claim.policy.clone(),
+                fate.to_owned(),
+            ]);
+        }
+        let _ = writeln!(text, "{}", trimmed(&table));
+    }
+    for kept in planned.teardown.keep.iter().filter(|kept| !kept.data) {
+        let _ = writeln!(text, "{} {} stays: {}", severity_mark(Severity::Warning), kept.object, kept.why);
+    }
+    text
+}
+
+pub(super) fn downed(done: &Downed, what: &str) -> String {
+    let mut text = String::new();
+    if !done.anything {
+        let _ = writeln!(text, "{what} is not installed: nothing to remove");
+    } else if done.kept.is_empty() {
+        let _ = writeln!(text, "nothing left ({} s)", done.took.as_secs());
+    } else {
+        let _ = writeln!(text, "nothing left but the data that was kept ({} s)", done.took.as_secs());
+    }
+    for object in &done.kept {
+        let _ = writeln!(text, "  kept {object}");
+    }
+    if !done.kept.is_empty() {
+        let _ = writeln!(text, "`scalekit up` takes it into use again; `scalekit down --purge-data` deletes it");
+    }
+    text
+}
+
+pub(super) fn demo_up(done: &DemoUp) -> String {
+    let DemoUp { name, namespace, changes, took } = done;
+    format!(
+        "{name} runs in namespace {namespace}: {changes} ({} s)\n\nnext:\n  \
+         scalekit demo load {name} --tasks 25\n  \
+         kubectl get autoscalers,deployments -n {namespace} --watch\n",
+        took.as_secs()
+    )
+}
+
+fn plain_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table
+}
+
+/// A table without the blanks at the ends of its lines.
+fn trimmed(table: &Table) -> String {
+    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
