@@ -14,8 +14,10 @@
 //! Arrows point one way. A pure module does no I/O, reads no clock and knows no client:
 //! `tests/architecture.rs` keeps it so.
 
+pub mod autoscaling;
 pub mod event;
 pub mod health;
 pub mod object;
 pub mod prometheus;
+pub mod quantity;
 pub mod yaml;

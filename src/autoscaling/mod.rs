@@ -1,0 +1,3 @@
+//! Scaling workloads on what is measured.
+
+pub mod decision;
