@@ -14,8 +14,11 @@
 //! Arrows point one way. A pure module does no I/O, reads no clock and knows no client:
 //! `tests/architecture.rs` keeps it so.
 
+pub mod autoscaling;
 pub mod catalog;
+pub mod cli;
 pub mod cluster;
+pub mod commands;
 pub mod event;
 pub mod health;
 pub mod images;
@@ -25,7 +28,9 @@ pub mod plan;
 pub mod platform;
 pub mod preflight;
 pub mod prometheus;
+pub mod quantity;
 pub mod readiness;
+pub mod report;
 pub mod samples;
 pub mod settings;
 pub mod yaml;

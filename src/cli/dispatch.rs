@@ -1,19 +1,13 @@
 //! From parsed arguments to a command, and from its end to an exit code.
 
-use std::{
-    fs, io,
-    path::Path,
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, io, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{CommandFactory, Parser};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs, DemoLoadArgs, DemoUpArgs, DownArgs, EventFormat, OpenArgs,
-    Opened, OutputFormat, RenderArgs, RunCommand, StackArgs, StatusArgs, UpArgs,
+    Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs, DemoLoadArgs, DemoUpArgs, DownArgs, EventFormat,
+    OpenArgs, Opened, OutputFormat, RenderArgs, RunCommand, StackArgs, StatusArgs, UpArgs,
 };
 use crate::{
     catalog::{self, Component},
@@ -122,7 +116,8 @@ async fn stack_settings(
 }
 
 fn resolved(common: &CommonArgs, stack: StackArgs, force_conflicts: bool) -> Result<StackSettings, CommandError> {
-    let StackArgs { namespace, images, registry, scrape_interval, storage_class, platform, containerd_socket, timeout } = stack;
+    let StackArgs { namespace, images, registry, scrape_interval, storage_class, platform, containerd_socket, timeout } =
+        stack;
     let flags = StackFlags {
         namespace,
         images,
@@ -245,8 +240,15 @@ async fn demo(common: &CommonArgs, command: DemoCommand, reporter: Arc<dyn Repor
         DemoCommand::Down(DemoDownArgs { demo, timeout }) => {
             let cluster = connect(&connection(common)).await?;
             let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
-            let done =
-                commands::demo_down(&demo.name, &namespace(&demo), Consent::Given, timeout, &cluster, reporter.as_ref()).await?;
+            let done = commands::demo_down(
+                &demo.name,
+                &namespace(&demo),
+                Consent::Given,
+                timeout,
+                &cluster,
+                reporter.as_ref(),
+            )
+            .await?;
             drop(reporter);
             report::downed(&done, &demo.name);
         }

@@ -146,8 +146,12 @@ pub async fn demo_down(
     installer.delete(&decided).await?;
     let summary = format!("{name} is deleted");
     reporter.report(Event::StepFinished { step: Step::Delete, took: began.elapsed(), summary });
-    let left: Vec<_> =
-        installer.left(&decided).await?.into_iter().filter(|left| ours.iter().any(|object| ObjectRef::of(object) == left.object)).collect();
+    let left: Vec<_> = installer
+        .left(&decided)
+        .await?
+        .into_iter()
+        .filter(|left| ours.iter().any(|object| ObjectRef::of(object) == left.object))
+        .collect();
     if !left.is_empty() {
         return Err(CommandError::LeftBehind { left });
     }
@@ -197,7 +201,9 @@ pub async fn demo_load(
         .await?;
     let after = before
         .iter()
-        .map(|load| changed.iter().find(|changed| changed.pod == load.pod).map_or(load.active, |changed| changed.active))
+        .map(|load| {
+            changed.iter().find(|changed| changed.pod == load.pod).map_or(load.active, |changed| changed.active)
+        })
         .sum();
     let loaded = DemoLoaded { before: before.iter().map(|load| load.active).sum(), after, pods: pods.len() };
     let summary = format!("{} tasks in {} pods", loaded.after, loaded.pods);
@@ -223,7 +229,11 @@ async fn loads(tunnels: &[PodTunnel]) -> Result<Vec<PodLoad>, CommandError> {
                     path: path.to_owned(),
                     answer: "no watcherBot_active_tasks in it".to_owned(),
                 })?;
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of tasks, written by us")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a count of tasks, written by us"
+            )]
             let active = active as u64;
             Ok(PodLoad { pod: tunnel.pod().to_owned(), active })
         })
@@ -244,7 +254,12 @@ async fn change(tunnel: &PodTunnel, share: &Share) -> Result<PodLoad, CommandErr
         active = serde_json::from_str::<serde_json::Value>(&answer)
             .ok()
             .and_then(|answer| answer["active_tasks"].as_u64())
-            .ok_or_else(|| CommandError::UnexpectedAnswer { pod: tunnel.pod().to_owned(), status: 200, path, answer })?;
+            .ok_or_else(|| CommandError::UnexpectedAnswer {
+                pod: tunnel.pod().to_owned(),
+                status: 200,
+                path,
+                answer,
+            })?;
     }
     Ok(PodLoad { pod: tunnel.pod().to_owned(), active })
 }
@@ -294,5 +309,8 @@ fn known(name: &str) -> Result<(), CommandError> {
 }
 
 fn unknown(name: &str) -> CommandError {
-    CommandError::UnknownDemo { name: name.to_owned(), known: catalog::demos().iter().map(ToString::to_string).collect() }
+    CommandError::UnknownDemo {
+        name: name.to_owned(),
+        known: catalog::demos().iter().map(ToString::to_string).collect(),
+    }
 }

@@ -63,7 +63,11 @@ pub struct Downed {
 /// # Errors
 ///
 /// When the cluster cannot be read.
-pub async fn plan_removal(cluster: &Cluster, data: Data, reporter: &dyn Reporter) -> Result<PlannedRemoval, CommandError> {
+pub async fn plan_removal(
+    cluster: &Cluster,
+    data: Data,
+    reporter: &dyn Reporter,
+) -> Result<PlannedRemoval, CommandError> {
     let installer = Installer::new(cluster, reporter, Duration::from_secs(30));
     let survey = installer.survey().await?;
     Ok(decide(&survey, data))
@@ -77,7 +81,8 @@ fn decide(survey: &Survey, data: Data) -> PlannedRemoval {
         .filter(|object| object.types.as_ref().is_some_and(|types| types.kind == "PersistentVolumeClaim"))
         .map(|object| {
             let reference = ObjectRef::of(object);
-            let text = |path: &str| object.data.pointer(path).and_then(serde_json::Value::as_str).unwrap_or("-").to_owned();
+            let text =
+                |path: &str| object.data.pointer(path).and_then(serde_json::Value::as_str).unwrap_or("-").to_owned();
             let volume = survey.volumes.iter().find(|volume| {
                 let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
                 claim.is_some_and(|claim| claim.uid.as_deref() == object.metadata.uid.as_deref())
@@ -110,7 +115,8 @@ pub async fn down(
     reporter: &dyn Reporter,
 ) -> Result<Downed, CommandError> {
     let began = std::time::Instant::now();
-    let kept = |teardown: &Teardown| teardown.keep.iter().filter(|kept| kept.data).map(|kept| kept.object.clone()).collect();
+    let kept =
+        |teardown: &Teardown| teardown.keep.iter().filter(|kept| kept.data).map(|kept| kept.object.clone()).collect();
     if !planned.anything {
         return Ok(Downed { anything: false, kept: kept(&planned.teardown), took: began.elapsed() });
     }

@@ -191,10 +191,14 @@ impl CommandError {
                     InstallError::Apply { skipped, .. } => skipped.as_slice(),
                     _ => &[],
                 };
-                failed.chain(skipped.iter().map(|object| (format!("{object}: not tried, what it needs failed"), None))).collect()
+                failed
+                    .chain(skipped.iter().map(|object| (format!("{object}: not tried, what it needs failed"), None)))
+                    .collect()
             }
             Self::Targets { missing, .. } => missing.iter().map(|line| (line.clone(), None)).collect(),
-            Self::LeftBehind { left } => left.iter().map(|left| (format!("{}: {}", left.object, left.why), None)).collect(),
+            Self::LeftBehind { left } => {
+                left.iter().map(|left| (format!("{}: {}", left.object, left.why), None)).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -202,7 +206,9 @@ impl CommandError {
 
 fn cluster_code(error: &cluster::Error) -> u8 {
     match error {
-        cluster::Error::Unreachable { .. } | cluster::Error::Unauthorized { .. } | cluster::Error::Forbidden { .. } => 4,
+        cluster::Error::Unreachable { .. } | cluster::Error::Unauthorized { .. } | cluster::Error::Forbidden { .. } => {
+            4
+        }
         cluster::Error::Conflict { .. } => 5,
         _ => 1,
     }

@@ -85,7 +85,7 @@ async fn grafana_password(cluster: &Cluster, namespace: &str) -> Result<String, 
     let secrets: Api<Secret> = Api::namespaced(cluster.client().clone(), namespace);
     let secret = secrets.get(catalog::ADMIN_SECRET).await?;
     let bytes = secret.data.and_then(|mut data| data.remove(catalog::PASSWORD_KEY)).map(|bytes| bytes.0);
-    bytes
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .ok_or_else(|| cluster::Error::Unreadable { cause: format!("Secret {} holds no password", catalog::ADMIN_SECRET) })
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| cluster::Error::Unreadable {
+        cause: format!("Secret {} holds no password", catalog::ADMIN_SECRET),
+    })
 }

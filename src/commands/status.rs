@@ -69,8 +69,12 @@ async fn surroundings(cluster: &Cluster, namespace: &str) -> Result<(Vec<Pod>, V
     let events = |namespace: &str| Api::<ClusterEvent>::namespaced(cluster.client().clone(), namespace);
     let (own, on_nodes) = (pods(namespace), pods(&nodes));
     let (own_events, node_events) = (events(namespace), events(&nodes));
-    let (own, on_nodes, own_events, node_events) =
-        futures::try_join!(own.list(&all), on_nodes.list(&all), own_events.list(&warnings), node_events.list(&warnings))?;
+    let (own, on_nodes, own_events, node_events) = futures::try_join!(
+        own.list(&all),
+        on_nodes.list(&all),
+        own_events.list(&warnings),
+        node_events.list(&warnings)
+    )?;
     let pods = own.items.into_iter().chain(on_nodes.items).collect();
     let events = own_events.items.into_iter().chain(node_events.items).collect();
     Ok((pods, events))

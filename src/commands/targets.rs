@@ -19,7 +19,10 @@ const PROMETHEUS_PORT: u16 = 9090;
 const QUESTION: Duration = Duration::from_secs(5);
 
 /// A way to the stack's Prometheus, if a pod of it is ready.
-pub(super) async fn prometheus(cluster: &Cluster, namespace: &str) -> Result<Option<Client<PodTunnel>>, crate::cluster::Error> {
+pub(super) async fn prometheus(
+    cluster: &Cluster,
+    namespace: &str,
+) -> Result<Option<Client<PodTunnel>>, crate::cluster::Error> {
     let pod = ready_pod(cluster, namespace, "app.kubernetes.io/name=prometheus").await?;
     Ok(pod.map(|pod| Client::new(PodTunnel::new(cluster, namespace, &pod, PROMETHEUS_PORT), QUESTION)))
 }
@@ -44,7 +47,11 @@ pub(super) async fn ready_pods(
     let is_ready = |pod: &Pod| {
         pod.metadata.deletion_timestamp.is_none()
             && pod.status.as_ref().is_some_and(|status| {
-                status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+                status
+                    .conditions
+                    .iter()
+                    .flatten()
+                    .any(|condition| condition.type_ == "Ready" && condition.status == "True")
             })
     };
     let mut names: Vec<String> = list.items.iter().filter(|pod| is_ready(pod)).map(ResourceExt::name_any).collect();
@@ -136,7 +143,8 @@ mod tests {
     #[test]
     fn done_means_every_target_up_and_no_expected_job_without_one() {
         let expected = ["a".to_owned(), "b".to_owned()];
-        let of = |active: Vec<prometheus::Target>| judge(&prometheus::Targets { active, pools: vec![] }, &expected).missing;
+        let of =
+            |active: Vec<prometheus::Target>| judge(&prometheus::Targets { active, pools: vec![] }, &expected).missing;
         let (up, new) = (TargetHealth::Up, TargetHealth::Unknown);
         assert_eq!(of(vec![target("a", up), target("b", up)]), Vec::<String>::new());
         assert_eq!(of(vec![target("a", up), target("b", new)]), ["b (http://x): not scraped yet"]);

@@ -81,17 +81,15 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
     let step = Instant::now();
     reporter.report(Event::StepStarted { step: Step::Plan, total: None });
     reporter.report(Event::StepFinished { step: Step::Plan, took: step.elapsed(), summary: done.changes.clone() });
-    let around =
-        Surroundings { nodes: facts.nodes.clone(), classes: facts.classes.clone(), ..Surroundings::default() };
+    let around = Surroundings { nodes: facts.nodes.clone(), classes: facts.classes.clone(), ..Surroundings::default() };
     let foreign = changes.foreign().next().is_some();
     if !done.changed && !foreign && all_current(&state.live, &around) {
         return Ok(done);
     }
 
     if done.changed && !foreign {
-        let facts = preflight::before_writing(cluster, &options.namespace)
-            .await
-            .map_err(|source| unusable(cluster, source))?;
+        let facts =
+            preflight::before_writing(cluster, &options.namespace).await.map_err(|source| unusable(cluster, source))?;
         tell(&health::before_writing(&facts, &done.platform), reporter)?;
     }
     if named_image.is_none() && !foreign {
@@ -101,7 +99,11 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
     let total = changes.items.iter().filter(|item| item.change.is_write()).count();
     reporter.report(Event::StepStarted { step: Step::Apply, total: Some(total) });
     installer.apply(&release, &desired, &changes, &state).await?;
-    reporter.report(Event::StepFinished { step: Step::Apply, took: step.elapsed(), summary: format!("{total} objects written") });
+    reporter.report(Event::StepFinished {
+        step: Step::Apply,
+        took: step.elapsed(),
+        summary: format!("{total} objects written"),
+    });
 
     let objects: Vec<ObjectRef> = desired.iter().map(ObjectRef::of).collect();
     installer.wait(&release, &objects).await?;
@@ -154,7 +156,9 @@ const PASSWORD_LENGTH: usize = 24;
 fn password() -> Result<String, CommandError> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut random = [0u8; PASSWORD_LENGTH];
-    getrandom::fill(&mut random)
-        .map_err(|error| CommandError::Io { what: "no random bytes for a password".to_owned(), source: error.into() })?;
+    getrandom::fill(&mut random).map_err(|error| CommandError::Io {
+        what: "no random bytes for a password".to_owned(),
+        source: std::io::Error::other(error),
+    })?;
     Ok(random.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect())
 }

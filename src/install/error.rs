@@ -87,7 +87,11 @@ impl InstallError {
             Self::Conflict { conflicts } => conflicts,
             Self::Apply { failures, .. } | Self::Failed { failures } => failures,
             Self::TimedOut { waiting } => waiting,
-            Self::Read(_) | Self::Inventory { .. } | Self::Foreign { .. } | Self::Label { .. } | Self::Delete { .. } => &[],
+            Self::Read(_)
+            | Self::Inventory { .. }
+            | Self::Foreign { .. }
+            | Self::Label { .. }
+            | Self::Delete { .. } => &[],
         }
     }
 
@@ -103,9 +107,12 @@ impl InstallError {
             Self::TimedOut { .. } => {
                 Some("wait longer with --timeout, or look closer with `scalekit status`".to_owned())
             }
-            Self::Read(_) | Self::Inventory { .. } | Self::Apply { .. } | Self::Failed { .. } | Self::Label { .. } | Self::Delete { .. } => {
-                None
-            }
+            Self::Read(_)
+            | Self::Inventory { .. }
+            | Self::Apply { .. }
+            | Self::Failed { .. }
+            | Self::Label { .. }
+            | Self::Delete { .. } => None,
         }
     }
 }

@@ -46,7 +46,11 @@ struct State {
 impl Terminal {
     /// A reporter on stderr.
     pub fn new(verbosity: Verbosity) -> Self {
-        Self { verbosity, bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(8)), state: Mutex::default() }
+        Self {
+            verbosity,
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(8)),
+            state: Mutex::default(),
+        }
     }
 
     fn line(&self, text: &str) {

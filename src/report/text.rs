@@ -83,15 +83,18 @@ pub(super) fn status(status: &Status) -> String {
         let _ = writeln!(text, "\n{}", trimmed(&table));
     }
     if let Some(targets) = &status.targets {
-        let severity = if targets.up == targets.total && targets.empty_jobs.is_empty() { Severity::Ok } else { Severity::Error };
-        let _ = writeln!(text, "\n{} {} of {} scrape targets are up", severity_mark(severity), targets.up, targets.total);
+        let severity =
+            if targets.up == targets.total && targets.empty_jobs.is_empty() { Severity::Ok } else { Severity::Error };
+        let _ =
+            writeln!(text, "\n{} {} of {} scrape targets are up", severity_mark(severity), targets.up, targets.total);
     }
     if status.autoscalers.is_empty() {
         if status.installed {
             let _ = writeln!(text, "\n{}", dim("no Autoscaler yet: scalekit demo up watcherbot"));
         }
     } else {
-        let mut table = plain_table(&["NAMESPACE", "AUTOSCALER", "TARGET", "MIN", "MAX", "CURRENT", "DESIRED", "LAST DECISION"]);
+        let mut table =
+            plain_table(&["NAMESPACE", "AUTOSCALER", "TARGET", "MIN", "MAX", "CURRENT", "DESIRED", "LAST DECISION"]);
         for autoscaler in &status.autoscalers {
             let number = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
             table.add_row([
@@ -178,7 +181,7 @@ pub(super) fn demo_up(done: &DemoUp) -> String {
 
 fn plain_table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
     table
 }
 

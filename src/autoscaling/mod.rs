@@ -1,0 +1,11 @@
+//! Scaling workloads on what is measured.
+//!
+//! ```text
+//! api (what users write) → policy → decision (pure)
+//!                                      ↑ observation, memory
+//!                          controller: watch, tick, observe, act, tell
+//! ```
+
+pub mod api;
+pub mod decision;
+pub mod policy;

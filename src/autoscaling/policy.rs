@@ -1,0 +1,149 @@
+//! From what users write to what is decided on.
+
+use jiff::SignedDuration;
+use std::time::Duration;
+
+use super::{
+    api::{
+        AutoscalerSpec, MetricSpec, MetricType, ModeSpec, OnAbsentSpec, PolicyType, PrometheusTarget, QuantityText,
+        ScalingRulesSpec, SelectPolicySpec, TargetType,
+    },
+    decision::policy::{
+        Behavior, Bounds, Metric, Mode, OnAbsent, Policy, PolicyKind, Rules, ScalingPolicy, SelectPolicy, Source,
+        Target,
+    },
+};
+
+/// The field that cannot be decided on, and what to write instead. The API server refuses most of
+/// these before; one that was stored under an older definition is met here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct InvalidSpec {
+    /// The field, as a path.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+fn invalid(field: impl Into<String>, problem: impl Into<String>) -> InvalidSpec {
+    InvalidSpec { field: field.into(), problem: problem.into() }
+}
+
+impl TryFrom<&AutoscalerSpec> for Policy {
+    type Error = InvalidSpec;
+
+    fn try_from(spec: &AutoscalerSpec) -> Result<Self, InvalidSpec> {
+        if spec.max_replicas < spec.min_replicas {
+            return Err(invalid("spec.maxReplicas", "it is less than minReplicas"));
+        }
+        let metrics = spec.metrics.iter().enumerate().map(|(place, metric)| metric_of(place, metric));
+        let rules = |rules: Option<&ScalingRulesSpec>, direction: &str| {
+            rules.map_or_else(|| Ok(Rules::default()), |rules| rules_of(rules, &format!("spec.behavior.{direction}")))
+        };
+        let behavior = spec.behavior.as_ref().map(|behavior| {
+            Ok(Behavior {
+                scale_up: rules(behavior.scale_up.as_ref(), "scaleUp")?,
+                scale_down: rules(behavior.scale_down.as_ref(), "scaleDown")?,
+            })
+        });
+        Ok(Self {
+            mode: match spec.mode {
+                ModeSpec::Auto => Mode::Auto,
+                ModeSpec::Recommend => Mode::Recommend,
+                ModeSpec::Paused => Mode::Paused,
+            },
+            behavior: behavior.transpose()?,
+            ..Self::new(Bounds::new(spec.min_replicas, spec.max_replicas), metrics.collect::<Result<_, _>>()?)
+        })
+    }
+}
+
+/// How often to decide.
+///
+/// # Errors
+///
+/// When it is no duration, or not between 1 second and 5 minutes.
+pub fn interval(spec: &AutoscalerSpec) -> Result<Duration, InvalidSpec> {
+    let problem = || invalid("spec.interval", "it must be a duration between 1s and 5m, such as 15s");
+    // Longer texts cannot be in range, and could overflow the parser.
+    let text = Some(spec.interval.as_str()).filter(|text| text.len() <= 16).ok_or_else(problem)?;
+    let parsed: kube::core::Duration = text.parse().map_err(|_| problem())?;
+    let interval = Duration::from(parsed);
+    let in_range = !parsed.is_negative() && (Duration::from_secs(1)..=Duration::from_mins(5)).contains(&interval);
+    in_range.then_some(interval).ok_or_else(problem)
+}
+
+/// The longest time that any window or period of a policy looks back.
+pub fn longest_look_back(policy: &Policy) -> SignedDuration {
+    let of = |rules: &Rules| {
+        let periods = rules.policies.iter().flatten().map(|policy| policy.period_s);
+        periods.chain(rules.stabilization_window_s).max().unwrap_or(0)
+    };
+    let behavior = policy.behavior.as_ref().map_or(0, |behavior| of(&behavior.scale_up).max(of(&behavior.scale_down)));
+    SignedDuration::from_secs(behavior.into()).max(policy.downscale_stabilization)
+}
+
+fn metric_of(place: usize, metric: &MetricSpec) -> Result<Metric, InvalidSpec> {
+    let field = |name: &str| format!("spec.metrics[{place}].prometheus{name}");
+    match metric.kind {
+        MetricType::Prometheus => {
+            let prometheus = metric.prometheus.as_ref().ok_or_else(|| invalid(field(""), "it is not set"))?;
+            Ok(Metric {
+                name: prometheus.name.clone(),
+                source: Source::Prometheus,
+                target: Some(target_of(&prometheus.target, &field(".target"))?),
+                on_absent: match prometheus.on_absent {
+                    OnAbsentSpec::Hold => OnAbsent::Hold,
+                    OnAbsentSpec::Zero => OnAbsent::Zero,
+                    OnAbsentSpec::Error => OnAbsent::Error,
+                },
+            })
+        }
+    }
+}
+
+fn target_of(target: &PrometheusTarget, field: &str) -> Result<Target, InvalidSpec> {
+    let milli = |quantity: Option<&QuantityText>, name: &str| {
+        let field = format!("{field}.{name}");
+        let text = quantity.ok_or_else(|| invalid(&field, "it is not set"))?;
+        let milli = text
+            .quantity()
+            .and_then(crate::quantity::Quantity::milli)
+            .map_err(|error| invalid(&field, format!("`{}` is not a quantity: {error}", text.0)))?;
+        if milli > 0 { Ok(milli) } else { Err(invalid(&field, "it must be greater than 0")) }
+    };
+    match (target.kind, &target.average_value, &target.value) {
+        (_, Some(_), Some(_)) => Err(invalid(field, "both value and averageValue are set; leave one out")),
+        (TargetType::AverageValue, average, _) => Ok(Target::AverageValue(milli(average.as_ref(), "averageValue")?)),
+        (TargetType::Value, _, value) => Ok(Target::Value(milli(value.as_ref(), "value")?)),
+    }
+}
+
+fn rules_of(rules: &ScalingRulesSpec, field: &str) -> Result<Rules, InvalidSpec> {
+    let tolerance = rules.tolerance.as_ref().map(|text| {
+        let quantity = text.quantity().map_err(|error| {
+            invalid(format!("{field}.tolerance"), format!("`{}` is not a quantity: {error}", text.0))
+        })?;
+        Ok(quantity.as_f64())
+    });
+    Ok(Rules {
+        stabilization_window_s: rules.stabilization_window_seconds,
+        select_policy: rules.select_policy.map(|select| match select {
+            SelectPolicySpec::Max => SelectPolicy::Max,
+            SelectPolicySpec::Min => SelectPolicy::Min,
+            SelectPolicySpec::Disabled => SelectPolicy::Disabled,
+        }),
+        policies: rules.policies.as_ref().map(|policies| {
+            let of = policies.iter().map(|policy| ScalingPolicy {
+                kind: match policy.kind {
+                    PolicyType::Pods => PolicyKind::Pods,
+                    PolicyType::Percent => PolicyKind::Percent,
+                },
+                value: policy.value,
+                period_s: policy.period_seconds,
+            });
+            of.collect()
+        }),
+        tolerance: tolerance.transpose()?,
+    })
+}
