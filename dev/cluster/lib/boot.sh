@@ -112,7 +112,7 @@ apply_manifests() {
   for name in DNS_IP STORAGE_CLASS PROVISIONER PROVISIONER_NAMESPACE PROVISIONER_NAME VOLUMES; do
     expressions+=(-e "s#@$name@#${!name}#g")
   done
-  sed "${expressions[@]}" -s -e '$a---' "$HERE"/manifests/{dns,storage}.yaml | kubectl apply -f - >/dev/null
+  sed "${expressions[@]}" -s -e '$a---' "$HERE"/manifests/{dns,storage}.yaml | kubectl apply --server-side --field-manager=cluster-up -f - >/dev/null
 }
 
 # wait_until SECONDS COMPLAINT COMMAND...: tries the command until it succeeds.

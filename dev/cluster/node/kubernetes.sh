@@ -93,7 +93,8 @@ END
 }
 
 # Nothing is evicted and no image collected: the disk is the machine's, and an
-# image that is lost here cannot be pulled again.
+# image that is lost here cannot be pulled again. A pull that hangs must not hold
+# up the others, as it would by default.
 write_kubelet_config() {
   cat >/etc/kubernetes/kubelet.yaml <<END
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -115,6 +116,7 @@ containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 providerID: "$PROVIDER_ID"
 resolvConf: /run/resolv.conf
 volumePluginDir: /var/lib/volume-plugins
+serializeImagePulls: false
 imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: "100Mi", nodefs.available: "0%", nodefs.inodesFree: "0%", imagefs.available: "0%"}
 END

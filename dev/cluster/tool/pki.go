@@ -77,9 +77,16 @@ func (w *pkiWriter) authority(file, name string) issuer {
 	return issuer{template, key, certificate}
 }
 
-// issue makes a certificate in FILE.crt and FILE.key: for a client, and with
-// names for a server too.
-func (w *pkiWriter) issue(by issuer, file string, name pkix.Name, serverNames ...string) (certificate, key []byte) {
+// issue makes a certificate in FILE.crt and FILE.key.
+func (w *pkiWriter) issue(by issuer, file string, name pkix.Name, serverNames ...string) {
+	certificate, key := w.pair(by, name, serverNames...)
+	w.write(file+".crt", certificate, 0o644)
+	w.write(file+".key", key, 0o600)
+}
+
+// pair makes a certificate and its key: for a client, and with names for a
+// server too.
+func (w *pkiWriter) pair(by issuer, name pkix.Name, serverNames ...string) (certificate, key []byte) {
 	template := w.template(name)
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	if len(serverNames) > 0 {
@@ -93,16 +100,13 @@ func (w *pkiWriter) issue(by issuer, file string, name pkix.Name, serverNames ..
 		}
 	}
 	signer := w.newKey()
-	certificate, key = w.sign(template, by, signer), w.keyPEM(signer)
-	w.write(file+".crt", certificate, 0o644)
-	w.write(file+".key", key, 0o600)
-	return certificate, key
+	return w.sign(template, by, signer), w.keyPEM(signer)
 }
 
 // kubeconfig issues a client certificate and wraps it, with the server's
 // address, as FILE.conf.
 func (w *pkiWriter) kubeconfig(by issuer, file, context, server string, name pkix.Name) {
-	certificate, key := w.issue(by, file, name)
+	certificate, key := w.pair(by, name)
 	type object = map[string]any
 	content, err := json.MarshalIndent(object{ // JSON is YAML; []byte becomes base64, as the format asks
 		"apiVersion":      "v1",

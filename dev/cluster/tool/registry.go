@@ -11,7 +11,9 @@ import (
 )
 
 // hang is how long a pull from a registry that does not answer is kept waiting.
-const hang = 2 * time.Minute
+// The kubelet ends no pod that has a pull under way, so this also is how long
+// such a pod may take to go; containerd asks twice.
+const hang = 15 * time.Second
 
 // serveRegistry answers every pull as a registry would that does not have the
 // image, so that a pod with a wrong image fails here as it does in the world,
@@ -19,7 +21,7 @@ const hang = 2 * time.Minute
 //
 //	…unauthorized…  401: a private repository, and no credentials
 //	…broken…        500: the registry has a bad day
-//	…hang…          no answer for two minutes, then the connection is closed
+//	…hang…          no answer for 15 s, then 504, as from a gateway
 //	anything else   404: no such manifest
 func serveRegistry(address string) error {
 	listener, err := net.Listen("tcp", address)
@@ -58,7 +60,7 @@ func answer(w http.ResponseWriter, r *http.Request) {
 		case <-time.After(hang):
 		case <-r.Context().Done():
 		}
-		panic(http.ErrAbortHandler) // closes the connection without an answer
+		fail(w, http.StatusGatewayTimeout, "UNKNOWN", "the registry did not answer")
 	default:
 		fail(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown")
 	}
