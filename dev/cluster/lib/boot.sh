@@ -1,0 +1,130 @@
+# shellcheck shell=bash
+# Boots a node in namespaces of this machine, and waits until it is Ready.
+
+boot() {
+  trap 'boot_failed' EXIT
+  trap 'exit 130' INT TERM
+  claim_link
+  make_state
+  make_cgroups
+  start_node
+  wait_until 60 "the API server did not get ready" kubectl get --raw /readyz
+  say "API server ready"
+  apply_manifests
+  wait_until 60 "the node did not register" kubectl get node "$NODE"
+  if [[ $FLAVOUR == kind ]]; then
+    kubectl label node "$NODE" node-role.kubernetes.io/control-plane= >/dev/null
+  fi
+  kubectl wait "node/$NODE" --for=condition=Ready --timeout=60s >/dev/null
+  say "node Ready"
+  kubectl -n kube-system rollout status deployment/coredns --timeout=60s >/dev/null
+  kubectl -n "$PROVISIONER_NAMESPACE" rollout status "deployment/$PROVISIONER_NAME" --timeout=60s >/dev/null
+  # Pods need it, and it comes a moment after its namespace.
+  wait_until 30 "the default service account was not made" kubectl -n default get serviceaccount default
+  say "DNS and storage Ready"
+  trap - EXIT INT TERM
+}
+
+# boot_failed shows why, keeps the logs, and takes down what there is.
+boot_failed() {
+  local keep=$BUILD/log/failed-$CLUSTER
+  trap - EXIT INT TERM
+  rm -rf "$keep"
+  cp -r "$STATE/log" "$keep" 2>/dev/null || true
+  "$HERE/down" --quiet || true
+  die "the boot did not succeed, and was undone; its logs: $keep"
+}
+
+# claim_link takes the flavour's first free slot. Making the link claims it for
+# this machine, over all checkouts; the link's alias says whose it is. The
+# node's end moves into the node later, and with the node the link goes.
+claim_link() {
+  local slot
+  for slot in {0..9}; do
+    addresses "$slot"
+    free "$NODE_NET.0/24" "$POD_CIDR" "$SERVICE_CIDR" || continue
+    ip link add "$LINK" type veth peer name "${LINK}n" 2>/dev/null || continue
+    ip link set "$LINK" alias "$STATE"
+    return
+  done
+  die "all ten networks for clusters of this flavour are taken (ip link, ip route)"
+}
+
+# free says that no route of this machine leads into or covers these networks.
+free() {
+  local network
+  for network; do
+    [[ -z $(ip -4 route show root "$network") ]] || return 1
+    ! ip -4 route show match "$network" | grep -qv ^default || return 1
+  done
+}
+
+make_state() {
+  mkdir -p "$STATE"/{bin,log,run,pki,node/containerd}
+  save_settings
+  seed_store "$STATE/node/containerd"
+  "$BUILD/bin/cluster-tool" pki "$STATE/pki" "$NODE" "$NODE_IP" "$SERVICE_IP" "$API_PORT" "$CONTEXT"
+  cp -p "$STATE/pki/admin.conf" "$STATE/kubeconfig"
+  ln -s run/containerd.sock "$STATE/containerd.sock"
+  ln -s "$BUILD/bin/kubernetes" "$STATE/bin/kubectl"
+  ln -s "$BUILD/bin/promtool" "$STATE/bin/promtool"
+  ln -s "$BUILD/debian/containerd/usr/bin/ctr" "$STATE/bin/ctr"
+}
+
+# make_cgroups makes the node's cgroup, below which the kubelet makes its own: in
+# the unified hierarchy, or in each hierarchy of version 1.
+make_cgroups() {
+  local dir
+  if [[ -e /sys/fs/cgroup/cgroup.controllers ]]; then
+    mkdir -p "/sys/fs/cgroup/$CGROUP"
+    sed 's/\([a-z]\+\)/+\1/g' /sys/fs/cgroup/cgroup.subtree_control >"/sys/fs/cgroup/$CGROUP/cgroup.subtree_control"
+    return
+  fi
+  for dir in /sys/fs/cgroup/*/; do
+    [[ -L ${dir%/} ]] || mkdir -p "$dir$CGROUP"
+  done
+  for dir in cpus mems; do # a new cpuset has none, and takes no process
+    cat /sys/fs/cgroup/cpuset/cpuset.$dir >"/sys/fs/cgroup/cpuset/$CGROUP/cpuset.$dir"
+  done
+}
+
+start_node() {
+  local unshare
+  setsid unshare --mount --pid --net --uts --ipc --fork --kill-child --mount-proc --propagation private \
+    "$HERE/node/init" "$STATE" "$BUILD" "$HERE" >"$STATE/log/node.log" 2>&1 </dev/null &
+  unshare=$!
+  wait_until 10 "the node's first process did not start" first_child "$unshare"
+  identity "$INIT" >"$STATE/init"
+  ip link set "${LINK}n" netns "$INIT" name eth0-new
+  ip address add "$HOST_IP/24" dev "$LINK"
+  ip link set "$LINK" up
+  ip route add "$POD_CIDR" via "$NODE_IP"
+  ip route add "$SERVICE_CIDR" via "$NODE_IP"
+  say "node started"
+}
+
+first_child() {
+  read -r INIT _ < <(cat "/proc/$1/task/$1/children" && echo) && [[ -n $INIT ]]
+}
+
+apply_manifests() {
+  local name expressions=()
+  for name in DNS_IP STORAGE_CLASS PROVISIONER PROVISIONER_NAMESPACE PROVISIONER_NAME VOLUMES; do
+    expressions+=(-e "s#@$name@#${!name}#g")
+  done
+  sed "${expressions[@]}" -s -e '$a---' "$HERE"/manifests/{dns,storage}.yaml | kubectl apply --server-side --field-manager=cluster-up -f - >/dev/null
+}
+
+# wait_until SECONDS COMPLAINT COMMAND...: tries the command until it succeeds.
+wait_until() {
+  local limit=$((SECONDS + $1)) complaint=$2
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    if ((SECONDS > limit)) || { [[ -s $STATE/init ]] && ! running; }; then
+      tail -n 3 "$STATE"/log/*.log >&2 || true
+      say "$complaint"
+      exit 1
+    fi
+    sleep 0.1
+  done
+}

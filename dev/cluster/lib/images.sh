@@ -1,0 +1,55 @@
+# shellcheck shell=bash
+# Makes the images, and a containerd store that holds them.
+
+# What every cluster has. An image's recipe is images/NAME.json.
+IMAGES=(pause busybox coredns local-path-provisioner prometheus node-exporter kube-state-metrics)
+
+image_programs() { # the programs that the images hold
+  echo cluster-tool coredns local-path-provisioner prometheus promtool node-exporter kube-state-metrics
+}
+
+# make_images writes the tars that are out of date, and $BUILD/images/list: a
+# line "name digest tar" for each.
+make_images() {
+  local recipes=("${IMAGES[@]/#/$HERE/images/}")
+  mkdir -p "$BUILD/images"
+  recipes=("${recipes[@]/%/.json}")
+  if [[ -d $ROOT/dev/grafana-stand-in ]]; then
+    stand_in_recipe
+    recipes+=("$BUILD/images/grafana-stand-in.json")
+  fi
+  "$BUILD/bin/cluster-tool" images "$BUILD" "$BUILD/images" "${recipes[@]}" >"$BUILD/images/list.new"
+  mv "$BUILD/images/list.new" "$BUILD/images/list"
+}
+
+# The stand-in's tag names its content, so that a new one is a new image to the
+# cluster that runs the old one.
+stand_in_recipe() {
+  STAND_IN=scalekit.local/grafana-stand-in:$(sha256sum "$BUILD/bin/grafana-stand-in" | cut -c1-12)
+  sed "s#@NAME@#$STAND_IN#" "$HERE/images/grafana-stand-in.json.in" >"$BUILD/images/grafana-stand-in.json.new"
+  cmp -s "$BUILD/images/grafana-stand-in.json"{.new,} || mv "$BUILD/images/grafana-stand-in.json"{.new,}
+}
+
+# fill_store imports what the store lacks. containerd never changes the files of
+# an image once it is unpacked, so a new cluster starts with hard links to this
+# store and has every image at once (see seed_store).
+fill_store() {
+  local name digest tar missing=()
+  mkdir -p "$BUILD/store/imported"
+  while read -r name digest tar; do
+    [[ -e $BUILD/store/imported/$digest ]] || missing+=("$digest" "$tar")
+  done <"$BUILD/images/list"
+  ((${#missing[@]})) || return 0
+  say "importing $((${#missing[@]} / 2)) images into the store"
+  # In namespaces of its own: whatever happens, its mounts and processes end with it.
+  PATH=$NODE_PATH unshare --mount --pid --fork --kill-child --mount-proc \
+    bash "$HERE/lib/fill-store.sh" "$BUILD/store" "${missing[@]}" >"$BUILD/log/store.log" 2>&1 ||
+    die "the images could not be imported; see $BUILD/log/store.log"
+}
+
+# seed_store DIR gives a cluster its containerd root directory.
+seed_store() {
+  cp -al "$BUILD/store/root/." "$1"
+  # The databases are changed in place, so they must be copies.
+  find "$1" -name '*.db' -exec cp --remove-destination --preserve=mode {} {}.copy \; -exec mv {}.copy {} \;
+}

@@ -1,0 +1,3 @@
+module scalekit.test/cluster-tool
+
+go 1.26.0
