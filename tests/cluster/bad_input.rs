@@ -1,0 +1,46 @@
+//! Input that cannot be right: a clear error, the right exit code, and nothing written.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+
+use crate::world::World;
+
+const SOON: Duration = Duration::from_secs(8);
+
+pub async fn an_unreachable_server_is_named_within_seconds(world: &World) {
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("config");
+    // A port of this machine on which nothing listens.
+    let unreachable = "apiVersion: v1\nkind: Config\ncurrent-context: x\nclusters: [{name: x, cluster: {server: 'https://127.0.0.1:9'}}]\n\
+                       users: [{name: x, user: {token: x}}]\ncontexts: [{name: x, context: {cluster: x, user: x}}]\n";
+    std::fs::write(&kubeconfig, unreachable).unwrap();
+    let ran = World::run(world.bare().arg("--kubeconfig").arg(&kubeconfig).arg("up"));
+    let ran = ran.exits(4).says("https://127.0.0.1:9").says("hint:");
+    assert!(ran.took < SOON, "{:?}", ran.took);
+}
+
+pub async fn an_unknown_context_is_answered_with_the_known_ones(world: &World) {
+    world.scalekit(["--context", "nowhere", "up"]).exits(2).says("no context `nowhere`").says("there are: ");
+}
+
+pub async fn an_unknown_flag_value_is_refused(world: &World) {
+    world.scalekit(["up", "--scrape-interval", "soon"]).exits(2).says("`soon` is not a duration");
+    world.scalekit(["up", "--image", "grafna=x"]).exits(2).says("grafna");
+    world.scalekit(["up", "--platform", "openstack"]).exits(2).says("openstack");
+    world.scalekit(["upp"]).exits(2).says("up");
+}
+
+pub async fn a_broken_settings_file_says_where(world: &World) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("scalekit.yaml");
+    std::fs::write(&file, "namespace: monitoring\nstorage:\n  sise: 5Gi\n").unwrap();
+    let ran = World::run(world.bare().arg("--config").arg(&file).arg("up"));
+    ran.exits(2).says("scalekit.yaml").says("sise").says("3");
+}
+
+pub async fn nothing_was_written_by_any_of_these(world: &World) {
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    assert!(namespaces.get_opt("monitoring").await.unwrap().is_none());
+}

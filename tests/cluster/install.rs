@@ -1,0 +1,194 @@
+//! Installing, and what is then there.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::{
+    Api, ResourceExt,
+    api::DeleteParams,
+    runtime::{conditions::is_pod_running, wait::await_condition},
+};
+use scalekit::prometheus::TargetHealth;
+use serde_json::Value;
+
+use crate::world::World;
+
+pub async fn starts_from_an_empty_cluster(world: &World) {
+    world.scalekit(["down", "--purge-data", "--yes"]).exits(0);
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    assert!(namespaces.get_opt("monitoring").await.unwrap().is_none());
+    world.scalekit(["status"]).exits(6).says("nothing is installed").says("scalekit up");
+}
+
+pub async fn a_class_that_does_not_exist_fails_with_its_name_in_seconds(world: &World) {
+    let ran = world.scalekit(["up", "--storage-class", "nowhere"]).exits(6);
+    let ran = ran.says("persistentvolumeclaim/prometheus-data").says("there is no StorageClass `nowhere`");
+    assert!(ran.took < Duration::from_secs(30), "{:?}", ran.took);
+    world.scalekit(["down", "--purge-data", "--yes"]).exits(0).says("nothing left");
+}
+
+pub async fn up_makes_everything_ready_and_every_target_up(world: &World) {
+    let ran = world.scalekit(["up"]).exits(0);
+    println!("{}{}", ran.stderr, ran.stdout);
+    let pods = all_pods(world).await;
+    assert_eq!(pods.len(), 5, "{:?}", pods.iter().map(ResourceExt::name_any).collect::<Vec<_>>());
+    for pod in &pods {
+        let ready = pod.status.as_ref().and_then(|status| status.conditions.as_ref()).is_some_and(|conditions| {
+            conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        });
+        assert!(ready, "{} is not ready", pod.name_any());
+        let restarts: i32 = pod
+            .status
+            .iter()
+            .flat_map(|status| status.container_statuses.iter().flatten())
+            .map(|status| status.restart_count)
+            .sum();
+        assert_eq!(restarts, 0, "{} was restarted", pod.name_any());
+    }
+    let targets = world.targets().await;
+    let down: Vec<_> = targets.active.iter().filter(|target| target.health != TargetHealth::Up).collect();
+    assert!(down.is_empty(), "{down:?}");
+    assert_eq!(targets.empty_pools(), ["annotated-pods"], "only what users annotate may have no target");
+}
+
+pub async fn up_again_changes_nothing(world: &World) {
+    let before = resource_versions(world);
+    let ran = world.scalekit(["up"]).exits(0).says("nothing to change");
+    println!("{:.1} s", ran.took.as_secs_f64());
+    let written: Vec<_> = resource_versions(world).difference(&before).cloned().collect();
+    assert!(written.is_empty(), "{written:?}");
+}
+
+pub async fn status_is_healthy(world: &World) {
+    let ran = world.scalekit(["status"]).exits(0).says("healthy");
+    println!("{}", ran.stdout);
+    let answer: Value = serde_json::from_str(&world.scalekit(["status", "-o", "json"]).exits(0).stdout).unwrap();
+    assert_eq!(answer["healthy"], true, "{answer:#}");
+    assert_eq!(answer["targets"]["up"], answer["targets"]["total"], "{answer:#}");
+}
+
+/// Grafana, or what stands in for it, has taken the datasource and the dashboards, and each query of each panel
+/// gives data from the real Prometheus.
+pub async fn every_panel_has_data(world: &World) {
+    let datasources: Value = serde_json::from_str(&grafana(world, "/api/datasources").await).unwrap();
+    assert_eq!(datasources[0]["uid"], "prometheus", "{datasources:#}");
+    let found: Vec<Value> = serde_json::from_str(&grafana(world, "/api/search?type=dash-db").await).unwrap();
+    assert!(found.iter().any(|dashboard| dashboard["uid"] == "scalekit-autoscaling"), "{found:?}");
+    for dashboard in found {
+        let uid = dashboard["uid"].as_str().unwrap();
+        let answer: Value = serde_json::from_str(&grafana(world, &format!("/api/dashboards/uid/{uid}")).await).unwrap();
+        for (panel, query) in queries(&answer["dashboard"]) {
+            let samples = world.query(&query).await;
+            assert!(!samples.is_empty(), "panel «{panel}» of {uid} shows nothing: {query}");
+        }
+    }
+}
+
+/// The queries of a dashboard with its variables filled in as they are on a fresh look.
+fn queries(dashboard: &Value) -> Vec<(String, String)> {
+    let panels = dashboard["panels"].as_array().unwrap();
+    let nested = panels.iter().flat_map(|panel| panel["panels"].as_array().into_iter().flatten());
+    panels
+        .iter()
+        .chain(nested)
+        .flat_map(|panel| {
+            let title = panel["title"].as_str().unwrap_or_default().to_owned();
+            let targets = panel["targets"].as_array().cloned().unwrap_or_default();
+            targets.into_iter().filter_map(move |target| Some((title.clone(), target["expr"].as_str()?.to_owned())))
+        })
+        .map(|(title, query)| {
+            let filled = [
+                ("$__rate_interval", "1m"),
+                ("${__rate_interval}", "1m"),
+                ("$__interval", "15s"),
+                ("$__range", "15m"),
+                ("${namespace:regex}", ".*"),
+                ("${autoscaler:regex}", ".*"),
+                ("$namespace", ".*"),
+                ("${namespace}", ".*"),
+                ("$autoscaler", ".*"),
+                ("${autoscaler}", ".*"),
+            ]
+            .iter()
+            .fold(query, |query, (variable, value)| query.replace(variable, value));
+            // A variable that is compared for equality stands for a choice; here for all.
+            (title, filled.replace("=\".*\"", "=~\".*\""))
+        })
+        .collect()
+}
+
+pub async fn samples_survive_a_restart_of_prometheus(world: &World) {
+    let sample = &world.query("prometheus_tsdb_head_series").await[0];
+    let before = sample.at;
+    let pods: Api<Pod> = Api::namespaced(world.client.clone(), "monitoring");
+    let old = pods.get("prometheus-0").await.unwrap().uid().unwrap();
+    pods.delete("prometheus-0", &DeleteParams::default()).await.unwrap();
+    let new = await_condition(pods.clone(), "prometheus-0", move |pod: Option<&Pod>| {
+        pod.is_some_and(|pod| {
+            pod.uid().as_ref() != Some(&old)
+                && pod.status.as_ref().and_then(|status| status.conditions.as_ref()).is_some_and(|conditions| {
+                    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+                })
+        })
+    });
+    tokio::time::timeout(Duration::from_secs(90), new).await.expect("a new pod is ready").unwrap();
+    let again = world.query(&format!("prometheus_tsdb_head_series @ {before}")).await;
+    assert_eq!(again.len(), 1, "the sample of before the restart is gone");
+}
+
+pub async fn jobs_that_lost_their_rights_are_named(world: &World) {
+    let rules = r#"[{"op": "replace", "path": "/rules", "value": [
+        {"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list", "watch"]},
+        {"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]},
+        {"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]}]"#;
+    world.kubectl(["patch", "clusterrole", "scalekit-prometheus", "--type=json", "-p", rules]);
+    world.kubectl(["delete", "pod", "-n", "monitoring", "prometheus-0", "--wait=true"]);
+    world.kubectl(["rollout", "status", "-n", "monitoring", "statefulset/prometheus", "--timeout=90s"]);
+    let ran = world.scalekit(["status"]).exits(6);
+    ran.says("no target at all for").says("services").says("endpointslices").says("`scalekit up` gives it back");
+    world.scalekit(["up"]).exits(0);
+    world.scalekit(["status"]).exits(0);
+}
+
+async fn grafana(world: &World, path: &str) -> String {
+    // Through a port-forward, since the API server's proxy takes the credentials for itself.
+    let pods: Api<Pod> = Api::namespaced(world.client.clone(), "monitoring");
+    let pod = world.pods("monitoring", "app.kubernetes.io/name=grafana").await[0].name_any();
+    await_condition(pods, &pod, is_pod_running()).await.unwrap();
+    let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(world.client.clone(), "monitoring");
+    let password = secrets.get("grafana-admin").await.unwrap().data.unwrap()["password"].0.clone();
+    let port = world.forward("monitoring", &pod, 3000).await;
+    let client = reqwest::Client::builder().tls_certs_only(std::iter::empty()).no_proxy().build().unwrap();
+    let answer = client
+        .get(format!("http://{port}{path}"))
+        .basic_auth("admin", Some(String::from_utf8(password).unwrap()))
+        .send()
+        .await
+        .unwrap();
+    assert!(answer.status().is_success(), "{path}: {}", answer.status());
+    answer.text().await.unwrap()
+}
+
+async fn all_pods(world: &World) -> Vec<Pod> {
+    let mut pods = world.pods("monitoring", "").await;
+    pods.extend(world.pods("monitoring-nodes", "").await);
+    pods
+}
+
+/// Name and resource version of everything with our label.
+fn resource_versions(world: &World) -> BTreeSet<String> {
+    let kinds = "namespaces,serviceaccounts,configmaps,secrets,services,deployments,statefulsets,daemonsets,networkpolicies,\
+                 persistentvolumeclaims,clusterroles,clusterrolebindings,customresourcedefinitions";
+    let format = "jsonpath={range .items[*]}{.kind}/{.metadata.namespace}/{.metadata.name} {.metadata.generation} {.metadata.managedFields[*].time}{\"\\n\"}{end}";
+    let listed = world.kubectl([
+        "get",
+        kinds,
+        "-A",
+        "-l",
+        "app.kubernetes.io/managed-by=scalekit",
+        "--show-managed-fields",
+        "-o",
+        format,
+    ]);
+    listed.lines().map(str::to_owned).collect()
+}

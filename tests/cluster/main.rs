@@ -1,0 +1,85 @@
+//! The main job on a real cluster, as one story whose steps build on each other.
+//!
+//! Runs the binary as a user would, and looks at what comes of it through a client of its own. The cluster is
+//! the one in `CLUSTER_STATE` (`target/cluster` where none is named), as `make cluster` leaves it; everything of
+//! scalekit on it is removed. Give names of steps as arguments to run only those.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test says what it does, and ends at what it did not expect"
+)]
+
+mod bad_input;
+mod install;
+mod removal;
+mod scaling;
+mod world;
+
+use std::{env, panic::AssertUnwindSafe, process::ExitCode, time::Instant};
+
+use futures::FutureExt;
+use world::World;
+
+macro_rules! steps {
+    ($($module:ident :: $step:ident),* $(,)?) => {
+        [$((stringify!($step), (|world| $module::$step(world).boxed_local()) as Step)),*]
+    };
+}
+
+type Step = for<'a> fn(&'a World) -> futures::future::LocalBoxFuture<'a, ()>;
+
+fn main() -> ExitCode {
+    rustls::crypto::ring::default_provider().install_default().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let only: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let (passed, failed) = runtime.block_on(async {
+        let world = World::open().await;
+        println!("\ncluster: {}", world.name());
+        let steps = steps![
+            install::starts_from_an_empty_cluster,
+            bad_input::an_unreachable_server_is_named_within_seconds,
+            bad_input::an_unknown_context_is_answered_with_the_known_ones,
+            bad_input::an_unknown_flag_value_is_refused,
+            bad_input::a_broken_settings_file_says_where,
+            bad_input::nothing_was_written_by_any_of_these,
+            install::a_class_that_does_not_exist_fails_with_its_name_in_seconds,
+            install::up_makes_everything_ready_and_every_target_up,
+            install::up_again_changes_nothing,
+            install::status_is_healthy,
+            scaling::watcherbot_starts_with_one_replica,
+            scaling::replicas_follow_the_tasks,
+            scaling::an_unreachable_prometheus_holds_the_count,
+            install::every_panel_has_data,
+            install::samples_survive_a_restart_of_prometheus,
+            install::jobs_that_lost_their_rights_are_named,
+            removal::kept_data_is_used_again,
+            removal::down_leaves_nothing_and_touches_nothing_else,
+            removal::up_works_right_after_down,
+            removal::down_on_an_empty_cluster_says_so,
+        ];
+        let (mut passed, mut failed) = (0, 0);
+        for (name, step) in steps {
+            if !only.is_empty() && !only.iter().any(|wanted| wanted == name) {
+                continue;
+            }
+            if !world.applies(name) {
+                println!("test {name} ... does not apply: {}", world.why_not(name));
+                continue;
+            }
+            let began = Instant::now();
+            // Steps build on each other: after a failure the rest would only fail for the same reason.
+            if AssertUnwindSafe(step(&world)).catch_unwind().await.is_err() {
+                println!("test {name} ... FAILED ({:.1} s)", began.elapsed().as_secs_f64());
+                world.describe_failure().await;
+                failed += 1;
+                break;
+            }
+            println!("test {name} ... ok ({:.1} s)", began.elapsed().as_secs_f64());
+            passed += 1;
+        }
+        (passed, failed)
+    });
+    println!("\n{passed} passed, {failed} failed");
+    if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

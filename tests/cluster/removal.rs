@@ -1,0 +1,96 @@
+//! Taking everything away, and nothing else.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, PostParams},
+};
+use serde_json::json;
+
+use crate::world::World;
+
+pub async fn kept_data_is_used_again(world: &World) {
+    let before = world.query("prometheus_tsdb_head_series").await[0].at;
+    let password = grafana_password(world);
+    world.scalekit(["demo", "down", "watcherbot"]).exits(0).says("nothing left");
+    world.scalekit(["down", "--keep-data", "--yes"]).exits(0).says("kept persistentvolumeclaim/prometheus-data");
+    let left = world.kubectl([
+        "get",
+        "pods,deployments,statefulsets,services,configmaps",
+        "-n",
+        "monitoring",
+        "-l",
+        "app.kubernetes.io/managed-by=scalekit",
+        "-o",
+        "name",
+    ]);
+    assert_eq!(left, "", "only data is kept");
+    world.scalekit(["up"]).exits(0);
+    let again = world.query(&format!("prometheus_tsdb_head_series @ {before}")).await;
+    assert_eq!(again.len(), 1, "samples of before are gone");
+    assert_eq!(grafana_password(world), password);
+    world.scalekit(["demo", "up", "watcherbot"]).exits(0);
+}
+
+pub async fn down_leaves_nothing_and_touches_nothing_else(world: &World) {
+    let name = "scalekit-test-bystander";
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+    let config_maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), name);
+    let bystander = serde_json::from_value(json!({"metadata": {"name": "x"}, "data": {"a": "b"}})).unwrap();
+    let bystander: ConfigMap = config_maps.create(&PostParams::default(), &bystander).await.unwrap();
+
+    let ran = world.scalekit(["down", "--purge-data", "--yes"]).exits(0).says("nothing left");
+    println!("{}{} ({:.1} s)", ran.stderr, ran.stdout, ran.took.as_secs_f64());
+
+    let after = config_maps.get("x").await.unwrap();
+    assert_eq!(
+        after.metadata.resource_version, bystander.metadata.resource_version,
+        "somebody else's ConfigMap was touched"
+    );
+    namespaces.delete(name, &DeleteParams::default()).await.unwrap();
+    nothing_is_left(world).await;
+}
+
+async fn nothing_is_left(world: &World) {
+    let kinds = world.kubectl(["api-resources", "--verbs=list", "-o", "name"]);
+    for kind in kinds.lines().filter(|kind| !kind.starts_with("events")) {
+        let found = world.kubectl([
+            "get",
+            kind,
+            "-A",
+            "-l",
+            "app.kubernetes.io/managed-by=scalekit",
+            "-o",
+            "name",
+            "--ignore-not-found",
+        ]);
+        assert_eq!(found, "", "{kind}");
+    }
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    let names: Vec<String> =
+        namespaces.list(&ListParams::default()).await.unwrap().items.iter().map(ResourceExt::name_any).collect();
+    for gone in ["monitoring", "monitoring-nodes", "demo"] {
+        assert!(!names.iter().any(|name| name == gone), "{names:?}");
+    }
+    let volumes: Api<PersistentVolume> = Api::all(world.client.clone());
+    assert!(volumes.list(&ListParams::default()).await.unwrap().items.is_empty());
+    let definitions = world.kubectl(["get", "crd", "-o", "name"]);
+    assert!(!definitions.contains("scalekit.dev"), "{definitions}");
+}
+
+pub async fn up_works_right_after_down(world: &World) {
+    world.scalekit(["up"]).exits(0);
+    world.scalekit(["status"]).exits(0);
+    world.scalekit(["down", "--purge-data", "--yes"]).exits(0).says("nothing left");
+    nothing_is_left(world).await;
+}
+
+pub async fn down_on_an_empty_cluster_says_so(world: &World) {
+    world.scalekit(["down", "--purge-data", "--yes"]).exits(0).says("not installed");
+}
+
+fn grafana_password(world: &World) -> String {
+    world.kubectl(["get", "secret", "grafana-admin", "-n", "monitoring", "-o", "jsonpath={.data.password}"])
+}

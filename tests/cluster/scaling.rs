@@ -1,0 +1,113 @@
+//! Replicas follow what is measured, through a real Prometheus at its real interval.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+    runtime::wait::await_condition,
+};
+use serde_json::json;
+
+use crate::world::World;
+
+const NAMESPACE: &str = "demo";
+const WATCHERBOT: &str = "watcherbot";
+/// A scrape, an interval of the scaler, and a pod that starts.
+const REACHED_WITHIN: Duration = Duration::from_secs(60);
+
+pub async fn watcherbot_starts_with_one_replica(world: &World) {
+    let ran = world.scalekit(["demo", "up", WATCHERBOT]).exits(0);
+    println!("{}", ran.stdout);
+    world.until_replicas(NAMESPACE, WATCHERBOT, 1, REACHED_WITHIN).await;
+    world.scalekit(["demo", "load", WATCHERBOT, "--finish", "1"]).exits(2).says("cannot finish 1 tasks");
+}
+
+pub async fn replicas_follow_the_tasks(world: &World) {
+    for (tasks, replicas) in [(5, 1), (11, 2), (25, 3), (35, 4), (45, 5), (5, 1)] {
+        world
+            .scalekit(["demo", "load", WATCHERBOT, "--set", &tasks.to_string()])
+            .exits(0)
+            .says(&format!("{tasks} tasks"));
+        let took = world.until_replicas(NAMESPACE, WATCHERBOT, replicas, REACHED_WITHIN).await;
+        println!("{tasks} tasks → {replicas} replicas after {:.1} s", took.as_secs_f64());
+        until_scaled_by_decision(world, replicas).await;
+    }
+    world.scalekit(["demo", "load", WATCHERBOT, "--tasks", "25"]).exits(0);
+    world.until_replicas(NAMESPACE, WATCHERBOT, 3, REACHED_WITHIN).await;
+    let listed = world.kubectl(["get", "deploy,as", "-A"]);
+    println!("{listed}");
+    let log = world.kubectl(["logs", "-n", "monitoring", "deployment/scaler", "--tail=200"]);
+    assert!(log.contains("current_replicas=1 desired_replicas=3 → scaling up"), "{log}");
+    let events = world.kubectl(["get", "events", "-n", NAMESPACE, "-o", "wide"]);
+    assert!(events.contains("from 1 to 3"), "{events}");
+}
+
+/// The Autoscaler's own status says the same, after the metric has settled: a count that is only passed through on
+/// the way to another is not an answer.
+async fn until_scaled_by_decision(world: &World, replicas: i32) {
+    let reached = async {
+        loop {
+            let said = world.kubectl([
+                "get",
+                "autoscaler",
+                WATCHERBOT,
+                "-n",
+                NAMESPACE,
+                "-o",
+                "jsonpath={.status.currentReplicas} {.status.desiredReplicas}",
+            ]);
+            if said == format!("{replicas} {replicas}") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    assert!(
+        tokio::time::timeout(REACHED_WITHIN, reached).await.is_ok(),
+        "the Autoscaler does not settle at {replicas}"
+    );
+}
+
+pub async fn an_unreachable_prometheus_holds_the_count(world: &World) {
+    world.scalekit(["demo", "load", WATCHERBOT, "--set", "25"]).exits(0);
+    world.until_replicas(NAMESPACE, WATCHERBOT, 3, REACHED_WITHIN).await;
+    scale_prometheus(world, 0).await;
+    world.scalekit(["demo", "load", WATCHERBOT, "--set", "5"]).exits(0);
+    // Held over several intervals: the log shows that it was asked and answered by holding.
+    let began = Instant::now();
+    loop {
+        let log = world.kubectl(["logs", "-n", "monitoring", "deployment/scaler", "--since=90s"]);
+        if log.lines().filter(|line| line.contains("no data: holding")).count() >= 2
+            && log.contains("Prometheus did not answer")
+        {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(120), "no word of holding and backoff in:\n{log}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let replicas = world.deployments(NAMESPACE).get(WATCHERBOT).await.unwrap().spec.replicas;
+    assert_eq!(replicas, Some(3), "held, with 5 tasks and no Prometheus");
+    let scaler = world.pods("monitoring", "app.kubernetes.io/name=scaler").await;
+    let restarts: i32 = scaler
+        .iter()
+        .flat_map(|pod| pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten()))
+        .map(|status| status.restart_count)
+        .sum();
+    assert_eq!(restarts, 0, "the scaler did not panic");
+    world.scalekit(["status"]).exits(6).says("watcherbot");
+    scale_prometheus(world, 1).await;
+    world.until_replicas(NAMESPACE, WATCHERBOT, 1, Duration::from_secs(120)).await;
+}
+
+async fn scale_prometheus(world: &World, replicas: i32) {
+    let sets: Api<StatefulSet> = Api::namespaced(world.client.clone(), "monitoring");
+    let patch = json!({"spec": {"replicas": replicas}});
+    sets.patch("prometheus", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    let reached = await_condition(sets, "prometheus", move |set: Option<&StatefulSet>| {
+        set.and_then(|set| set.status.as_ref())
+            .is_some_and(|status| status.replicas == replicas && status.ready_replicas.unwrap_or(0) == replicas)
+    });
+    tokio::time::timeout(Duration::from_secs(90), reached).await.expect("Prometheus is scaled").unwrap();
+}

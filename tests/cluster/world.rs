@@ -1,0 +1,209 @@
+//! The cluster under test, the binary under test, and ways to look at both.
+
+use std::{
+    env,
+    ffi::OsStr,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{
+    Api, Client, Config,
+    api::ListParams,
+    config::{KubeConfigOptions, Kubeconfig},
+    runtime::wait::await_condition,
+};
+use scalekit::{
+    cluster::{Cluster, PodTunnel, listen},
+    prometheus::{Client as Prometheus, Sample, Targets, Transport},
+};
+
+pub struct World {
+    state: PathBuf,
+    binary: PathBuf,
+    pub client: Client,
+    rbac: bool,
+    flavour: String,
+}
+
+/// What a run of the binary gave.
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+impl Ran {
+    /// The run, if it ended with this code; a failed test otherwise, with all that it printed.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "exit code\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// The same, if this stands somewhere in what it printed.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        let all = format!("{}\n{}", self.stdout, self.stderr);
+        assert!(all.contains(text), "expected {text:?} in:\n{all}");
+        self
+    }
+}
+
+impl World {
+    pub async fn open() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let state = env::var_os("CLUSTER_STATE").map_or_else(|| root.join("target/cluster"), |state| root.join(state));
+        let binary = env::var_os("SCALEKIT").map_or_else(|| root.join("target/scalekit"), |binary| root.join(binary));
+        assert!(binary.exists(), "{} is not there: `make build`", binary.display());
+        let kubeconfig = state.join("kubeconfig");
+        assert!(kubeconfig.exists(), "{} is not there: `make cluster`", kubeconfig.display());
+        let config =
+            Config::from_custom_kubeconfig(Kubeconfig::read_from(kubeconfig).unwrap(), &KubeConfigOptions::default())
+                .await
+                .unwrap();
+        let client = Client::try_from(config).unwrap();
+        let roles: Api<k8s_openapi::api::rbac::v1::ClusterRole> = Api::all(client.clone());
+        let rbac = roles.get_opt("cluster-admin").await.unwrap().is_some();
+        let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(client.clone());
+        let nodes = nodes.list(&ListParams::default()).await.unwrap().items;
+        let classes: Api<k8s_openapi::api::storage::v1::StorageClass> = Api::all(client.clone());
+        let classes = classes.list(&ListParams::default()).await.unwrap().items;
+        let flavour = scalekit::platform::detect(&nodes, &classes).kind.to_string();
+        Self { state, binary, client, rbac, flavour }
+    }
+
+    pub fn name(&self) -> String {
+        format!("{} ({}, RBAC {})", self.state.display(), self.flavour, if self.rbac { "on" } else { "off" })
+    }
+
+    /// Whether a step can say anything on this cluster.
+    pub fn applies(&self, step: &str) -> bool {
+        self.rbac || step != "jobs_that_lost_their_rights_are_named"
+    }
+
+    pub fn why_not(&self, _step: &str) -> &'static str {
+        "the cluster does not enforce RBAC"
+    }
+
+    /// The settings file of this cluster.
+    pub fn settings(&self) -> PathBuf {
+        self.state.join("scalekit.yaml")
+    }
+
+    /// Runs the binary against this cluster with this cluster's settings.
+    pub fn scalekit<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Ran {
+        let mut command = self.bare();
+        command.arg("--kubeconfig").arg(self.state.join("kubeconfig")).arg("--config").arg(self.settings());
+        Self::run(command.args(arguments))
+    }
+
+    /// The binary without any argument, in an empty environment.
+    pub fn bare(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default()).env("HOME", &self.state);
+        command
+    }
+
+    pub fn run(command: &mut Command) -> Ran {
+        let began = Instant::now();
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        Ran {
+            code: status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+            took: began.elapsed(),
+        }
+    }
+
+    /// Runs kubectl and gives what it printed.
+    #[track_caller]
+    pub fn kubectl<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> String {
+        let mut command = Command::new(self.state.join("bin/kubectl"));
+        command.env_remove("KUBECONFIG").arg("--kubeconfig").arg(self.state.join("kubeconfig")).args(arguments);
+        Self::run(&mut command).exits(0).stdout
+    }
+
+    pub fn deployments(&self, namespace: &str) -> Api<Deployment> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Waits by watch until the Deployment has this many replicas, all ready. Returns how long that took.
+    pub async fn until_replicas(&self, namespace: &str, name: &str, replicas: i32, within: Duration) -> Duration {
+        let began = Instant::now();
+        let reached = await_condition(self.deployments(namespace), name, |deployment: Option<&Deployment>| {
+            deployment.and_then(|deployment| deployment.status.as_ref()).is_some_and(|status| {
+                status.replicas.unwrap_or(0) == replicas && status.ready_replicas.unwrap_or(0) == replicas
+            })
+        });
+        let reached = tokio::time::timeout(within, reached).await;
+        assert!(reached.is_ok(), "{name} has not {replicas} ready replicas after {within:?}");
+        began.elapsed()
+    }
+
+    pub async fn pods(&self, namespace: &str, selector: &str) -> Vec<Pod> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        pods.list(&ListParams::default().labels(selector)).await.unwrap().items
+    }
+
+    /// The stack's Prometheus, through the API server's proxy: another way than the one under test.
+    pub fn prometheus(&self) -> Prometheus<ServiceProxy> {
+        let path = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy".to_owned();
+        Prometheus::new(ServiceProxy { client: self.client.clone(), path }, Duration::from_secs(10))
+    }
+
+    pub async fn query(&self, query: &str) -> Vec<Sample> {
+        self.prometheus().query(query).await.unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
+    pub async fn targets(&self) -> Targets {
+        self.prometheus().targets().await.unwrap()
+    }
+
+    /// Forwards a free local port to a pod until the test ends, and gives the local address.
+    pub async fn forward(&self, namespace: &str, pod: &str, port: u16) -> SocketAddr {
+        let cluster = Cluster::new(self.client.clone(), "", "", "default");
+        let tunnel = PodTunnel::new(&cluster, namespace, pod, port);
+        let (local, serve) = listen(tunnel, SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        tokio::spawn(serve);
+        local
+    }
+
+    /// What a person would look at first.
+    pub async fn describe_failure(&self) {
+        for arguments in [
+            &["get", "pods,pvc,deployments,statefulsets,daemonsets,autoscalers", "-A", "-o", "wide"][..],
+            &["get", "events", "-A", "--sort-by=.lastTimestamp"],
+            &["logs", "-n", "monitoring", "deployment/scaler", "--tail=40"],
+        ] {
+            let mut command = Command::new(self.state.join("bin/kubectl"));
+            command.arg("--kubeconfig").arg(self.state.join("kubeconfig")).args(arguments);
+            let ran = Self::run(&mut command);
+            println!("--- kubectl {}\n{}{}", arguments.join(" "), ran.stdout, ran.stderr);
+        }
+    }
+}
+
+pub struct ServiceProxy {
+    client: Client,
+    path: String,
+}
+
+impl Transport for ServiceProxy {
+    fn get<'a>(
+        &'a self,
+        path_and_query: &'a str,
+    ) -> futures::future::BoxFuture<'a, Result<(http::StatusCode, bytes::Bytes), String>> {
+        Box::pin(async move {
+            let request = http::Request::get(format!("{}{path_and_query}", self.path))
+                .body(Vec::new())
+                .map_err(|error| error.to_string())?;
+            let text = self.client.request_text(request).await.map_err(|error| error.to_string())?;
+            Ok((http::StatusCode::OK, text.into()))
+        })
+    }
+}
