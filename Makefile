@@ -1,5 +1,50 @@
-.PHONY: build
-TARGET ?= $(shell uname -m)-unknown-linux-gnu
-CARGO_TARGET_DIR ?= target/cargo
-build:
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile dist --target $(TARGET)
+# What can be made here. Everything lies under target/; nothing else is touched but Debian packages and the
+# caches of Go and cargo. docs/development.md says more.
+
+ARCH := $(shell uname -m)-unknown-linux-gnu
+BINARY := target/scalekit
+FLAVOUR ?= kind
+CLUSTER ?= scalekit
+export FLAVOUR CLUSTER
+# An installation must never land on the cluster that the user happens to work with.
+unexport KUBECONFIG
+
+.PHONY: help build cluster cluster-down demo test test-unit test-cluster lint prerequisites clean
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+prerequisites: ## Debian packages that a build needs, where they are missing
+	@dev/prerequisites
+
+build: prerequisites ## The static binary: target/scalekit
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile dist --target $(ARCH)
+	@install -m 755 target/$(ARCH)/dist/scalekit $(BINARY)
+	@ls -l $(BINARY)
+
+cluster: ## The test cluster; FLAVOUR=kind|microk8s, CLUSTER=name, RBAC=0|1, CLUSTER_KUBECONFIG=file
+	@dev/cluster/up
+
+cluster-down: ## Takes the test cluster down and leaves nothing behind
+	@dev/cluster/down
+
+demo: build ## A cluster if there is none, the stack, a workload, 25 tasks, 3 replicas
+	@dev/demo
+
+test: lint test-unit test-cluster ## Everything that has to pass
+
+lint: prerequisites ## Format, lints, documentation, dependencies
+	cargo fmt --check
+	cargo clippy --locked --all-targets --features cluster-tests -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	@dev/deny
+
+test-unit: prerequisites ## What needs no cluster
+	cargo test --locked
+
+test-cluster: build ## The main job on a real cluster, in both flavours
+	@dev/test-on kind
+	@dev/test-on microk8s
+
+clean: ## Everything that was built; a cluster that is up stays
+	cargo clean

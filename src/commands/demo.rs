@@ -100,7 +100,11 @@ pub async fn demo_up(
     let summary = format!("{total} objects written");
     reporter.report(Event::StepFinished { step: Step::Apply, took: step.elapsed(), summary });
     let objects: Vec<ObjectRef> = desired.iter().map(ObjectRef::of).collect();
+    let step = Instant::now();
+    reporter.report(Event::StepStarted { step: Step::Wait, total: None });
     installer.wait(&release, &objects).await?;
+    let summary = format!("{name} is ready");
+    reporter.report(Event::StepFinished { step: Step::Wait, took: step.elapsed(), summary });
     Ok(DemoUp {
         name: name.to_owned(),
         namespace: namespace.to_owned(),

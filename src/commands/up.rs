@@ -106,7 +106,14 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
     });
 
     let objects: Vec<ObjectRef> = desired.iter().map(ObjectRef::of).collect();
+    let step = Instant::now();
+    reporter.report(Event::StepStarted { step: Step::Wait, total: None });
     installer.wait(&release, &objects).await?;
+    reporter.report(Event::StepFinished {
+        step: Step::Wait,
+        took: step.elapsed(),
+        summary: "everything is ready".to_owned(),
+    });
     let expected = catalog::expected_jobs(&done.platform);
     done.targets = Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
     done.took = began.elapsed();
