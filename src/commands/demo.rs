@@ -309,7 +309,7 @@ fn demo_release(name: &str, namespace: &str) -> Release {
 }
 
 fn known(name: &str) -> Result<(), CommandError> {
-    if catalog::demos().iter().any(|known| *known == name) { Ok(()) } else { Err(unknown(name)) }
+    if catalog::demos().contains(&name) { Ok(()) } else { Err(unknown(name)) }
 }
 
 fn unknown(name: &str) -> CommandError {

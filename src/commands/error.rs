@@ -123,9 +123,12 @@ impl CommandError {
     /// The exit code: part of the interface, documented in the README.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::UnknownDemo { .. } | Self::Load(_) | Self::NeedsConsent => 2,
+            Self::Settings(_)
+            | Self::UnknownDemo { .. }
+            | Self::Load(_)
+            | Self::NeedsConsent
+            | Self::Connect(ConnectError::UnknownContext { .. } | ConnectError::Kubeconfig { .. }) => 2,
             Self::Preflight { .. } | Self::Image(_) => 3,
-            Self::Connect(ConnectError::UnknownContext { .. } | ConnectError::Kubeconfig { .. }) => 2,
             Self::Connect(_) | Self::Cluster { .. } | Self::Forward(_) => 4,
             Self::Install(error) => match error {
                 InstallError::Foreign { .. } | InstallError::Conflict { .. } => 5,

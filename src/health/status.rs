@@ -217,15 +217,10 @@ fn missing_and_drifted(observed: &Observed) -> Vec<Finding> {
             if live.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(catalog::CREATE_ONCE)) {
                 return None;
             }
-            // The image of our own program is what `up` sent; `status` may be another build of it.
             let changed: Vec<String> = plan::drift(desired, live)
                 .into_iter()
                 .map(|change| change.field)
-                .filter(|field| {
-                    !field.starts_with("metadata.labels")
-                        && !field.ends_with(".image")
-                        && !field.ends_with(".imagePullPolicy")
-                })
+                .filter(|field| !is_ours_to_differ(field))
                 .collect();
             (!changed.is_empty()).then(|| {
                 Finding::new("drift", Severity::Warning, format!("{object} was changed: {}", changed.join(", ")))
@@ -233,6 +228,11 @@ fn missing_and_drifted(observed: &Observed) -> Vec<Finding> {
             })
         })
         .collect()
+}
+
+/// Versions and images differ between builds of scalekit, and `status` may be another build than the one that ran `up`.
+fn is_ours_to_differ(field: &str) -> bool {
+    field.starts_with("metadata.labels") || matches!(field.rsplit('.').next(), Some("image" | "imagePullPolicy"))
 }
 
 fn judge_targets(targets: &prometheus::Targets, observed: &Observed) -> (Targets, Vec<Finding>) {

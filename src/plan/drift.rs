@@ -72,6 +72,8 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
+    use kube::core::ObjectMeta;
+
     use super::*;
 
     #[rstest]
@@ -83,7 +85,7 @@ mod tests {
     #[case::a_longer_list(json!({"rules": [1, 2]}), json!({"rules": [1]}), &["rules"])]
     #[case::an_empty_map_that_the_server_dropped(json!({"spec": {"x": {}}}), json!({"spec": {}}), &[])]
     fn names_the_fields_that_differ(#[case] desired: Value, #[case] live: Value, #[case] expected: &[&str]) {
-        let object = |data: Value| DynamicObject { types: None, metadata: Default::default(), data };
+        let object = |data: Value| DynamicObject { types: None, metadata: ObjectMeta::default(), data };
         let fields: Vec<String> =
             drift(&object(desired), &object(live)).into_iter().map(|change| change.field).collect();
         assert_eq!(fields, expected);
@@ -91,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_label_that_somebody_removed_is_drift() {
-        let mut desired = DynamicObject { types: None, metadata: Default::default(), data: json!({}) };
+        let mut desired = DynamicObject { types: None, metadata: ObjectMeta::default(), data: json!({}) };
         let live = desired.clone();
         desired.metadata.labels = Some([("app.kubernetes.io/name".to_owned(), "x".to_owned())].into());
         assert_eq!(drift(&desired, &live)[0].field, "metadata.labels[\"app.kubernetes.io/name\"]");

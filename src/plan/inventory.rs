@@ -1,6 +1,6 @@
 //! What was installed: names, UIDs and the hashes of the manifests, kept in one ConfigMap.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write};
 
 use kube::core::DynamicObject;
 use serde::{Deserialize, Serialize};
@@ -104,7 +104,15 @@ pub fn content_hash(object: &DynamicObject) -> String {
         "data": object.data,
     });
     let digest = Sha256::digest(content.to_string().as_bytes());
-    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest[..8])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 mod answer;
 mod direct;
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -114,7 +114,10 @@ fn encode(pairs: &[(&str, &str)]) -> String {
         for byte in value.bytes() {
             match byte {
                 b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-                _ => encoded.push_str(&format!("%{byte:02X}")),
+                _ => {
+                    // Writing to a String cannot fail.
+                    let _ = write!(encoded, "%{byte:02X}");
+                }
             }
         }
     }

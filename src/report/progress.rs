@@ -43,6 +43,15 @@ struct State {
     said: BTreeMap<ObjectRef, String>,
 }
 
+impl State {
+    /// Changes the live line, where there is one.
+    fn live(&self, text: String) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text);
+        }
+    }
+}
+
 impl Terminal {
     /// A reporter on stderr.
     pub fn new(verbosity: Verbosity) -> Self {
@@ -78,12 +87,6 @@ impl Terminal {
         state.bar = Some(bar);
     }
 
-    fn live(&self, state: &State, text: String) {
-        if let Some(bar) = &state.bar {
-            bar.set_message(text);
-        }
-    }
-
     fn waiting(&self, state: &mut State, object: ObjectRef, why: String) {
         if state.bar.is_none() && self.verbosity >= Verbosity::Verbose && state.said.get(&object) != Some(&why) {
             self.line(&format!("  … {object}: {why}"));
@@ -97,7 +100,7 @@ impl Terminal {
         let Some((object, why)) = state.waiting.iter().next() else { return };
         let others = state.waiting.len() - 1;
         let more = if others == 0 { String::new() } else { format!("  (and {others} more)") };
-        self.live(state, format!("waiting for {object}: {why}{more}"));
+        state.live(format!("waiting for {object}: {why}{more}"));
     }
 
     fn object(&self, state: &mut State, object: &ObjectRef, action: Action) {
@@ -107,7 +110,7 @@ impl Terminal {
             self.line(&format!("  {} {object}", past(action)));
         }
         let of = state.total.map_or_else(String::new, |total| format!(" of {total}"));
-        self.live(state, format!("{} {object}  ({}{of})", past(action), state.written));
+        state.live(format!("{} {object}  ({}{of})", past(action), state.written));
     }
 }
 
@@ -142,7 +145,7 @@ impl Reporter for Terminal {
                 self.show_waiting(&state);
             }
             Event::Targets { up, total, waiting } => {
-                self.live(&state, format!("{up} of {total} scrape targets are up; waiting for {}", waiting.join(", ")));
+                state.live(format!("{up} of {total} scrape targets are up; waiting for {}", waiting.join(", ")));
             }
             Event::Finding(finding) => {
                 let shown = finding.severity >= Severity::Warning

@@ -64,14 +64,14 @@ fn main() -> ExitCode {
                 continue;
             }
             if !world.applies(name) {
-                println!("test {name} ... does not apply: {}", world.why_not(name));
+                println!("test {name} ... does not apply: the cluster does not enforce RBAC");
                 continue;
             }
             let began = Instant::now();
             // Steps build on each other: after a failure the rest would only fail for the same reason.
             if AssertUnwindSafe(step(&world)).catch_unwind().await.is_err() {
                 println!("test {name} ... FAILED ({:.1} s)", began.elapsed().as_secs_f64());
-                world.describe_failure().await;
+                world.describe_failure();
                 failed += 1;
                 break;
             }

@@ -86,10 +86,6 @@ impl World {
         self.rbac || step != "jobs_that_lost_their_rights_are_named"
     }
 
-    pub fn why_not(&self, _step: &str) -> &'static str {
-        "the cluster does not enforce RBAC"
-    }
-
     /// The settings file of this cluster.
     pub fn settings(&self) -> PathBuf {
         self.state.join("scalekit.yaml")
@@ -174,7 +170,7 @@ impl World {
     }
 
     /// What a person would look at first.
-    pub async fn describe_failure(&self) {
+    pub fn describe_failure(&self) {
         for arguments in [
             &["get", "pods,pvc,deployments,statefulsets,daemonsets,autoscalers", "-A", "-o", "wide"][..],
             &["get", "events", "-A", "--sort-by=.lastTimestamp"],
