@@ -135,7 +135,7 @@ fn resolved(common: &CommonArgs, stack: StackArgs, force_conflicts: bool) -> Res
 
 async fn down(common: &CommonArgs, args: DownArgs, reporter: Arc<dyn Reporter>) -> Result<(), CommandError> {
     let DownArgs { keep_data, purge_data, yes, timeout } = args;
-    let cluster = connect(&connection(common)).await?;
+    let (settings, cluster) = stack_settings(common, StackArgs { timeout, ..StackArgs::default() }, false).await?;
     let asked = !keep_data && !purge_data && !yes && report::can_ask();
     let data = if purge_data { Data::Purge } else { Data::Keep };
     let mut planned = commands::plan_removal(&cluster, data, reporter.as_ref()).await?;
@@ -152,8 +152,10 @@ async fn down(common: &CommonArgs, args: DownArgs, reporter: Arc<dyn Reporter>) 
             return Err(CommandError::Declined);
         }
     }
-    let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
-    let done = commands::down(&planned, Consent::Given, &cluster, timeout, reporter.as_ref()).await?;
+    let StackSettings { timeout, containerd_socket, .. } = settings;
+    let done =
+        commands::down(&planned, Consent::Given, &cluster, containerd_socket.as_deref(), timeout, reporter.as_ref())
+            .await?;
     drop(reporter);
     report::downed(&done, "scalekit");
     Ok(())

@@ -143,7 +143,7 @@ pub async fn demo_down(
     let survey = installer.survey().await?;
     let ours = of_release(survey.ours);
     if ours.is_empty() {
-        return Ok(Downed { anything: false, kept: Vec::new(), took: began.elapsed() });
+        return Ok(downed(false, began.elapsed()));
     }
     let decided = teardown(&ours, &survey.foreign, &[], Data::Purge);
     reporter.report(Event::StepStarted { step: Step::Delete, total: Some(decided.delete.len()) });
@@ -159,7 +159,11 @@ pub async fn demo_down(
     if !left.is_empty() {
         return Err(CommandError::LeftBehind { left });
     }
-    Ok(Downed { anything: true, kept: Vec::new(), took: began.elapsed() })
+    Ok(downed(true, began.elapsed()))
+}
+
+fn downed(anything: bool, took: Duration) -> Downed {
+    Downed { anything, kept: Vec::new(), images: 0, images_left: Vec::new(), took }
 }
 
 /// Starts or finishes tasks in the pods of a sample, through port-forwards.

@@ -1,16 +1,19 @@
 //! `scalekit down`: survey, decide, delete, prove.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use kube::ResourceExt;
 
-use super::CommandError;
+use super::{CommandError, image, up::unusable};
 use crate::{
     cluster::Cluster,
     event::{Event, Reporter, Step},
+    images::Removed,
     install::{Installer, Survey},
     object::ObjectRef,
     plan::{Data, KEPT, Teardown, teardown},
+    platform::detect,
+    preflight,
 };
 
 /// A removal that is decided and not begun: what a user is asked about.
@@ -23,6 +26,8 @@ pub struct PlannedRemoval {
     /// Whether anything of ours is there at all, other than data that was kept before.
     pub anything: bool,
     data: Data,
+    /// Whether an image was sent to the nodes, which is not needed any more.
+    side_loaded: bool,
 }
 
 /// A claim that holds data.
@@ -54,6 +59,10 @@ pub struct Downed {
     pub anything: bool,
     /// What was kept as data.
     pub kept: Vec<ObjectRef>,
+    /// Images of ours that are gone from the nodes.
+    pub images: usize,
+    /// Images of ours that may still be on a node, and why: no object of the cluster, but worth a word.
+    pub images_left: Vec<String>,
     /// How long it took.
     pub took: Duration,
 }
@@ -99,7 +108,13 @@ fn decide(survey: &Survey, data: Data) -> PlannedRemoval {
         })
         .collect();
     let anything = survey.ours.iter().any(|object| data == Data::Purge || !object.labels().contains_key(KEPT.0));
-    PlannedRemoval { teardown: decided, claims, anything, data }
+    PlannedRemoval {
+        teardown: decided,
+        claims,
+        anything,
+        data,
+        side_loaded: survey.ours.iter().any(image::runs_side_loaded),
+    }
 }
 
 /// Carries a planned removal out, waits until everything is gone, and looks for what is left.
@@ -111,6 +126,7 @@ pub async fn down(
     planned: &PlannedRemoval,
     Consent::Given: Consent,
     cluster: &Cluster,
+    containerd_socket: Option<&Path>,
     timeout: Duration,
     reporter: &dyn Reporter,
 ) -> Result<Downed, CommandError> {
@@ -118,7 +134,8 @@ pub async fn down(
     let kept =
         |teardown: &Teardown| teardown.keep.iter().filter(|kept| kept.data).map(|kept| kept.object.clone()).collect();
     if !planned.anything {
-        return Ok(Downed { anything: false, kept: kept(&planned.teardown), took: began.elapsed() });
+        let kept = kept(&planned.teardown);
+        return Ok(Downed { anything: false, kept, images: 0, images_left: Vec::new(), took: began.elapsed() });
     }
     let installer = Installer::new(cluster, reporter, timeout);
     reporter.report(Event::StepStarted { step: Step::Delete, total: Some(planned.teardown.delete.len()) });
@@ -136,5 +153,18 @@ pub async fn down(
     }
     let summary = "nothing is left with scalekit's label, in its namespaces, or of its volumes".to_owned();
     reporter.report(Event::StepFinished { step: Step::Proof, took: proof.elapsed(), summary });
-    Ok(Downed { anything: true, kept: kept(&planned.teardown), took: began.elapsed() })
+    let removed = if planned.side_loaded {
+        let facts = preflight::facts(cluster).await.map_err(|source| unusable(cluster, source))?;
+        let platform = detect(&facts.nodes, &facts.classes);
+        image::remove(&facts.nodes, &platform, containerd_socket).await
+    } else {
+        Removed::default()
+    };
+    Ok(Downed {
+        anything: true,
+        kept: kept(&planned.teardown),
+        images: removed.count,
+        images_left: removed.left,
+        took: began.elapsed(),
+    })
 }

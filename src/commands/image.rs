@@ -3,6 +3,7 @@
 use std::{env, path::Path};
 
 use k8s_openapi::api::core::v1::Node;
+use kube::core::DynamicObject;
 
 use super::CommandError;
 use crate::{
@@ -35,6 +36,24 @@ pub(super) fn use_in(options: &mut catalog::Options, image: &OwnImage) {
     options.images.insert(Component::Scaler, image.reference.clone());
 }
 
+/// The registry name of images that were side-loaded; no such host exists.
+const SIDE_LOADED: &str = "scalekit.local/";
+
+/// Whether an object's pods run an image that was sent to the nodes.
+pub(super) fn runs_side_loaded(object: &DynamicObject) -> bool {
+    let containers = object.data.pointer("/spec/template/spec/containers").and_then(serde_json::Value::as_array);
+    containers
+        .into_iter()
+        .flatten()
+        .any(|container| container["image"].as_str().is_some_and(|image| image.starts_with(SIDE_LOADED)))
+}
+
+/// Takes every image that was sent off the nodes again.
+pub(super) async fn remove(nodes: &[Node], platform: &Platform, containerd_socket: Option<&Path>) -> images::Removed {
+    let host = images::probe(&env::var_os("PATH").unwrap_or_default(), &Locations::default());
+    images::remove(&cluster(nodes, platform, containerd_socket), &host, None).await
+}
+
 /// Sends this executable's image to the nodes that lack it.
 pub(super) async fn provide(
     nodes: &[Node],
@@ -42,7 +61,15 @@ pub(super) async fn provide(
     containerd_socket: Option<&Path>,
     reporter: &dyn Reporter,
 ) -> Result<(), CommandError> {
-    let cluster = images::Cluster {
+    let cluster = cluster(nodes, platform, containerd_socket);
+    let host = images::probe(&env::var_os("PATH").unwrap_or_default(), &Locations::default());
+    let executable = Executable::running().map_err(images::Error::from)?;
+    images::provide(executable, env!("CARGO_PKG_VERSION"), &cluster, &host, reporter).await?;
+    Ok(())
+}
+
+fn cluster(nodes: &[Node], platform: &Platform, containerd_socket: Option<&Path>) -> images::Cluster {
+    images::Cluster {
         kind: match platform.kind {
             PlatformKind::Kind { .. } => images::ClusterKind::Kind,
             PlatformKind::MicroK8s => images::ClusterKind::MicroK8s,
@@ -51,11 +78,7 @@ pub(super) async fn provide(
         },
         nodes: nodes.iter().map(node).collect(),
         containerd_socket: containerd_socket.map(Path::to_owned),
-    };
-    let host = images::probe(&env::var_os("PATH").unwrap_or_default(), &Locations::default());
-    let executable = Executable::running().map_err(images::Error::from)?;
-    images::provide(executable, env!("CARGO_PKG_VERSION"), &cluster, &host, reporter).await?;
-    Ok(())
+    }
 }
 
 fn node(node: &Node) -> images::Node {

@@ -44,6 +44,14 @@ struct State {
 }
 
 impl State {
+    /// Shows what is waited for in the live line.
+    fn show_waiting(&self) {
+        let Some((object, why)) = self.waiting.iter().next() else { return };
+        let others = self.waiting.len() - 1;
+        let more = if others == 0 { String::new() } else { format!("  (and {others} more)") };
+        self.live(format!("waiting for {object}: {why}{more}"));
+    }
+
     /// Changes the live line, where there is one.
     fn live(&self, text: String) {
         if let Some(bar) = &self.bar {
@@ -93,14 +101,7 @@ impl Terminal {
             state.said.insert(object.clone(), why.clone());
         }
         state.waiting.insert(object, why);
-        self.show_waiting(state);
-    }
-
-    fn show_waiting(&self, state: &State) {
-        let Some((object, why)) = state.waiting.iter().next() else { return };
-        let others = state.waiting.len() - 1;
-        let more = if others == 0 { String::new() } else { format!("  (and {others} more)") };
-        state.live(format!("waiting for {object}: {why}{more}"));
+        state.show_waiting();
     }
 
     fn object(&self, state: &mut State, object: &ObjectRef, action: Action) {
@@ -142,7 +143,7 @@ impl Reporter for Terminal {
                 if self.verbosity >= Verbosity::Verbose {
                     self.line(&format!("  ready {object}"));
                 }
-                self.show_waiting(&state);
+                state.show_waiting();
             }
             Event::Targets { up, total, waiting } => {
                 state.live(format!("{up} of {total} scrape targets are up; waiting for {}", waiting.join(", ")));

@@ -160,6 +160,12 @@ pub(super) fn downed(done: &Downed, what: &str) -> String {
     } else {
         let _ = writeln!(text, "nothing left but the data that was kept ({} s)", done.took.as_secs());
     }
+    if done.images > 0 {
+        let _ = writeln!(text, "{} taken off the nodes", count(done.images, "image"));
+    }
+    for left in &done.images_left {
+        let _ = writeln!(text, "an image of scalekit may still be on a node: {left}");
+    }
     for object in &done.kept {
         let _ = writeln!(text, "  kept {object}");
     }
