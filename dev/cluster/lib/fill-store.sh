@@ -1,9 +1,10 @@
 #!/bin/bash
-# fill-store.sh STORE [DIGEST TAR]...: imports images with a containerd that
-# lives for as long as that takes.
+# fill-store.sh STORE KEEP [DIGEST TAR]...: imports images with a containerd that
+# lives for as long as that takes. KEEP are the digests of all that are in use.
 set -euo pipefail
 store=$1
-shift
+keep=$2
+shift 2
 
 # The socket's path may not be longer than 107 bytes; a tmpfs at /run is short.
 mount -t tmpfs tmpfs /run
@@ -26,6 +27,10 @@ while (($#)); do
   ctr images import "$2"
   touch "$store/imported/$1"
   shift 2
+done
+# The stand-in's images of the past: each has a name of its own.
+ctr images ls | awk '$1 ~ /^scalekit.local\// {print $1, $3}' | while read -r name digest; do
+  [[ " $keep " == *" $digest "* ]] || { ctr images rm --sync "$name" && rm -f "$store/imported/$digest"; }
 done
 kill "$containerd" # writes its databases
 wait "$containerd" || true

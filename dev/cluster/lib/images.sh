@@ -5,7 +5,7 @@
 IMAGES=(pause busybox coredns local-path-provisioner prometheus node-exporter kube-state-metrics)
 
 image_programs() { # the programs that the images hold
-  echo cluster-tool coredns local-path-provisioner prometheus promtool node-exporter kube-state-metrics
+  echo cluster-tool coredns local-path-provisioner prometheus promtool node-exporter kube-state-metrics grafana-stand-in
 }
 
 # make_images writes the tars that are out of date, and $BUILD/images/list: a
@@ -13,11 +13,8 @@ image_programs() { # the programs that the images hold
 make_images() {
   local recipes=("${IMAGES[@]/#/$HERE/images/}")
   mkdir -p "$BUILD/images"
-  recipes=("${recipes[@]/%/.json}")
-  if [[ -d $ROOT/dev/grafana-stand-in ]]; then
-    stand_in_recipe
-    recipes+=("$BUILD/images/grafana-stand-in.json")
-  fi
+  stand_in_recipe
+  recipes=("${recipes[@]/%/.json}" "$BUILD/images/grafana-stand-in.json")
   "$BUILD/bin/cluster-tool" images "$BUILD" "$BUILD/images" "${recipes[@]}" >"$BUILD/images/list.new"
   mv "$BUILD/images/list.new" "$BUILD/images/list"
 }
@@ -34,18 +31,32 @@ stand_in_recipe() {
 # an image once it is unpacked, so a new cluster starts with hard links to this
 # store and has every image at once (see seed_store).
 fill_store() {
-  local name digest tar missing=()
+  local name digest tar missing=() keep=
   mkdir -p "$BUILD/store/imported"
   while read -r name digest tar; do
+    keep+=" $digest"
     [[ -e $BUILD/store/imported/$digest ]] || missing+=("$digest" "$tar")
   done <"$BUILD/images/list"
   ((${#missing[@]})) || return 0
   say "importing $((${#missing[@]} / 2)) images into the store"
   # In namespaces of its own: whatever happens, its mounts and processes end with it.
   PATH=$NODE_PATH unshare --mount --pid --fork --kill-child --mount-proc \
-    bash "$HERE/lib/fill-store.sh" "$BUILD/store" "${missing[@]}" >"$BUILD/log/store.log" 2>&1 ||
+    bash "$HERE/lib/fill-store.sh" "$BUILD/store" "$keep" "${missing[@]}" >"$BUILD/log/store.log" 2>&1 ||
     die "the images could not be imported; see $BUILD/log/store.log"
 }
+
+# import_changed gives the cluster that is up the images that were made anew since
+# it booted. Pods that run go on with what they have.
+import_changed() {
+  local name digest tar has
+  has=$(in_containerd images ls | awk '{print $1, $3}') || die "the node's containerd does not answer; see $STATE/log/containerd.log"
+  while read -r name digest tar; do
+    grep -qxF "$name $digest" <<<"$has" && continue
+    say "importing $name"
+    in_containerd images import "$tar" >"$BUILD/log/import.log" 2>&1 || die "$name could not be imported; see $BUILD/log/import.log"
+  done <"$BUILD/images/list"
+}
+in_containerd() { "$BUILD/debian/containerd/usr/bin/ctr" -a "$STATE/containerd.sock" -n k8s.io "$@"; }
 
 # seed_store DIR gives a cluster its containerd root directory.
 seed_store() {
