@@ -10,11 +10,11 @@ use crate::{
     catalog::{self, Component},
     cluster::{self, Cluster},
     event::{Event, Reporter, Step},
-    health::{self, Finding, Severity},
-    install::{Installer, Release},
+    health::{self, Facts, Finding, Severity},
+    install::{Installer, Release, State},
     object::ObjectRef,
-    plan,
-    platform::{Platform, assume, detect},
+    plan::{self, ChangeSet},
+    platform::{Platform, PlatformKind, assume, detect},
     preflight,
     readiness::{self, Surroundings},
     settings::StackSettings,
@@ -39,16 +39,28 @@ pub struct Upped {
     pub took: Duration,
 }
 
-/// Installs the stack or brings it up to date; returns when everything is ready and every target is scraped.
-///
-/// # Errors
-///
-/// See [`CommandError`]. Until the pre-flight checks have passed nothing is written.
-pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Reporter) -> Result<Upped, CommandError> {
-    let StackSettings { connection: _, mut options, platform, containerd_socket, timeout, force_conflicts } = settings;
-    let began = Instant::now();
-    let installer = Installer::new(cluster, reporter, timeout).force_conflicts(force_conflicts);
+/// Everything that is known before the first write: what `plan` shows and `up` carries out.
+pub(super) struct Prepared {
+    pub(super) facts: Facts,
+    pub(super) platform: Platform,
+    pub(super) options: catalog::Options,
+    /// Whether the user named an image of our own; else this executable's is sent.
+    pub(super) image_named: bool,
+    pub(super) desired: Vec<DynamicObject>,
+    pub(super) release: Release,
+    pub(super) state: State,
+    pub(super) changes: ChangeSet,
+}
 
+/// Looks at the cluster and compares. Writes nothing.
+pub(super) async fn prepare(
+    mut options: catalog::Options,
+    platform: Option<PlatformKind>,
+    cluster: &Cluster,
+    installer: &Installer<'_>,
+    reporter: &dyn Reporter,
+) -> Result<Prepared, CommandError> {
+    let step = Instant::now();
     reporter.report(Event::StepStarted { step: Step::Preflight, total: None });
     let facts = preflight::facts(cluster).await.map_err(|source| unusable(cluster, source))?;
     let platform = match platform {
@@ -56,19 +68,34 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
         None => detect(&facts.nodes, &facts.classes),
     };
     tell(&health::of_cluster(&facts, &platform, options.storage.class.as_deref()), reporter)?;
-    let namespaces = [options.namespace.clone(), catalog::nodes_namespace(&options.namespace)];
-    installer.until_not_terminating(&namespaces).await?;
     let summary = format!("Kubernetes {} on {}", facts.version, platform.kind);
-    reporter.report(Event::StepFinished { step: Step::Preflight, took: began.elapsed(), summary });
+    reporter.report(Event::StepFinished { step: Step::Preflight, took: step.elapsed(), summary });
 
-    let named_image = options.images.get(&Component::Scaler).cloned();
-    let own = image::own(named_image.as_ref())?;
-    image::use_in(&mut options, &own);
+    let step = Instant::now();
+    reporter.report(Event::StepStarted { step: Step::Plan, total: None });
+    let named = options.images.get(&Component::Scaler).cloned();
+    image::use_in(&mut options, &image::own(named.as_ref())?);
     options.grafana_password = password()?;
     let desired = catalog::stack(&options, &platform);
     let release = stack_release(&options.namespace);
     let state = installer.read(&release, &desired).await?;
     let changes = plan::plan(&desired, &state.live, &state.inventory);
+    reporter.report(Event::StepFinished { step: Step::Plan, took: step.elapsed(), summary: changes.summary() });
+    Ok(Prepared { facts, platform, options, image_named: named.is_some(), desired, release, state, changes })
+}
+
+/// Installs the stack or brings it up to date; returns when everything is ready and every target is scraped.
+///
+/// # Errors
+///
+/// See [`CommandError`]. Until the pre-flight checks have passed nothing is written.
+pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Reporter) -> Result<Upped, CommandError> {
+    let StackSettings { connection: _, options, platform, containerd_socket, timeout, force_conflicts } = settings;
+    let began = Instant::now();
+    let installer = Installer::new(cluster, reporter, timeout).force_conflicts(force_conflicts);
+    let namespaces = [options.namespace.clone(), catalog::nodes_namespace(&options.namespace)];
+    let prepared = prepare(options, platform, cluster, &installer, reporter).await?;
+    let Prepared { facts, platform, options, image_named, desired, release, state, changes } = prepared;
     let mut done = Upped {
         namespace: options.namespace.clone(),
         changed: changes.has_changes(),
@@ -78,42 +105,41 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
         took: began.elapsed(),
         platform,
     };
-    let step = Instant::now();
-    reporter.report(Event::StepStarted { step: Step::Plan, total: None });
-    reporter.report(Event::StepFinished { step: Step::Plan, took: step.elapsed(), summary: done.changes.clone() });
     let around = Surroundings { nodes: facts.nodes.clone(), classes: facts.classes.clone(), ..Surroundings::default() };
     let foreign = changes.foreign().next().is_some();
     if !done.changed && !foreign && all_current(&state.live, &around) {
         return Ok(done);
     }
 
-    if done.changed && !foreign {
-        let facts =
+    let (state, changes) = if installer.until_not_terminating(&namespaces).await? {
+        // What was read belonged to the installation that is gone now.
+        let state = installer.read(&release, &desired).await?;
+        let changes = plan::plan(&desired, &state.live, &state.inventory);
+        (state, changes)
+    } else {
+        (state, changes)
+    };
+    if !foreign {
+        let rights =
             preflight::before_writing(cluster, &options.namespace).await.map_err(|source| unusable(cluster, source))?;
-        tell(&health::before_writing(&facts, &done.platform), reporter)?;
-    }
-    if named_image.is_none() && !foreign {
-        image::provide(&facts.nodes, &done.platform, containerd_socket.as_deref(), reporter).await?;
+        tell(&health::before_writing(&rights, &done.platform), reporter)?;
+        if !image_named {
+            image::provide(&facts.nodes, &done.platform, containerd_socket.as_deref(), reporter).await?;
+        }
     }
     let step = Instant::now();
     let total = changes.items.iter().filter(|item| item.change.is_write()).count();
     reporter.report(Event::StepStarted { step: Step::Apply, total: Some(total) });
     installer.apply(&release, &desired, &changes, &state).await?;
-    reporter.report(Event::StepFinished {
-        step: Step::Apply,
-        took: step.elapsed(),
-        summary: format!("{total} objects written"),
-    });
+    let summary = format!("{total} objects written");
+    reporter.report(Event::StepFinished { step: Step::Apply, took: step.elapsed(), summary });
 
     let objects: Vec<ObjectRef> = desired.iter().map(ObjectRef::of).collect();
     let step = Instant::now();
     reporter.report(Event::StepStarted { step: Step::Wait, total: None });
     installer.wait(&release, &objects).await?;
-    reporter.report(Event::StepFinished {
-        step: Step::Wait,
-        took: step.elapsed(),
-        summary: "everything is ready".to_owned(),
-    });
+    let summary = "everything is ready".to_owned();
+    reporter.report(Event::StepFinished { step: Step::Wait, took: step.elapsed(), summary });
     let expected = catalog::expected_jobs(&done.platform);
     done.targets = Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
     done.took = began.elapsed();

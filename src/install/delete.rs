@@ -169,13 +169,15 @@ impl Installer<'_> {
         .map_err(|source| InstallError::Label { object: object.clone(), source })
     }
 
-    /// Waits until none of these namespaces is on its way out, so that `up` can follow `down` at once.
+    /// Waits until none of these namespaces is on its way out, so that `up` can follow `down` at once. Returns whether
+    /// there was anything to wait for.
     ///
     /// # Errors
     ///
     /// [`InstallError::TimedOut`] with what still holds a namespace.
-    pub async fn until_not_terminating(&self, names: &[String]) -> Result<(), InstallError> {
+    pub async fn until_not_terminating(&self, names: &[String]) -> Result<bool, InstallError> {
         let namespaces: Api<Namespace> = Api::all(self.cluster.client().clone());
+        let mut waited = false;
         loop {
             let all =
                 namespaces.list(&ListParams::default()).await.map_err(|error| InstallError::Read(error.into()))?;
@@ -192,8 +194,9 @@ impl Installer<'_> {
                 })
                 .collect();
             if held.is_empty() {
-                return Ok(());
+                return Ok(waited);
             }
+            waited = true;
             if self.expired() {
                 return Err(InstallError::TimedOut { waiting: held });
             }
