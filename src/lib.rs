@@ -23,6 +23,7 @@ pub mod event;
 pub mod health;
 pub mod images;
 pub mod install;
+pub mod lease;
 pub mod object;
 pub mod plan;
 pub mod platform;
