@@ -7,5 +7,6 @@
 //! ```
 
 pub mod api;
+pub mod controller;
 pub mod decision;
 pub mod policy;

@@ -1,4 +1,5 @@
 //! What users write.
+#![expect(clippy::duplicated_attributes, reason = "each printer column has a type and a path of its own")]
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -68,7 +69,7 @@ pub struct AutoscalerSpec {
     #[x_kube(validation = Rule::new("self.size() >= 1").message("metrics is empty; name at least one metric to scale on"))]
     pub metrics: Vec<MetricSpec>,
 
-    /// How fast the replica count may change, as in the HorizontalPodAutoscaler. Where it is not set, the
+    /// How fast the replica count may change, as in the `HorizontalPodAutoscaler`. Where it is not set, the
     /// count may double (or become 4) at each decision, and falls to the highest proposal of 5 minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behavior: Option<BehaviorSpec>,
@@ -148,7 +149,7 @@ pub struct PrometheusMetric {
     /// 0. Error: do not scale down, and report it as an error. A server that does not answer is never absence.
     #[serde(default)]
     pub on_absent: OnAbsentSpec,
-    /// The Prometheus server, such as http://prometheus.monitoring:9090. Where it is not set, the one that
+    /// The Prometheus server, such as `http://prometheus.monitoring:9090`. Where it is not set, the one that
     /// scalekit was installed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
@@ -171,8 +172,8 @@ pub struct PrometheusMetric {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PrometheusTarget {
-    /// AverageValue: the answer is a total, and each replica takes averageValue of it. Value: the answer is a
-    /// level, such as a latency, and the replicas are multiplied by how far it is above value.
+    /// `AverageValue`: the answer is a total, and each replica takes `averageValue` of it. `Value`: the answer
+    /// is a level, such as a latency, and the replicas are multiplied by how far it is above `value`.
     #[serde(rename = "type")]
     pub kind: TargetType,
     /// What one replica takes, such as "10" or "500m".

@@ -1,0 +1,119 @@
+//! `/livez`, `/readyz` and `/metrics`.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicI64, Ordering},
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use jiff::Timestamp;
+
+use super::{Clock, telemetry::Telemetry};
+
+/// How old the last sign of life may be, in seconds. The loop wakes up every few seconds, and nothing in
+/// it waits for anybody.
+const OLDEST_SIGN_S: i64 = 60;
+
+/// How the controller is.
+pub struct Vitals {
+    clock: Clock,
+    last_sign_s: AtomicI64,
+    listed: AtomicBool,
+}
+
+impl Vitals {
+    /// Alive, and not ready.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, last_sign_s: AtomicI64::new(clock.now().as_second()), listed: AtomicBool::new(false) }
+    }
+
+    /// The loop has come round.
+    pub fn beat(&self) {
+        self.last_sign_s.store(self.clock.now().as_second(), Ordering::Relaxed);
+    }
+
+    /// All Autoscalers are known.
+    pub fn listed(&self) {
+        self.listed.store(true, Ordering::Relaxed);
+    }
+
+    fn is_alive(&self, now: Timestamp) -> bool {
+        now.as_second() - self.last_sign_s.load(Ordering::Relaxed) <= OLDEST_SIGN_S
+    }
+}
+
+#[derive(Clone)]
+struct Shared {
+    vitals: Arc<Vitals>,
+    telemetry: Arc<Telemetry>,
+}
+
+/// What is served.
+pub fn router(vitals: Arc<Vitals>, telemetry: Arc<Telemetry>) -> Router {
+    Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(Shared { vitals, telemetry })
+}
+
+async fn livez(State(shared): State<Shared>) -> (StatusCode, &'static str) {
+    if shared.vitals.is_alive(shared.vitals.clock.now()) {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the loop is stuck")
+    }
+}
+
+async fn readyz(State(shared): State<Shared>) -> (StatusCode, &'static str) {
+    if shared.vitals.listed.load(Ordering::Relaxed) {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the Autoscalers are not listed yet; may this ServiceAccount list them?")
+    }
+}
+
+async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], shared.telemetry.text())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Request};
+    use jiff::SignedDuration;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn status(vitals: &Arc<Vitals>, path: &str) -> StatusCode {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        router(vitals.clone(), Arc::default()).oneshot(request).await.expect("an answer").status()
+    }
+
+    #[tokio::test]
+    async fn ready_is_when_all_are_listed() {
+        let vitals = Arc::new(Vitals::new(Clock::start()));
+        assert_eq!(status(&vitals, "/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
+        vitals.listed();
+        assert_eq!(status(&vitals, "/readyz").await, StatusCode::OK);
+        assert_eq!(status(&vitals, "/metrics").await, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn alive_is_while_the_loop_comes_round() {
+        let vitals = Arc::new(Vitals::new(Clock::start()));
+        assert_eq!(status(&vitals, "/livez").await, StatusCode::OK);
+        let old = vitals.clock.now() - SignedDuration::from_secs(OLDEST_SIGN_S + 2);
+        vitals.last_sign_s.store(old.as_second(), Ordering::Relaxed);
+        assert_eq!(status(&vitals, "/livez").await, StatusCode::SERVICE_UNAVAILABLE);
+        vitals.beat();
+        assert_eq!(status(&vitals, "/livez").await, StatusCode::OK);
+    }
+}

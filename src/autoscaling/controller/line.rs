@@ -1,0 +1,104 @@
+//! A decision as one line, as it stands in the log and in the status.
+
+use std::fmt::Write;
+
+use crate::autoscaling::decision::{
+    Action, Decision, Mode, Path, metrics::MetricResult, policy::Target, stabilization::Stabilized,
+};
+
+/// `active_tasks=25 current_replicas=1 desired_replicas=3 → scaling up`.
+pub fn line(decision: &Decision) -> String {
+    let mut line = String::new();
+    for metric in &decision.metrics {
+        // Writing to a string does not fail.
+        let _ = write!(line, "{}={} ", metric.name.replace('-', "_"), value(metric));
+    }
+    let _ = write!(
+        line,
+        "current_replicas={} desired_replicas={} → {}",
+        decision.current_replicas,
+        decision.desired_replicas,
+        verdict(decision)
+    );
+    line
+}
+
+fn verdict(decision: &Decision) -> &'static str {
+    match (decision.path, decision.mode, decision.action()) {
+        (Path::Paused, ..) => "paused",
+        (Path::Disabled, ..) => "the target is off: holding",
+        (Path::NoData, ..) => "no data: holding",
+        (_, Mode::Recommend, Action::ScaleUp | Action::ScaleDown) => "recommend only",
+        (_, _, Action::Hold) => "holding",
+        (_, _, Action::ScaleUp) => "scaling up",
+        (_, _, Action::ScaleDown) => "scaling down",
+    }
+}
+
+/// The metric's value in all, or in per cent, or why there is none.
+fn value(metric: &MetricResult) -> String {
+    match &metric.outcome {
+        Ok(proposal) => match proposal.utilization {
+            Some(percent) => format!("{percent}%"),
+            None => decimal(proposal.total),
+        },
+        Err(failure) if failure.expected => "absent".to_owned(),
+        Err(_) => "error".to_owned(),
+    }
+}
+
+/// Value and target in a few characters: `25/10 per replica`.
+pub fn summary(metric: &MetricResult) -> String {
+    let value = value(metric);
+    match metric.target {
+        Some(Target::Utilization(percent)) => format!("{value}/{percent}%"),
+        Some(Target::AverageValue(milli)) => format!("{value}/{} per replica", decimal(milli)),
+        Some(Target::Value(milli)) => format!("{value}/{}", decimal(milli)),
+        None => value,
+    }
+}
+
+/// What decided, in one word, as the HPA spells it.
+pub fn reason(decision: &Decision) -> &'static str {
+    let held_back = |stabilized: &Stabilized| stabilized.held_back().then_some(stabilized.reason);
+    match decision.path {
+        Path::Paused => "Paused",
+        Path::Disabled => "ScalingDisabled",
+        Path::AboveMaximum => "TooManyReplicas",
+        Path::BelowMinimum => "TooFewReplicas",
+        Path::NoData => decision.failure.as_ref().map_or("NoData", |failure| failure.reason),
+        Path::Metrics => decision
+            .stabilized
+            .as_ref()
+            .and_then(held_back)
+            .or_else(|| decision.limited.map(|limited| limited.reason.as_str()))
+            .unwrap_or("ValidMetricFound"),
+    }
+}
+
+/// Thousandths as a decimal number, without trailing zeros.
+pub fn decimal(milli: i64) -> String {
+    let sign = if milli < 0 { "-" } else { "" };
+    let (whole, fraction) = (milli.unsigned_abs() / 1000, milli.unsigned_abs() % 1000);
+    if fraction == 0 {
+        return format!("{sign}{whole}");
+    }
+    format!("{sign}{whole}.{}", format!("{fraction:03}").trim_end_matches('0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::decimal;
+
+    #[rstest]
+    #[case::whole(25_000, "25")]
+    #[case::fraction(1_500, "1.5")]
+    #[case::small(50, "0.05")]
+    #[case::negative(-2_050, "-2.05")]
+    #[case::least(i64::MIN, "-9223372036854775.808")]
+    fn thousandths(#[case] milli: i64, #[case] expected: &str) {
+        assert_eq!(decimal(milli), expected);
+    }
+}

@@ -1,0 +1,241 @@
+//! The controller: watches Autoscalers, and looks at each when its time comes.
+//!
+//! ```text
+//! watch ─→ schedule ─→ tick: observe (target, servers) → decide → act (target) → tell (line, event, status)
+//! ```
+//!
+//! One task owns the schedule; each look is a task of its own that returns what is to be kept. The count is
+//! written through the scale subresource only, provided that nobody else wrote in between. Needed rights:
+//! `autoscalers` get, list, watch; `autoscalers/status` patch; `*/scale` of the targets' kinds get, update;
+//! `events.k8s.io` events create; `pods` list, for metrics with a target of type Value.
+
+mod act;
+mod clock;
+mod event;
+mod http;
+mod line;
+mod observe;
+mod phase;
+mod schedule;
+mod servers;
+mod service_account;
+mod status;
+mod target;
+mod telemetry;
+#[cfg(test)]
+mod tests;
+mod tick;
+mod words;
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use kube::{
+    Api, Client, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
+};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+pub use self::service_account::{MissingServiceAccount, SERVICE_HOST, TOKEN, check_service_account};
+use self::{
+    clock::{Clock, until},
+    event::Recorder,
+    http::Vitals,
+    schedule::{Due, Schedule},
+    servers::Servers,
+    target::Kinds,
+    telemetry::Telemetry,
+    tick::{Context, Kept, tick},
+};
+use super::api::Autoscaler;
+
+/// Who writes scales and statuses, and signs events.
+pub const FIELD_MANAGER: &str = "scalekit-autoscaler";
+
+/// How long running looks may take when the controller is told to stop.
+const GRACE: Duration = Duration::from_millis(800);
+/// How often the loop comes round when nothing is due.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+
+/// What the controller is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The Prometheus server of metrics that name none, such as `http://prometheus.monitoring:9090`.
+    pub prometheus: String,
+    /// Where `/livez`, `/readyz` and `/metrics` are served.
+    pub listen: SocketAddr,
+    /// What signs events: the name of the pod.
+    pub instance: String,
+}
+
+/// Why the controller ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The HTTP server ended, which it never does by itself.
+    #[error("the HTTP server ended")]
+    ServerEnded,
+    /// The watch of Autoscalers ended, which it never does by itself.
+    #[error("the watch of Autoscalers ended")]
+    WatchEnded,
+}
+
+/// An Autoscaler by namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Runs until `shutdown`, then lets running looks end for a moment.
+///
+/// `client` should be one without retries of its own (`Config::default_retry = false`): everything here is
+/// tried again at the next tick, and a retry would only be late. Both its watch and its requests follow the
+/// ServiceAccount's rotating token by themselves.
+///
+/// # Errors
+///
+/// See [`Error`]. The API server or Prometheus not answering is none: it is logged and waited for.
+pub async fn run(client: Client, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
+    let Options { prometheus, listen, instance } = options;
+    let clock = Clock::start();
+    let telemetry = Arc::<Telemetry>::default();
+    let vitals = Arc::new(Vitals::new(clock));
+    let listener = TcpListener::bind(listen).await.map_err(|source| Error::Listen { address: listen, source })?;
+    let server = axum::serve(listener, http::router(vitals.clone(), telemetry.clone()));
+    let context = Arc::new(Context {
+        client: client.clone(),
+        servers: Servers::new(Box::new(servers::direct), clock, telemetry.clone()),
+        default_server: prometheus,
+        kinds: Kinds::default(),
+        recorder: Recorder::new(client.clone(), instance),
+        telemetry,
+        clock,
+    });
+    tracing::info!(%listen, prometheus = context.default_server, "the autoscaler runs");
+    tokio::select! {
+        biased;
+        result = reconcile(client, context, &vitals, shutdown) => result,
+        _ = server => Err(Error::ServerEnded),
+    }
+}
+
+async fn reconcile(
+    client: Client,
+    context: Arc<Context>,
+    vitals: &Vitals,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    // An object that cannot be read must not hide the others.
+    let autoscalers: Api<DeserializeGuard<Autoscaler>> = Api::all(client);
+    let watch = watcher::watcher(autoscalers, watcher::Config::default().page_size(500)).default_backoff();
+    let mut watch = std::pin::pin!(watch);
+    let mut schedule = Schedule::default();
+    let mut looks: JoinSet<Looked> = JoinSet::new();
+    loop {
+        vitals.beat();
+        let now = context.clock.now();
+        while let Some(due) = schedule.take_due(now) {
+            context.telemetry.late(now.duration_since(due.at));
+            let context = context.clone();
+            looks.spawn(async move {
+                let kept = due.kept.clone();
+                let (kept, wake) = tick(&context, &due.key, &due.object, kept).await;
+                Looked { due, kept, wake }
+            });
+        }
+        let sleep = schedule.next().map_or(LONGEST_SLEEP, |due| until(due, now).min(LONGEST_SLEEP));
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            Some(looked) = looks.join_next() => match looked {
+                Ok(Looked { due, kept, wake }) => schedule.looked_at(&due, kept, wake, context.clock.now()),
+                // A look that panicked would leave its object without a next time, unnoticed.
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_) => {}
+            },
+            event = watch.next() => match event {
+                Some(Ok(event)) => take(event, &mut schedule, &context, vitals),
+                Some(Err(error)) => {
+                    tracing::warn!("Autoscalers cannot be watched, trying again: {}", watch_error(error));
+                }
+                None => return Err(Error::WatchEnded),
+            },
+            () = tokio::time::sleep(sleep) => {}
+        }
+    }
+    let ended = tokio::time::timeout(GRACE, async { while looks.join_next().await.is_some() {} }).await;
+    tracing::info!(all_looks_ended = ended.is_ok(), "the autoscaler stops");
+    Ok(())
+}
+
+struct Looked {
+    due: Due,
+    kept: Kept,
+    wake: Option<jiff::Timestamp>,
+}
+
+fn take(event: Event<DeserializeGuard<Autoscaler>>, schedule: &mut Schedule, context: &Context, vitals: &Vitals) {
+    match event {
+        Event::Init => schedule.list_begins(),
+        Event::InitApply(object) | Event::Apply(object) => seen(object, schedule, context),
+        Event::InitDone => {
+            schedule.list_ends().iter().for_each(|key| context.telemetry.forget(key));
+            vitals.listed();
+        }
+        Event::Delete(object) => {
+            let key = key(&object);
+            schedule.remove(&key);
+            context.telemetry.forget(&key);
+        }
+    }
+}
+
+fn seen(object: DeserializeGuard<Autoscaler>, schedule: &mut Schedule, context: &Context) {
+    let key = key(&object);
+    match object.0 {
+        Ok(mut autoscaler) => {
+            // Most of an object's bytes, and of no use here.
+            autoscaler.metadata.managed_fields = None;
+            schedule.seen(key, autoscaler, &context.default_server, context.clock.now());
+        }
+        Err(invalid) => {
+            tracing::warn!(autoscaler = %key, "the object cannot be read, it is not scaled: {invalid}");
+            schedule.remove(&key);
+        }
+    }
+}
+
+fn key(object: &DeserializeGuard<Autoscaler>) -> Key {
+    Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+fn watch_error(error: watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => words::ApiError::from(error).to_string(),
+        watcher::Error::WatchError(status) => status.message,
+        watcher::Error::NoResourceVersion => "the list has no resource version".to_owned(),
+    }
+}

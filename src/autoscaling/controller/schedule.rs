@@ -1,0 +1,140 @@
+//! Which Autoscalers there are, and which is looked at when.
+//!
+//! Owned by one task. An object is never looked at twice at the same time.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    Key,
+    phase::{next_tick, phase},
+    tick::Kept,
+};
+use crate::autoscaling::{api::Autoscaler, policy::interval};
+
+/// How long until an object whose interval cannot be read is looked at again.
+const UNREADABLE_INTERVAL: Duration = Duration::from_secs(15);
+
+struct Tracked {
+    object: Arc<Autoscaler>,
+    /// `None` while somebody looks at it.
+    kept: Option<Kept>,
+    due: Timestamp,
+    interval: Duration,
+    phase: Duration,
+}
+
+/// An object whose time has come.
+pub struct Due {
+    /// Which.
+    pub key: Key,
+    /// As it was last seen.
+    pub object: Arc<Autoscaler>,
+    /// What was kept.
+    pub kept: Kept,
+    /// When it should have been.
+    pub at: Timestamp,
+}
+
+/// All objects and their times.
+#[derive(Default)]
+pub struct Schedule {
+    tracked: HashMap<Key, Tracked>,
+    /// May hold times that are no longer an object's: they are skipped.
+    queue: BinaryHeap<Reverse<(Timestamp, Key)>>,
+    /// During a list: what was listed so far.
+    listed: Option<HashSet<Key>>,
+}
+
+impl Schedule {
+    /// A list of all objects begins.
+    pub fn list_begins(&mut self) {
+        self.listed = Some(HashSet::new());
+    }
+
+    /// The list is complete. Returns the objects that are gone.
+    pub fn list_ends(&mut self) -> Vec<Key> {
+        let Some(listed) = self.listed.take() else { return Vec::new() };
+        let gone: Vec<Key> = self.tracked.keys().filter(|key| !listed.contains(key)).cloned().collect();
+        for key in &gone {
+            self.remove(key);
+        }
+        gone
+    }
+
+    /// An object was seen. One that is new is looked at when its phase comes, if it is part of a list (there
+    /// may be thousands), else at once; so is one whose spec has changed.
+    pub fn seen(&mut self, key: Key, object: Autoscaler, default_server: &str, now: Timestamp) {
+        if let Some(listed) = &mut self.listed {
+            listed.insert(key.clone());
+        }
+        let in_list = self.listed.is_some();
+        let interval = interval(&object.spec).unwrap_or(UNREADABLE_INTERVAL);
+        let question = object.spec.metrics.first().and_then(|metric| metric.prometheus.as_ref());
+        let phase = question.map_or(Duration::ZERO, |prometheus| {
+            phase(prometheus.server_address.as_deref().unwrap_or(default_server), &prometheus.query, interval)
+        });
+        let object = Arc::new(object);
+        let due = match self.tracked.get_mut(&key) {
+            Some(tracked) if tracked.object.metadata.uid == object.metadata.uid => {
+                let changed = tracked.object.metadata.generation != object.metadata.generation;
+                (tracked.object, tracked.interval, tracked.phase) = (object, interval, phase);
+                if !changed {
+                    return;
+                }
+                tracked.due = now;
+                now
+            }
+            _ => {
+                let due = if in_list { next_tick(now, interval, phase) } else { now };
+                let kept = Some(Kept::restored(&object, now));
+                self.tracked.insert(key.clone(), Tracked { object, kept, due, interval, phase });
+                due
+            }
+        };
+        self.queue.push(Reverse((due, key)));
+    }
+
+    /// An object is gone.
+    pub fn remove(&mut self, key: &Key) {
+        self.tracked.remove(key);
+    }
+
+    /// When the next object is due.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.queue.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// Takes the next object whose time has come. It is not due again before [`Self::looked_at`].
+    pub fn take_due(&mut self, now: Timestamp) -> Option<Due> {
+        while self.next().is_some_and(|due| due <= now) {
+            let Reverse((at, key)) = self.queue.pop()?;
+            let Some(tracked) = self.tracked.get_mut(&key).filter(|tracked| tracked.due == at) else { continue };
+            // Somebody still looks at it: it comes again when they have done.
+            let Some(kept) = tracked.kept.take() else { continue };
+            return Some(Due { key, object: tracked.object.clone(), kept, at });
+        }
+        None
+    }
+
+    /// Somebody has looked at an object. `wake` is when to look again, if that is before its next tick.
+    pub fn looked_at(&mut self, due: &Due, kept: Kept, wake: Option<Timestamp>, now: Timestamp) {
+        let Some(tracked) = self.tracked.get_mut(&due.key) else { return };
+        if tracked.object.metadata.uid != due.object.metadata.uid {
+            return; // Another object of the same name, which has been scheduled already.
+        }
+        tracked.kept = Some(kept);
+        if tracked.due == due.at {
+            let next = next_tick(now, tracked.interval, tracked.phase);
+            tracked.due = wake.map_or(next, |wake| wake.max(now).min(next));
+        }
+        // Else its spec has changed meanwhile, and it is due already.
+        self.queue.push(Reverse((tracked.due, due.key.clone())));
+    }
+}

@@ -1,0 +1,275 @@
+//! The Prometheus servers: each asked at most once for the same thing at the same time, by few at a
+//! time, and left alone for a while when it does not answer.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
+
+use super::{Clock, telemetry::Telemetry};
+use crate::{
+    prometheus::{Client, Direct, Error, Sample, Transport},
+    quantity::milli_from_f64,
+};
+
+/// How long a server may take for one answer.
+const QUERY_LIMIT: Duration = Duration::from_secs(5);
+/// How many questions a server gets at a time.
+const CONCURRENCY: usize = 16;
+/// The longest time that a server is left alone.
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
+
+/// Something that answers PromQL queries: the seam at which tests put another server.
+pub trait MetricSource: Send + Sync {
+    /// Evaluates `query` now.
+    fn query<'a>(&'a self, query: &'a str) -> BoxFuture<'a, Result<Vec<Sample>, Error>>;
+}
+
+impl<T: Transport> MetricSource for Client<T> {
+    fn query<'a>(&'a self, query: &'a str) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
+        Client::query(self, query).boxed()
+    }
+}
+
+/// Makes a source for an address.
+pub type Connect = dyn Fn(&str) -> Result<Arc<dyn MetricSource>, String> + Send + Sync;
+
+/// Connects straight, with HTTP.
+pub fn direct(address: &str) -> Result<Arc<dyn MetricSource>, String> {
+    Ok(Arc::new(Client::new(Direct::new(address)?, QUERY_LIMIT)))
+}
+
+/// What a query gave.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// One value for each series, in milli-units; empty when there is none.
+    Values(Vec<i64>),
+    /// No usable answer, for this reason.
+    Failed(String),
+    /// The server did not answer lately and is left alone until then.
+    LeftAlone {
+        /// Why it was left alone.
+        reason: String,
+        /// When it is asked again.
+        until: Timestamp,
+    },
+}
+
+type InFlight = Shared<BoxFuture<'static, Result<Vec<i64>, Error>>>;
+
+struct Server {
+    source: Arc<dyn MetricSource>,
+    slots: Arc<Semaphore>,
+    in_flight: HashMap<String, InFlight>,
+    outage: Option<Outage>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Outage {
+    failures: u32,
+    until: Timestamp,
+    reason: String,
+}
+
+/// All servers that were ever asked, by address.
+pub struct Servers {
+    connect: Box<Connect>,
+    clock: Clock,
+    telemetry: Arc<Telemetry>,
+    by_address: Mutex<HashMap<String, Server>>,
+}
+
+impl Servers {
+    /// No server yet; `connect` makes the first connection to each.
+    pub fn new(connect: Box<Connect>, clock: Clock, telemetry: Arc<Telemetry>) -> Self {
+        Self { connect, clock, telemetry, by_address: Mutex::default() }
+    }
+
+    /// Asks `address` for `query`. `interval` is the shortest time that the server is left alone for when
+    /// it does not answer.
+    pub async fn ask(&self, address: &str, query: &str, interval: Duration) -> Answer {
+        let started = self.clock.now();
+        let question = match self.question(address, query, started) {
+            Ok(question) => question,
+            Err(answer) => return answer,
+        };
+        let answer = question.await;
+        self.lock().get_mut(address).map(|server| server.in_flight.remove(query));
+        match answer {
+            Ok(values) => {
+                self.answered(address);
+                Answer::Values(values)
+            }
+            Err(error @ (Error::Unreachable(_) | Error::NotPrometheus { .. })) => {
+                let reason = format!("{address}: {error}");
+                let until = self.did_not_answer(address, &reason, started, interval);
+                Answer::LeftAlone { reason, until }
+            }
+            // The server is well; it is the query that is not.
+            Err(error) => {
+                self.answered(address);
+                Answer::Failed(format!("{address}: {error}"))
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Server>> {
+        // Nothing that can panic runs under the lock; a poisoned map is still a map.
+        self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn question(&self, address: &str, query: &str, now: Timestamp) -> Result<InFlight, Answer> {
+        let mut servers = self.lock();
+        if !servers.contains_key(address) {
+            let source = (self.connect)(address).map_err(Answer::Failed)?;
+            let slots = Arc::new(Semaphore::new(CONCURRENCY));
+            let server = Server { source, slots, in_flight: HashMap::new(), outage: None };
+            servers.insert(address.to_owned(), server);
+        }
+        let Some(server) = servers.get_mut(address) else {
+            return Err(Answer::Failed(format!("{address} is not known")));
+        };
+        if let Some(outage) = server.outage.as_ref().filter(|outage| outage.until > now) {
+            return Err(Answer::LeftAlone { reason: outage.reason.clone(), until: outage.until });
+        }
+        if let Some(question) = server.in_flight.get(query) {
+            return Ok(question.clone());
+        }
+        let (source, slots, telemetry) = (server.source.clone(), server.slots.clone(), self.telemetry.clone());
+        let (text, clock) = (query.to_owned(), self.clock);
+        let question = async move {
+            let _slot = slots.acquire_owned().await;
+            let started = clock.now();
+            let answer = source.query(&text).await.map(|samples| {
+                // NaN does not get here: the client makes it an error.
+                samples.into_iter().filter_map(|sample| milli_from_f64(sample.value)).collect()
+            });
+            telemetry.query(&answer, clock.now().duration_since(started));
+            answer
+        }
+        .boxed()
+        .shared();
+        server.in_flight.insert(query.to_owned(), question.clone());
+        Ok(question)
+    }
+
+    fn answered(&self, address: &str) {
+        let outage = self.lock().get_mut(address).and_then(|server| server.outage.take());
+        if let Some(outage) = outage {
+            tracing::info!(server = address, failures = outage.failures, "Prometheus answers again");
+        }
+    }
+
+    /// Leaves the server alone for a while. Of many questions that failed together only the first counts.
+    fn did_not_answer(&self, address: &str, reason: &str, started: Timestamp, interval: Duration) -> Timestamp {
+        let now = self.clock.now();
+        let mut servers = self.lock();
+        let Some(server) = servers.get_mut(address) else { return now };
+        let failures = match &server.outage {
+            Some(outage) if started < outage.until => return outage.until,
+            Some(outage) => outage.failures.saturating_add(1),
+            None => 1,
+        };
+        let wait = wait(failures, interval, fastrand::f64());
+        let until = now.saturating_add(SignedDuration::try_from(wait).unwrap_or_default()).unwrap_or(Timestamp::MAX);
+        server.outage = Some(Outage { failures, until, reason: reason.to_owned() });
+        drop(servers);
+        tracing::warn!(
+            server = address,
+            failures,
+            "{reason}; the replica counts are held, next try in {:.1} s",
+            wait.as_secs_f64()
+        );
+        until
+    }
+}
+
+/// How long to wait after so many failures: exponential with full jitter, one interval at least, 5 minutes
+/// at most. `jitter` is between 0 and 1.
+fn wait(failures: u32, interval: Duration, jitter: f64) -> Duration {
+    let ceiling = interval.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_WAIT);
+    ceiling.mul_f64(jitter.clamp(0.0, 1.0)).max(interval).min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::shortest(1, 0.0, 15)]
+    #[case::first(1, 1.0, 30)]
+    #[case::second(2, 1.0, 60)]
+    #[case::half_of_the_third(3, 0.5, 60)]
+    #[case::longest(30, 1.0, 300)]
+    fn the_wait_doubles_between_one_interval_and_five_minutes(
+        #[case] failures: u32,
+        #[case] jitter: f64,
+        #[case] seconds: u64,
+    ) {
+        assert_eq!(wait(failures, Duration::from_secs(15), jitter), Duration::from_secs(seconds));
+    }
+
+    struct Fake(Mutex<Vec<Result<Vec<f64>, Error>>>);
+
+    impl MetricSource for Fake {
+        fn query<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
+            async {
+                tokio::task::yield_now().await;
+                let answer = self.0.lock().expect("a lock").remove(0);
+                let sample = |value| Sample { labels: std::collections::BTreeMap::new(), value, at: 0.0 };
+                answer.map(|values| values.into_iter().map(sample).collect())
+            }
+            .boxed()
+        }
+    }
+
+    fn servers(answers: Vec<Result<Vec<f64>, Error>>) -> Servers {
+        let fake: Arc<dyn MetricSource> = Arc::new(Fake(Mutex::new(answers)));
+        Servers::new(Box::new(move |_| Ok(fake.clone())), Clock::start(), Arc::default())
+    }
+
+    const INTERVAL: Duration = Duration::from_secs(15);
+
+    #[tokio::test]
+    async fn the_same_question_at_the_same_time_is_asked_once() {
+        let servers = servers(vec![Ok(vec![1.5])]);
+        let (one, other) = tokio::join!(servers.ask("s", "q", INTERVAL), servers.ask("s", "q", INTERVAL));
+        assert_eq!((one, other), (Answer::Values(vec![1500]), Answer::Values(vec![1500])));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_answer_is_left_alone() {
+        let servers = servers(vec![Err(Error::Unreachable("refused".to_owned()))]);
+        let Answer::LeftAlone { reason, until } = servers.ask("s", "q", INTERVAL).await else { panic!("it failed") };
+        assert_eq!(reason, "s: Prometheus did not answer: refused");
+        // Asking again would panic: there is no second answer.
+        assert_eq!(servers.ask("s", "other", INTERVAL).await, Answer::LeftAlone { reason, until });
+    }
+
+    #[tokio::test]
+    async fn a_bad_query_does_not_count_against_the_server() {
+        let refused = Error::Refused { kind: "bad_data".to_owned(), message: "no".to_owned() };
+        let servers = servers(vec![Err(refused), Ok(vec![])]);
+        assert!(matches!(servers.ask("s", "q(", INTERVAL).await, Answer::Failed(_)));
+        assert_eq!(servers.ask("s", "q", INTERVAL).await, Answer::Values(vec![]));
+    }
+
+    #[tokio::test]
+    async fn questions_that_fail_together_count_once() {
+        let down = || Err(Error::Unreachable("refused".to_owned()));
+        let servers = servers(vec![down(), down()]);
+        tokio::join!(servers.ask("s", "a", INTERVAL), servers.ask("s", "b", INTERVAL));
+        let failures = servers.lock().get("s").and_then(|server| server.outage.clone()).expect("an outage").failures;
+        assert_eq!(failures, 1);
+    }
+}

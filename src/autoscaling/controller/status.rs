@@ -1,0 +1,227 @@
+//! The status: what is said, and what is kept over a restart.
+//!
+//! What is kept is cut to what a window or a rate can still see, and it names the last proposal without a
+//! time: it is proposed still. So nothing in it moves while nothing changes, and after a restart that
+//! proposal counts as made just now: a window may last longer by the time without a controller, never shorter.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+
+use super::line;
+use crate::{
+    autoscaling::{
+        api::{
+            AutoscalerStatus, ConditionStatus, DecisionStatus, MemoryStatus, MetricStatus, QuantityText,
+            RecommendationStatus, ScaleEventStatus,
+        },
+        decision::{
+            Condition, Decision, Memory,
+            memory::{ConditionType, Recommendation, ScaleEvent},
+            metrics::MetricResult,
+            policy::Target,
+        },
+    },
+    quantity::Quantity,
+};
+
+/// The status after a decision. `before` is the last one, whose time is kept where nothing changed.
+pub fn after(
+    decision: &Decision,
+    memory: &Memory,
+    target_uid: &str,
+    look_back: SignedDuration,
+    generation: Option<i64>,
+    before: Option<&AutoscalerStatus>,
+) -> AutoscalerStatus {
+    let reason = line::reason(decision).to_owned();
+    AutoscalerStatus {
+        observed_generation: generation,
+        current_replicas: Some(decision.current_replicas),
+        desired_replicas: Some(decision.desired_replicas),
+        current_metrics: decision.metrics.iter().map(metric).collect(),
+        conditions: memory.conditions.iter().map(condition).collect(),
+        last_scale_time: memory.last_scale.map(Time),
+        last_decision: Some(last_decision(reason, line::line(decision), decision.at, before)),
+        memory: Some(kept(memory, target_uid, look_back, decision.at)),
+    }
+}
+
+/// The status when no decision could be made: the counts are the last ones that were known.
+pub fn without_decision(
+    reason: &str,
+    message: &str,
+    memory: &Memory,
+    now: Timestamp,
+    generation: Option<i64>,
+    before: Option<&AutoscalerStatus>,
+) -> AutoscalerStatus {
+    AutoscalerStatus {
+        observed_generation: generation,
+        current_metrics: Vec::new(),
+        conditions: memory.conditions.iter().map(condition).collect(),
+        last_decision: Some(last_decision(reason.to_owned(), message.to_owned(), now, before)),
+        ..before.cloned().unwrap_or_default()
+    }
+}
+
+fn last_decision(reason: String, message: String, now: Timestamp, before: Option<&AutoscalerStatus>) -> DecisionStatus {
+    match before.and_then(|status| status.last_decision.as_ref()) {
+        Some(last) if last.reason == reason && last.message == message => last.clone(),
+        _ => DecisionStatus { time: Time(now), reason, message },
+    }
+}
+
+fn metric(metric: &MetricResult) -> MetricStatus {
+    let proposal = metric.outcome.as_ref().ok();
+    let quantity = |milli| QuantityText(Quantity::from_milli(milli).to_string());
+    let average = matches!(metric.target, Some(Target::AverageValue(_)));
+    MetricStatus {
+        name: metric.name.clone(),
+        value: proposal.map(|proposal| quantity(proposal.total)),
+        average_value: proposal.filter(|_| average).map(|proposal| quantity(proposal.usage)),
+        proposed_replicas: proposal.map(|proposal| proposal.replicas),
+        summary: line::summary(metric),
+    }
+}
+
+fn condition(condition: &Condition) -> ConditionStatus {
+    ConditionStatus {
+        kind: condition.kind.as_str().to_owned(),
+        status: if condition.status { "True" } else { "False" }.to_owned(),
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+        last_transition_time: Time(condition.last_transition),
+    }
+}
+
+fn kept(memory: &Memory, target_uid: &str, look_back: SignedDuration, now: Timestamp) -> MemoryStatus {
+    let in_sight = |at: Timestamp| now.duration_since(at) <= look_back;
+    let events = |events: &[ScaleEvent]| {
+        let seen = events.iter().filter(|event| in_sight(event.at));
+        seen.map(|event| ScaleEventStatus { change: event.change, time: MicroTime(event.at) }).collect()
+    };
+    let mut log = memory.recommendations.clone().unwrap_or_default();
+    log.sort_by_key(|entry| entry.at);
+    let newest = log.len().saturating_sub(1);
+    let counts = log.iter().enumerate().filter(|(place, entry)| {
+        // A window that sees an entry sees all later ones too: it matters only as a peak or a trough over them.
+        let later = &log[place + 1..];
+        let peak = later.iter().all(|other| other.replicas < entry.replicas);
+        let trough = later.iter().all(|other| other.replicas > entry.replicas);
+        *place == newest || (in_sight(entry.at) && (peak || trough))
+    });
+    MemoryStatus {
+        target_uid: target_uid.to_owned(),
+        recommendations: counts
+            .map(|(place, entry)| RecommendationStatus {
+                replicas: entry.replicas,
+                time: (place != newest).then_some(MicroTime(entry.at)),
+            })
+            .collect(),
+        scale_ups: events(&memory.scale_ups),
+        scale_downs: events(&memory.scale_downs),
+    }
+}
+
+/// What is remembered of a target, from the status of an earlier controller.
+pub fn restore(status: &AutoscalerStatus, now: Timestamp) -> (Option<String>, Memory) {
+    let memory = status.memory.as_ref();
+    let events = |events: &[ScaleEventStatus]| {
+        let of = |event: &ScaleEventStatus| ScaleEvent { change: event.change, at: event.time.0, outdated: false };
+        events.iter().map(of).collect()
+    };
+    let conditions = status.conditions.iter().filter_map(|condition| {
+        let known = [
+            ConditionType::AbleToScale,
+            ConditionType::ScalingActive,
+            ConditionType::ScalingLimited,
+            ConditionType::ScaledToZero,
+        ];
+        Some(Condition {
+            kind: known.into_iter().find(|kind| kind.as_str() == condition.kind)?,
+            status: condition.status == "True",
+            reason: condition.reason.clone(),
+            message: condition.message.clone(),
+            last_transition: condition.last_transition_time.0,
+        })
+    });
+    let memory_of_target = Memory {
+        recommendations: memory.map(|memory| {
+            let of = |entry: &RecommendationStatus| Recommendation {
+                replicas: entry.replicas,
+                at: entry.time.as_ref().map_or(now, |time| time.0),
+            };
+            memory.recommendations.iter().map(of).collect()
+        }),
+        scale_ups: memory.map(|memory| events(&memory.scale_ups)).unwrap_or_default(),
+        scale_downs: memory.map(|memory| events(&memory.scale_downs)).unwrap_or_default(),
+        conditions: conditions.collect(),
+        last_scale: status.last_scale_time.as_ref().map(|time| time.0),
+    };
+    (memory.map(|memory| memory.target_uid.clone()), memory_of_target)
+}
+
+/// The memory of another target of the same name: conditions are of the Autoscaler and stay.
+pub fn forget_target(memory: Memory) -> Memory {
+    Memory { recommendations: None, scale_ups: Vec::new(), scale_downs: Vec::new(), ..memory }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+    fn ago(seconds: i64) -> Timestamp {
+        NOW - SignedDuration::from_secs(seconds)
+    }
+
+    fn log(entries: &[(i32, i64)]) -> Memory {
+        let of = |(replicas, age): &(i32, i64)| Recommendation { replicas: *replicas, at: ago(*age) };
+        Memory { recommendations: Some(entries.iter().map(of).collect()), ..Memory::default() }
+    }
+
+    fn round_trip(memory: &Memory, look_back: i64) -> Vec<Recommendation> {
+        let status = AutoscalerStatus {
+            memory: Some(kept(memory, "uid", SignedDuration::from_secs(look_back), NOW)),
+            ..AutoscalerStatus::default()
+        };
+        let text = serde_json::to_string(&status).expect("json");
+        restore(&serde_json::from_str(&text).expect("a status"), NOW).1.recommendations.expect("a log")
+    }
+
+    #[test]
+    fn nothing_moves_while_nothing_changes() {
+        let of = |entries: &[(i32, i64)]| kept(&log(entries), "uid", SignedDuration::from_secs(300), NOW);
+        assert_eq!(of(&[(3, 45), (3, 30), (3, 15)]), of(&[(3, 60), (3, 45), (3, 30), (3, 15), (3, 0)]));
+        assert_eq!(of(&[(3, 0)]).recommendations, [RecommendationStatus { replicas: 3, time: None }]);
+    }
+
+    #[test]
+    fn what_no_window_can_see_is_dropped() {
+        let entries = round_trip(&log(&[(9, 400), (5, 200), (3, 100), (4, 0)]), 300);
+        assert_eq!(entries.iter().map(|entry| entry.replicas).collect::<Vec<_>>(), [5, 3, 4]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_window_sees_the_same_after_a_restart(
+            entries in proptest::collection::vec((0..10_i32, 1..600_i64), 0..12),
+            last in 0..10_i32,
+            window in 1..600_i64,
+        ) {
+            let mut entries = entries;
+            entries.push((last, 0));
+            let memory = log(&entries);
+            let restored = round_trip(&memory, 600);
+            let seen = |entries: &[Recommendation]| {
+                let in_window = entries.iter().filter(|entry| NOW.duration_since(entry.at).as_secs() <= window);
+                let replicas: Vec<i32> = in_window.map(|entry| entry.replicas).collect();
+                (replicas.iter().min().copied(), replicas.iter().max().copied())
+            };
+            prop_assert_eq!(seen(&memory.recommendations.expect("a log")), seen(&restored));
+        }
+    }
+}

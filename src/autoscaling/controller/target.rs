@@ -1,0 +1,185 @@
+//! The workload that is scaled: finding its kind, reading and writing its scale, listing its pods.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, PoisonError},
+};
+
+use k8s_openapi::api::{autoscaling::v1::Scale, core::v1 as core};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, ListParams, PostParams},
+    core::{GroupVersion, GroupVersionKind},
+    discovery::oneshot,
+};
+
+use super::{
+    FIELD_MANAGER,
+    words::{ApiError, in_time},
+};
+use crate::autoscaling::{
+    api::ScaleTargetRef,
+    decision::observation::{Phase, Pod, Pods, ReadyCondition},
+};
+
+/// Why a target's kind is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// `apiVersion` is neither `version` nor `group/version`.
+    #[error("`{0}` is not an API version; write one such as apps/v1")]
+    ApiVersion(String),
+    /// The API server does not have the kind.
+    #[error("the API server has no kind {kind} in {api_version}")]
+    Kind {
+        /// As it was written.
+        api_version: String,
+        /// As it was written.
+        kind: String,
+    },
+    /// A request failed.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+/// Finds and caches kinds.
+#[derive(Default)]
+pub struct Kinds {
+    found: Mutex<HashMap<(String, String), ApiResource>>,
+}
+
+impl Kinds {
+    /// The kind of a target: the usual ones are known, others are asked for, once.
+    ///
+    /// # Errors
+    ///
+    /// When the API server does not have it, or does not answer.
+    pub async fn resolve(&self, client: &Client, target: &ScaleTargetRef) -> Result<ApiResource, TargetError> {
+        if let Some(plural) = usual(&target.api_version, &target.kind) {
+            let kind = GroupVersionKind::gvk("apps", "v1", &target.kind);
+            return Ok(ApiResource::from_gvk_with_plural(&kind, plural));
+        }
+        let key = (target.api_version.clone(), target.kind.clone());
+        if let Some(found) = self.found.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(found.clone());
+        }
+        let version: GroupVersion =
+            target.api_version.parse().map_err(|_| TargetError::ApiVersion(target.api_version.clone()))?;
+        let missing = || TargetError::Kind { api_version: key.0.clone(), kind: key.1.clone() };
+        let group = match in_time(oneshot::pinned_group(client, &version)).await {
+            Err(error) if error.is_not_found() => return Err(missing()),
+            other => other?,
+        };
+        let resources = group.versioned_resources(&version.version);
+        let (resource, _) =
+            resources.into_iter().find(|(resource, _)| resource.kind == target.kind).ok_or_else(missing)?;
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(key, resource.clone());
+        Ok(resource)
+    }
+}
+
+fn usual(api_version: &str, kind: &str) -> Option<&'static str> {
+    match (api_version, kind) {
+        ("apps/v1", "Deployment") => Some("deployments"),
+        ("apps/v1", "StatefulSet") => Some("statefulsets"),
+        ("apps/v1", "ReplicaSet") => Some("replicasets"),
+        _ => None,
+    }
+}
+
+/// A target's scale as it was read.
+#[derive(Clone, Debug)]
+pub struct ReadScale(Scale);
+
+impl ReadScale {
+    /// UID of the target.
+    pub fn uid(&self) -> &str {
+        self.0.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// What is ordered.
+    pub fn spec_replicas(&self) -> i32 {
+        self.0.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0)
+    }
+
+    /// What is there.
+    pub fn status_replicas(&self) -> i32 {
+        self.0.status.as_ref().map_or(0, |status| status.replicas)
+    }
+
+    fn selector(&self) -> Option<&str> {
+        self.0.status.as_ref()?.selector.as_deref().filter(|selector| !selector.is_empty())
+    }
+}
+
+/// One target.
+pub struct Target {
+    scales: Api<DynamicObject>,
+    pods: Api<core::Pod>,
+    name: String,
+}
+
+impl Target {
+    /// The target `name` of a kind.
+    pub fn new(client: &Client, namespace: &str, name: &str, kind: &ApiResource) -> Self {
+        Self {
+            scales: Api::namespaced_with(client.clone(), namespace, kind),
+            pods: Api::namespaced(client.clone(), namespace),
+            name: name.to_owned(),
+        }
+    }
+
+    /// Reads the scale.
+    pub async fn scale(&self) -> Result<ReadScale, ApiError> {
+        Ok(ReadScale(in_time(self.scales.get_scale(&self.name)).await?))
+    }
+
+    /// Orders `replicas`, provided that nobody wrote since `read`.
+    pub async fn order(&self, read: &ReadScale, replicas: i32) -> Result<(), ApiError> {
+        let mut scale = read.0.clone();
+        scale.metadata.managed_fields = None;
+        scale.status = None;
+        scale.spec.get_or_insert_default().replicas = Some(replicas);
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        in_time(self.scales.replace_scale(&self.name, &params, &scale)).await.map(drop)
+    }
+
+    /// Lists the pods, which only few metrics need.
+    pub async fn pods(&self, read: &ReadScale) -> Pods {
+        let Some(selector) = read.selector() else {
+            return Pods::Unknown(
+                "the target's scale has no selector to list its pods by; use a target of type AverageValue".to_owned(),
+            );
+        };
+        match in_time(self.pods.list(&ListParams::default().labels(selector))).await {
+            Ok(pods) => Pods::Listed(pods.items.into_iter().map(pod).collect()),
+            Err(error) => Pods::Unknown(format!("unable to list the target's pods: {error}")),
+        }
+    }
+}
+
+/// What the decision looks at. Requests are left out: no source of metrics that needs them is read yet.
+fn pod(pod: core::Pod) -> Pod {
+    let status = pod.status.unwrap_or_default();
+    let ready = status.conditions.into_iter().flatten().find(|condition| condition.type_ == "Ready");
+    Pod {
+        name: pod.metadata.name.unwrap_or_default(),
+        phase: match status.phase.as_deref() {
+            Some("Pending") => Phase::Pending,
+            Some("Succeeded") => Phase::Succeeded,
+            Some("Failed") => Phase::Failed,
+            _ => Phase::Running,
+        },
+        ready: ready.map(|condition| ReadyCondition {
+            status: match condition.status.as_str() {
+                "True" => Some(true),
+                "False" => Some(false),
+                _ => None,
+            },
+            since: condition.last_transition_time.map_or(jiff::Timestamp::MIN, |time| time.0),
+        }),
+        started: status.start_time.map(|time| time.0),
+        deleting: pod.metadata.deletion_timestamp.is_some(),
+        requests: BTreeMap::new(),
+        containers: Vec::new(),
+    }
+}

@@ -1,0 +1,286 @@
+//! The scaler's own metrics.
+
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError, atomic::AtomicU64},
+};
+
+use jiff::SignedDuration;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+use super::Key;
+use crate::{
+    autoscaling::decision::{Action, Decision, metrics::MetricResult, policy::Target},
+    prometheus::Error,
+};
+
+type FloatGauge = Gauge<f64, AtomicU64>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Object {
+    namespace: String,
+    name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ObjectMetric {
+    namespace: String,
+    name: String,
+    metric: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    reason: String,
+    action: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Write {
+    resource: &'static str,
+    outcome: &'static str,
+}
+
+/// All metrics, and how they are written down.
+pub struct Telemetry {
+    registry: Registry,
+    desired: Family<Object, Gauge>,
+    current: Family<Object, Gauge>,
+    min: Family<Object, Gauge>,
+    max: Family<Object, Gauge>,
+    value: Family<ObjectMetric, FloatGauge>,
+    target: Family<ObjectMetric, FloatGauge>,
+    decisions: Family<DecisionLabels, Counter>,
+    queries: Family<Outcome, Counter>,
+    query_duration: Histogram,
+    lateness: Histogram,
+    writes: Family<Write, Counter>,
+    /// Which metrics an object has, so that a metric it no longer has is forgotten.
+    known: Mutex<std::collections::HashMap<Key, Vec<String>>>,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        let mut registry = Registry::default();
+        let (desired, current, min, max) =
+            <(Family<Object, Gauge>, Family<_, _>, Family<_, _>, Family<_, _>)>::default();
+        let (value, target) = <(Family<ObjectMetric, FloatGauge>, Family<_, _>)>::default();
+        let (decisions, queries, writes) = <(Family<_, _>, Family<_, _>, Family<_, _>)>::default();
+        let query_duration = Histogram::new(exponential_buckets(0.001, 2.0, 14));
+        let lateness = Histogram::new(exponential_buckets(0.001, 2.0, 14));
+
+        let scaler = registry.sub_registry_with_prefix("scalekit_autoscaler");
+        scaler.register("desired_replicas", "Replicas that the autoscaler decided on", desired.clone());
+        scaler.register("current_replicas", "Replicas that were ordered when it last looked", current.clone());
+        scaler.register("min_replicas", "Fewest replicas", min.clone());
+        scaler.register("max_replicas", "Most replicas", max.clone());
+        scaler.register("metric_value", "Value of a metric, for each replica if its target is", value.clone());
+        scaler.register("metric_target", "Target of a metric", target.clone());
+        scaler.register("decisions", "Decisions by reason and action", decisions.clone());
+        scaler.register("queries", "Queries to Prometheus by outcome", queries.clone());
+        scaler.register_with_unit("query_duration", "Time of a query", Unit::Seconds, query_duration.clone());
+        scaler.register_with_unit("tick_lateness", "Delay of a look at an object", Unit::Seconds, lateness.clone());
+        scaler.register("api_writes", "Writes to the API server by resource and outcome", writes.clone());
+        registry.register_collector(Box::new(Own));
+        Self {
+            registry,
+            desired,
+            current,
+            min,
+            max,
+            value,
+            target,
+            decisions,
+            queries,
+            query_duration,
+            lateness,
+            writes,
+            known: Mutex::default(),
+        }
+    }
+}
+
+impl Telemetry {
+    /// All metrics as text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = text::encode(&mut text, &self.registry);
+        text
+    }
+
+    /// A decision was made.
+    pub fn decision(&self, key: &Key, decision: &Decision, reason: &str) {
+        let object = Object { namespace: key.namespace.clone(), name: key.name.clone() };
+        self.desired.get_or_create(&object).set(decision.desired_replicas.into());
+        self.current.get_or_create(&object).set(decision.current_replicas.into());
+        self.min.get_or_create(&object).set(decision.bounds.min().into());
+        self.max.get_or_create(&object).set(decision.bounds.max().into());
+        let action = match decision.action() {
+            Action::Hold => "hold",
+            Action::ScaleUp => "scale_up",
+            Action::ScaleDown => "scale_down",
+        };
+        self.decisions.get_or_create(&DecisionLabels { reason: reason.to_owned(), action: action.to_owned() }).inc();
+        let mut now = Vec::new();
+        for metric in &decision.metrics {
+            now.push(metric.name.clone());
+            self.metric(key, metric);
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.insert(key.clone(), now.clone()).unwrap_or_default();
+        before.iter().filter(|name| !now.contains(name)).for_each(|name| self.forget_metric(key, name));
+    }
+
+    fn metric(&self, key: &Key, metric: &MetricResult) {
+        let labels = labels(key, &metric.name);
+        let value = metric.outcome.as_ref().ok().map(|proposal| match metric.target {
+            Some(Target::Utilization(_)) => proposal.utilization.map_or(f64::NAN, f64::from),
+            Some(Target::AverageValue(_)) => units(proposal.usage),
+            Some(Target::Value(_)) | None => units(proposal.total),
+        });
+        match value {
+            Some(value) => _ = self.value.get_or_create(&labels).set(value),
+            // An old value would look like a new one.
+            None => _ = self.value.remove(&labels),
+        }
+        let target = match metric.target {
+            Some(Target::Utilization(percent)) => percent.into(),
+            Some(Target::AverageValue(milli) | Target::Value(milli)) => units(milli),
+            None => return,
+        };
+        self.target.get_or_create(&labels).set(target);
+    }
+
+    /// An object is gone.
+    pub fn forget(&self, key: &Key) {
+        let object = Object { namespace: key.namespace.clone(), name: key.name.clone() };
+        for family in [&self.desired, &self.current, &self.min, &self.max] {
+            family.remove(&object);
+        }
+        let metrics = self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        metrics.iter().flatten().for_each(|name| self.forget_metric(key, name));
+    }
+
+    fn forget_metric(&self, key: &Key, name: &str) {
+        let labels = labels(key, name);
+        self.value.remove(&labels);
+        self.target.remove(&labels);
+    }
+
+    /// A query was answered, or not.
+    pub fn query(&self, answer: &Result<Vec<i64>, Error>, took: SignedDuration) {
+        let outcome = match answer {
+            Ok(values) if values.is_empty() => "absent",
+            Ok(_) => "value",
+            Err(Error::Unreachable(_)) => "unreachable",
+            Err(Error::NotPrometheus { .. }) => "not_prometheus",
+            Err(Error::Refused { .. }) => "refused",
+            Err(Error::WrongType(_)) => "wrong_type",
+            Err(Error::NotFinite(_)) => "not_finite",
+            Err(Error::Partial(_)) => "partial",
+        };
+        self.queries.get_or_create(&Outcome { outcome }).inc();
+        self.query_duration.observe(took.as_secs_f64());
+    }
+
+    /// An object was looked at, so long after its time.
+    pub fn late(&self, by: SignedDuration) {
+        self.lateness.observe(by.as_secs_f64().max(0.0));
+    }
+
+    /// Something was written, or could not be.
+    pub fn write<T, E>(&self, resource: &'static str, result: &Result<T, E>) {
+        let outcome = if result.is_ok() { "ok" } else { "error" };
+        self.writes.get_or_create(&Write { resource, outcome }).inc();
+    }
+}
+
+fn labels(key: &Key, metric: &str) -> ObjectMetric {
+    ObjectMetric { namespace: key.namespace.clone(), name: key.name.clone(), metric: metric.to_owned() }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
+fn units(milli: i64) -> f64 {
+    milli as f64 / 1000.0
+}
+
+/// Memory and CPU time of this process, read from `/proc/self` when somebody asks.
+#[derive(Debug)]
+struct Own;
+
+impl Collector for Own {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        if let Some(bytes) = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| resident(&status)) {
+            let gauge = ConstGauge::new(bytes);
+            let name = "process_resident_memory_bytes";
+            gauge.encode(encoder.encode_descriptor(name, "Resident memory", None, gauge.metric_type())?)?;
+        }
+        if let Some(seconds) = std::fs::read_to_string("/proc/self/stat").ok().and_then(|stat| cpu_seconds(&stat)) {
+            let counter = ConstCounter::new(seconds);
+            let name = "process_cpu_seconds";
+            counter.encode(encoder.encode_descriptor(name, "CPU time", None, counter.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+fn resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// User and system time. They are counted in ticks, of which there are 100 a second on every Linux port
+/// that Kubernetes runs on.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    // The second field, the name, may hold blanks and brackets; what follows its last bracket does not.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some((user + system) as f64 / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_linux_says_about_the_process() {
+        assert_eq!(resident("VmPeak:\t 9 kB\nVmRSS:\t    8192 kB\n"), Some(8_388_608));
+        let stat = "42 (a (b) c) S 1 42 42 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 1 0 1 1 1";
+        assert_eq!(cpu_seconds(stat), Some(2.0));
+    }
+
+    #[test]
+    fn the_text_has_the_names_that_dashboards_use() {
+        let telemetry = Telemetry::default();
+        telemetry.query(&Ok(vec![]), SignedDuration::from_millis(3));
+        telemetry.write::<(), ()>("scale", &Ok(()));
+        let text = telemetry.text();
+        for line in [
+            "scalekit_autoscaler_queries_total{outcome=\"absent\"} 1",
+            "scalekit_autoscaler_query_duration_seconds_count 1",
+            "scalekit_autoscaler_api_writes_total{resource=\"scale\",outcome=\"ok\"} 1",
+            "process_cpu_seconds_total",
+            "process_resident_memory_bytes",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

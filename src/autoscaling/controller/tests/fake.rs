@@ -1,0 +1,273 @@
+//! An API server with one target, and a Prometheus with one number.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use axum::body::Body as Answer;
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use kube::{Client, client::Body};
+use serde_json::{Value, json};
+
+use super::super::{
+    Clock, Key,
+    event::Recorder,
+    servers::{MetricSource, Servers},
+    target::Kinds,
+    telemetry::Telemetry,
+    tick::{Context, Kept, tick},
+};
+use crate::{
+    autoscaling::api::{Autoscaler, AutoscalerStatus},
+    prometheus::{Error, Sample},
+};
+
+/// What the API server holds and was asked for.
+pub struct Cluster {
+    pub replicas: i32,
+    pub uid: String,
+    pub version: u64,
+    /// What somebody else orders just before each of our next writes.
+    pub others: VecDeque<i32>,
+    pub target_exists: bool,
+    pub pods: Vec<Value>,
+    pub autoscaler: Value,
+    pub events: Vec<Value>,
+    /// Writes, as `METHOD path?query`.
+    pub writes: Vec<String>,
+}
+
+pub struct FakeApi(pub Arc<Mutex<Cluster>>);
+
+impl FakeApi {
+    /// A Deployment of so many replicas, and an Autoscaler of it with the given spec.
+    pub fn new(replicas: i32, spec: &Value) -> Self {
+        let autoscaler = json!({
+            "apiVersion": "scalekit.dev/v1alpha1",
+            "kind": "Autoscaler",
+            "metadata": {"name": "w", "namespace": "demo", "uid": "as-1", "generation": 7, "resourceVersion": "1"},
+            "spec": spec,
+        });
+        Self(Arc::new(Mutex::new(Cluster {
+            replicas,
+            uid: "target-1".to_owned(),
+            version: 1,
+            others: VecDeque::new(),
+            target_exists: true,
+            pods: Vec::new(),
+            autoscaler,
+            events: Vec::new(),
+            writes: Vec::new(),
+        })))
+    }
+
+    pub fn cluster(&self) -> MutexGuard<'_, Cluster> {
+        self.0.lock().expect("no test panicked with the lock")
+    }
+
+    pub fn client(&self) -> Client {
+        let cluster = self.0.clone();
+        let answer = move |request: Request<Body>| {
+            let cluster = cluster.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await?.to_bytes();
+                let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+                let uri = parts.uri.to_string();
+                Ok::<_, kube::Error>(cluster.lock().expect("a lock").answer(&parts.method, &uri, &body))
+            }
+        };
+        Client::new(tower::service_fn(answer), "default")
+    }
+}
+
+fn respond(status: StatusCode, value: &Value) -> Response<Answer> {
+    let body = Answer::from(serde_json::to_vec(value).expect("json"));
+    Response::builder().status(status).header("content-type", "application/json").body(body).expect("a response")
+}
+
+fn refuse(status: StatusCode, reason: &str, message: &str) -> Response<Answer> {
+    let code = status.as_u16();
+    respond(status, &json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message}))
+}
+
+impl Cluster {
+    fn scale(&self) -> Value {
+        json!({
+            "apiVersion": "autoscaling/v1",
+            "kind": "Scale",
+            "metadata": {"name": "w", "namespace": "demo", "uid": self.uid, "resourceVersion": self.version.to_string()},
+            "spec": {"replicas": self.replicas},
+            "status": {"replicas": self.replicas, "selector": "app=w"},
+        })
+    }
+
+    fn answer(&mut self, method: &Method, uri: &str, body: &Value) -> Response<Answer> {
+        if method != Method::GET {
+            self.writes.push(format!("{method} {uri}"));
+        }
+        let path = uri.split('?').next().unwrap_or_default();
+        match (method, path) {
+            (_, "/apis/apps/v1/namespaces/demo/deployments/w/scale") if !self.target_exists => {
+                refuse(StatusCode::NOT_FOUND, "NotFound", "deployments.apps \"w\" not found")
+            }
+            (&Method::GET, "/apis/apps/v1/namespaces/demo/deployments/w/scale") => {
+                respond(StatusCode::OK, &self.scale())
+            }
+            (&Method::PUT, "/apis/apps/v1/namespaces/demo/deployments/w/scale") => {
+                if let Some(replicas) = self.others.pop_front() {
+                    (self.replicas, self.version) = (replicas, self.version + 1);
+                }
+                if body["metadata"]["resourceVersion"].as_str() != Some(&self.version.to_string()) {
+                    return refuse(StatusCode::CONFLICT, "Conflict", "the object has been modified");
+                }
+                let ordered = body["spec"]["replicas"].as_i64().expect("a count");
+                (self.replicas, self.version) = (i32::try_from(ordered).expect("a count"), self.version + 1);
+                respond(StatusCode::OK, &self.scale())
+            }
+            (&Method::GET, "/api/v1/namespaces/demo/pods") => {
+                respond(StatusCode::OK, &json!({"kind": "PodList", "metadata": {}, "items": self.pods}))
+            }
+            (&Method::PATCH, "/apis/scalekit.dev/v1alpha1/namespaces/demo/autoscalers/w/status") => {
+                self.autoscaler["status"] = body["status"].clone();
+                respond(StatusCode::OK, &self.autoscaler)
+            }
+            (&Method::POST, "/apis/events.k8s.io/v1/namespaces/demo/events") => {
+                self.events.push(body.clone());
+                respond(StatusCode::CREATED, body)
+            }
+            (&Method::GET, "/apis/scalekit.dev/v1alpha1/autoscalers") if uri.contains("watch=true") => {
+                // A watch without news.
+                let nothing = futures::stream::pending::<Result<Bytes, std::convert::Infallible>>();
+                Response::new(Answer::from_stream(nothing))
+            }
+            (&Method::GET, "/apis/scalekit.dev/v1alpha1/autoscalers") => {
+                let list = json!({
+                    "apiVersion": "scalekit.dev/v1alpha1",
+                    "kind": "AutoscalerList",
+                    "metadata": {"resourceVersion": "1"},
+                    "items": [self.autoscaler, {"metadata": {"name": "broken", "namespace": "demo"}, "spec": 3}],
+                });
+                respond(StatusCode::OK, &list)
+            }
+            other => panic!("not expected: {other:?}"),
+        }
+    }
+
+    pub fn status(&self) -> AutoscalerStatus {
+        serde_json::from_value(self.autoscaler["status"].clone()).expect("a status")
+    }
+
+    /// Reason of a condition, if it has this status.
+    pub fn reason(&self, kind: &str, status: &str) -> Option<String> {
+        let conditions = self.status().conditions;
+        conditions.into_iter().find(|c| c.kind == kind && c.status == status).map(|c| c.reason)
+    }
+
+    pub fn notes(&self) -> Vec<&str> {
+        self.events.iter().filter_map(|event| event["note"].as_str()).collect()
+    }
+}
+
+/// A Prometheus that answers every query with one number, or not.
+#[derive(Clone)]
+pub struct FakePrometheus(Arc<Mutex<(Numbers, usize)>>);
+
+type Numbers = Result<Vec<f64>, Error>;
+
+impl FakePrometheus {
+    pub fn new(value: f64) -> Self {
+        Self(Arc::new(Mutex::new((Ok(vec![value]), 0))))
+    }
+
+    pub fn set(&self, answer: Numbers) {
+        self.0.lock().expect("a lock").0 = answer;
+    }
+
+    /// How often it was asked.
+    pub fn asked(&self) -> usize {
+        self.0.lock().expect("a lock").1
+    }
+}
+
+impl MetricSource for FakePrometheus {
+    fn query<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
+        async {
+            let mut state = self.0.lock().expect("a lock");
+            state.1 += 1;
+            let sample = |value| Sample { labels: std::collections::BTreeMap::new(), value, at: 0.0 };
+            state.0.clone().map(|values| values.into_iter().map(sample).collect())
+        }
+        .boxed()
+    }
+}
+
+/// A controller of one Autoscaler, looked at by hand.
+pub struct Bench {
+    pub api: FakeApi,
+    pub prometheus: FakePrometheus,
+    pub context: Context,
+    pub kept: Kept,
+}
+
+impl Bench {
+    pub fn new(replicas: i32, spec: &Value, tasks: f64) -> Self {
+        let (api, prometheus, clock) = (FakeApi::new(replicas, spec), FakePrometheus::new(tasks), Clock::start());
+        let telemetry = Arc::<Telemetry>::default();
+        let source: Arc<dyn MetricSource> = Arc::new(prometheus.clone());
+        let context = Context {
+            client: api.client(),
+            servers: Servers::new(Box::new(move |_| Ok(source.clone())), clock, telemetry.clone()),
+            default_server: "http://prometheus".to_owned(),
+            kinds: Kinds::default(),
+            recorder: Recorder::new(api.client(), "pod-1".to_owned()),
+            telemetry,
+            clock,
+        };
+        Self { api, prometheus, context, kept: Kept::default() }
+    }
+
+    /// The Autoscaler as a watch would have it.
+    pub fn object(&self) -> Autoscaler {
+        serde_json::from_value(self.api.cluster().autoscaler.clone()).expect("an Autoscaler")
+    }
+
+    /// Looks once; returns when to look again.
+    pub async fn look(&mut self) -> Option<jiff::Timestamp> {
+        let key = Key { namespace: "demo".to_owned(), name: "w".to_owned() };
+        let kept = std::mem::take(&mut self.kept);
+        let (kept, wake) = tick(&self.context, &key, &self.object(), kept).await;
+        self.kept = kept;
+        wake
+    }
+
+    /// Another controller takes over, with nothing but what is in the status.
+    pub fn restart(&mut self) {
+        self.kept = Kept::restored(&self.object(), self.context.clock.now());
+    }
+}
+
+/// Ten tasks for each replica by the plain formula, with what is given on top.
+pub fn spec(extra: &Value) -> Value {
+    let mut spec = json!({
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "w"},
+        "maxReplicas": 5,
+        "metrics": [{"type": "Prometheus", "prometheus": {
+            "name": "active-tasks",
+            "query": "sum(watcherBot_active_tasks)",
+            "target": {"type": "AverageValue", "averageValue": "10"},
+        }}],
+        "behavior": {
+            "scaleUp": {"tolerance": "0"},
+            "scaleDown": {"tolerance": "0", "stabilizationWindowSeconds": 0},
+        },
+    });
+    for (field, value) in extra.as_object().into_iter().flatten() {
+        spec[field] = value.clone();
+    }
+    spec
+}

@@ -1,0 +1,254 @@
+//! One look at a time.
+
+use std::time::Duration;
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::fake::{Bench, spec};
+use crate::prometheus::Error;
+
+const SCALE: &str = "PUT /apis/apps/v1/namespaces/demo/deployments/w/scale?&fieldManager=scalekit-autoscaler";
+
+fn scale_writes(bench: &Bench) -> usize {
+    bench.api.cluster().writes.iter().filter(|write| write.contains("/scale?")).count()
+}
+
+#[tokio::test]
+async fn more_load_is_more_replicas_and_it_is_told() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!(cluster.replicas, 3);
+    assert!(cluster.writes.iter().any(|write| write == SCALE), "{:?}", cluster.writes);
+    let status = cluster.status();
+    assert_eq!((status.current_replicas, status.desired_replicas), (Some(1), Some(3)));
+    assert_eq!(status.observed_generation, Some(7));
+    assert_eq!(status.current_metrics[0].summary, "25/10 per replica");
+    let decision = status.last_decision.expect("a decision");
+    assert_eq!(decision.message, "active_tasks=25 current_replicas=1 desired_replicas=3 → scaling up");
+    assert_eq!(cluster.reason("AbleToScale", "True").as_deref(), Some("SucceededRescale"));
+    let event = &cluster.events[0];
+    assert_eq!((&event["reason"], &event["regarding"]["name"]), (&json!("SuccessfulRescale"), &json!("w")));
+}
+
+#[tokio::test]
+async fn every_event_says_its_own_change() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    for tasks in [25.0, 45.0, 5.0] {
+        bench.prometheus.set(Ok(vec![tasks]));
+        bench.look().await;
+    }
+    let cluster = bench.api.cluster();
+    let changes: Vec<&str> = cluster.notes().iter().filter_map(|note| note.split(';').next()).collect();
+    assert_eq!(changes, ["New size: 3 (was 1)", "New size: 5 (was 3)", "New size: 1 (was 5)"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_while_nothing_changes() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.look().await;
+    bench.look().await;
+    let writes = bench.api.cluster().writes.len();
+    for _ in 0..50 {
+        tokio::time::advance(Duration::from_secs(15)).await;
+        bench.look().await;
+    }
+    let cluster = bench.api.cluster();
+    // Of the looks, one writes: when the scale-up leaves the sight of every rate.
+    assert!(cluster.writes.len() <= writes + 1, "{:?}", cluster.writes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn prometheus_that_does_not_answer_holds_the_count_and_is_left_alone() {
+    let mut bench = Bench::new(4, &spec(&json!({})), 35.0);
+    bench.look().await;
+    bench.prometheus.set(Err(Error::Unreachable("connection refused".to_owned())));
+    let asked = bench.prometheus.asked();
+    let wake = bench.look().await.expect("a time to ask again");
+    let wait = wake.duration_since(bench.context.clock.now());
+    assert!((15..=30).contains(&wait.as_secs()), "{wait}");
+    // Meanwhile it is not asked, and the failure is not told again.
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_eq!(bench.look().await, Some(wake));
+    assert_eq!(bench.prometheus.asked(), asked + 1);
+    {
+        let cluster = bench.api.cluster();
+        assert_eq!(cluster.replicas, 4);
+        assert_eq!(cluster.reason("ScalingActive", "False").as_deref(), Some("FailedGetPrometheusMetric"));
+        let decision = cluster.status().last_decision.expect("a decision");
+        assert_eq!(decision.message, "active_tasks=error current_replicas=4 desired_replicas=4 → no data: holding");
+        assert_eq!(cluster.notes().len(), 1, "{:?}", cluster.notes());
+        assert_eq!(cluster.events[0]["type"], "Warning");
+    }
+    // It is back: the next look after the wait scales at once.
+    bench.prometheus.set(Ok(vec![5.0]));
+    tokio::time::advance(Duration::from_secs(30)).await;
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 1);
+}
+
+#[rstest]
+#[case::hold("Hold", 4, "MetricAbsent", 0)]
+#[case::error("Error", 4, "FailedGetPrometheusMetric", 1)]
+#[case::zero("Zero", 1, "", 1)]
+#[tokio::test]
+async fn no_series_is_not_an_outage(
+    #[case] on_absent: &str,
+    #[case] replicas: i32,
+    #[case] reason: &str,
+    #[case] events: usize,
+) {
+    let mut spec = spec(&json!({}));
+    spec["metrics"][0]["prometheus"]["onAbsent"] = json!(on_absent);
+    let mut bench = Bench::new(4, &spec, 0.0);
+    bench.prometheus.set(Ok(vec![]));
+    assert_eq!(bench.look().await, None, "the server is well");
+    let cluster = bench.api.cluster();
+    assert_eq!(cluster.replicas, replicas);
+    assert_eq!(cluster.reason("ScalingActive", "False").unwrap_or_default(), reason);
+    assert_eq!(cluster.events.len(), events);
+}
+
+#[rstest]
+#[case::somebody_scales_to_where_we_would(3, 0)]
+#[case::somebody_scales_further(5, 1)]
+#[tokio::test]
+async fn on_a_conflict_the_decision_is_made_anew(#[case] others: i32, #[case] successful_rescales: usize) {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.api.cluster().others.push_back(others);
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!(cluster.replicas, 3);
+    assert_eq!(cluster.status().current_replicas, Some(others), "the decision is about what was there");
+    assert_eq!(cluster.notes().iter().filter(|note| note.starts_with("New size")).count(), successful_rescales);
+}
+
+#[tokio::test]
+async fn a_conflict_that_does_not_end_is_told_and_given_up() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.api.cluster().others.extend([2, 1, 2, 1, 2, 1, 2]);
+    bench.look().await;
+    assert_eq!(scale_writes(&bench), 5);
+    let cluster = bench.api.cluster();
+    assert_eq!(cluster.reason("AbleToScale", "False").as_deref(), Some("FailedUpdateScale"));
+    assert_eq!(cluster.events[0]["reason"], "FailedRescale");
+}
+
+#[tokio::test]
+async fn recommend_writes_no_scale() {
+    let mut bench = Bench::new(1, &spec(&json!({"mode": "Recommend"})), 25.0);
+    bench.look().await;
+    assert_eq!(scale_writes(&bench), 0);
+    let cluster = bench.api.cluster();
+    assert_eq!((cluster.replicas, cluster.status().desired_replicas), (1, Some(3)));
+    let decision = cluster.status().last_decision.expect("a decision");
+    assert_eq!(decision.message, "active_tasks=25 current_replicas=1 desired_replicas=3 → recommend only");
+}
+
+#[tokio::test]
+async fn paused_asks_nobody() {
+    let mut bench = Bench::new(1, &spec(&json!({"mode": "Paused"})), 25.0);
+    bench.look().await;
+    assert_eq!((scale_writes(&bench), bench.prometheus.asked()), (0, 0));
+    assert_eq!(bench.api.cluster().reason("ScalingActive", "False").as_deref(), Some("Paused"));
+}
+
+#[tokio::test]
+async fn a_missing_target_is_told_once_and_found_when_it_comes() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.api.cluster().target_exists = false;
+    bench.look().await;
+    bench.look().await;
+    {
+        let mut cluster = bench.api.cluster();
+        assert_eq!(cluster.reason("AbleToScale", "False").as_deref(), Some("FailedGetScale"));
+        assert_eq!(cluster.notes(), ["deployments.apps \"w\" not found"]);
+        cluster.target_exists = true;
+    }
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 3);
+    assert_eq!(bench.api.cluster().reason("AbleToScale", "True").as_deref(), Some("SucceededRescale"));
+}
+
+#[tokio::test]
+async fn a_spec_that_an_older_definition_let_in_is_told_by_its_field() {
+    let mut bench = Bench::new(1, &spec(&json!({"minReplicas": 9})), 25.0);
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!(cluster.replicas, 1);
+    assert_eq!(cluster.reason("ScalingActive", "False").as_deref(), Some("InvalidSpec"));
+    assert_eq!(cluster.notes(), ["spec.maxReplicas: it is less than minReplicas"]);
+}
+
+fn with_default_window() -> Value {
+    spec(&json!({"behavior": null}))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_goes_on_after_a_restart() {
+    let mut bench = Bench::new(1, &with_default_window(), 35.0);
+    bench.look().await;
+    bench.prometheus.set(Ok(vec![5.0]));
+    // Restarted before every look: the 4 counts as proposed until the first of them, 15 s after it was.
+    // (At exactly one window, the stored microseconds decide.)
+    for step in (1..=20).chain([22]) {
+        tokio::time::advance(Duration::from_secs(if step == 22 { 30 } else { 15 })).await;
+        bench.restart();
+        bench.look().await;
+        let expected = if step * 15 < 15 + 300 { 4 } else { 1 };
+        assert_eq!(bench.api.cluster().replicas, expected, "after {} s", step * 15);
+    }
+}
+
+#[tokio::test]
+async fn another_target_of_the_same_name_starts_afresh() {
+    let mut bench = Bench::new(1, &with_default_window(), 35.0);
+    bench.look().await;
+    {
+        let mut cluster = bench.api.cluster();
+        (cluster.uid, cluster.replicas) = ("target-2".to_owned(), 2);
+    }
+    bench.prometheus.set(Ok(vec![5.0]));
+    bench.look().await;
+    let memory = bench.api.cluster().status().memory.expect("a memory");
+    assert_eq!(memory.target_uid, "target-2");
+    // The 4 of the first target is forgotten; the 2 of this one is remembered.
+    assert_eq!(memory.recommendations.iter().map(|entry| entry.replicas).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[tokio::test]
+async fn a_level_multiplies_the_pods_that_are_ready() {
+    let target = json!({"type": "Value", "value": "500m"});
+    let mut spec = spec(&json!({}));
+    spec["metrics"][0]["prometheus"]["target"] = target;
+    let mut bench = Bench::new(2, &spec, 0.9);
+    let pod = |name: &str, ready: &str| {
+        json!({"metadata": {"name": name}, "status": {"phase": "Running",
+            "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}})
+    };
+    bench.api.cluster().pods = vec![pod("a", "True"), pod("b", "True"), pod("c", "False")];
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 4, "0.9 of 0.5 for 2 ready pods");
+}
+
+#[tokio::test]
+async fn our_own_metrics_say_what_was_decided() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.look().await;
+    let text = bench.context.telemetry.text();
+    for line in [
+        "scalekit_autoscaler_desired_replicas{namespace=\"demo\",name=\"w\"} 3",
+        "scalekit_autoscaler_current_replicas{namespace=\"demo\",name=\"w\"} 1",
+        "scalekit_autoscaler_max_replicas{namespace=\"demo\",name=\"w\"} 5",
+        "scalekit_autoscaler_metric_value{namespace=\"demo\",name=\"w\",metric=\"active-tasks\"} 25.0",
+        "scalekit_autoscaler_metric_target{namespace=\"demo\",name=\"w\",metric=\"active-tasks\"} 10.0",
+        "scalekit_autoscaler_decisions_total{reason=\"DesiredWithinRange\",action=\"scale_up\"} 1",
+        "scalekit_autoscaler_api_writes_total{resource=\"scale\",outcome=\"ok\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    let key = super::super::Key { namespace: "demo".to_owned(), name: "w".to_owned() };
+    bench.context.telemetry.forget(&key);
+    assert!(!bench.context.telemetry.text().contains("name=\"w\""));
+}

@@ -1,0 +1,254 @@
+//! One look at one Autoscaler: gather, decide, act, tell.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use super::{
+    Clock, FIELD_MANAGER, Key,
+    act::{Acted, decide_and_act},
+    event::{Event, Recorder},
+    line,
+    observe::{Readings, readings},
+    servers::Servers,
+    status,
+    target::{Kinds, ReadScale, Target, TargetError},
+    telemetry::Telemetry,
+    words::in_time,
+};
+use crate::autoscaling::{
+    api::{Autoscaler, AutoscalerStatus},
+    decision::{self, Action, Decision, Memory, Mode, Policy, memory::ConditionType, metrics::Failure},
+    policy::{InvalidSpec, interval, longest_look_back},
+};
+
+/// What every look needs.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The Prometheus servers.
+    pub servers: Servers,
+    /// The server of metrics that name none.
+    pub default_server: String,
+    /// Kinds of targets.
+    pub kinds: Kinds,
+    /// Events.
+    pub recorder: Recorder,
+    /// Our own metrics.
+    pub telemetry: Arc<Telemetry>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// What is kept of an Autoscaler from one look to the next.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// UID of the target that the memory is of.
+    pub target_uid: Option<String>,
+    /// What the decision remembers.
+    pub memory: Memory,
+    /// The failure that was last told, so that it is told once and not at every look.
+    pub told: Option<String>,
+}
+
+impl Kept {
+    /// What an earlier controller kept in the status.
+    pub fn restored(object: &Autoscaler, now: Timestamp) -> Self {
+        let Some(status) = &object.status else { return Self::default() };
+        let (target_uid, memory) = status::restore(status, now);
+        Self { target_uid, memory, told: None }
+    }
+}
+
+/// Looks at an Autoscaler once. Returns what to keep, and when to look again before the next tick.
+///
+/// Nothing here fails: what goes wrong is a condition, an event and a line in the log.
+pub async fn tick(context: &Context, key: &Key, object: &Autoscaler, kept: Kept) -> (Kept, Option<Timestamp>) {
+    let valid = Policy::try_from(&object.spec).and_then(|policy| Ok((policy, interval(&object.spec)?)));
+    match valid {
+        Err(invalid) => (tell_invalid(context, key, object, kept, &invalid).await, None),
+        Ok((policy, _)) if policy.mode == Mode::Paused => (tell_paused(context, key, object, kept).await, None),
+        Ok((policy, interval)) => look(context, key, object, kept, &policy, interval).await,
+    }
+}
+
+async fn look(
+    context: &Context,
+    key: &Key,
+    object: &Autoscaler,
+    kept: Kept,
+    policy: &Policy,
+    interval: Duration,
+) -> (Kept, Option<Timestamp>) {
+    // Metrics first: a slow server must not let the scale that was read grow old.
+    let Readings { readings, wake } = readings(&object.spec, &context.servers, &context.default_server, interval).await;
+    let now = context.clock.now();
+    let (target, scale) = match read_target(context, key, object).await {
+        Ok(read) => read,
+        Err(error) => return (tell_no_target(context, key, object, kept, &error, now).await, wake),
+    };
+    let mut kept = kept;
+    if kept.target_uid.as_deref() != Some(scale.uid()) {
+        if kept.target_uid.is_some() {
+            kept.memory = status::forget_target(kept.memory);
+        }
+        kept.target_uid = Some(scale.uid().to_owned());
+    }
+    let acted = decide_and_act(policy, &target, scale, &readings, &kept.memory, &context.telemetry, now).await;
+    (tell(context, key, object, kept, policy, acted).await, wake)
+}
+
+async fn read_target(context: &Context, key: &Key, object: &Autoscaler) -> Result<(Target, ReadScale), TargetError> {
+    let reference = &object.spec.scale_target_ref;
+    let kind = context.kinds.resolve(&context.client, reference).await?;
+    let target = Target::new(&context.client, &key.namespace, &reference.name, &kind);
+    let scale = target.scale().await?;
+    Ok((target, scale))
+}
+
+async fn tell(
+    context: &Context,
+    key: &Key,
+    object: &Autoscaler,
+    mut kept: Kept,
+    policy: &Policy,
+    acted: Acted,
+) -> Kept {
+    let Acted { decision, memory, result } = acted;
+    let (text, now) = (line::line(&decision), decision.at);
+    match &result {
+        Ok(_) => tracing::info!(autoscaler = %key, "{text}"),
+        Err(error) => tracing::warn!(autoscaler = %key, "{text} failed: {error}"),
+    }
+    context.telemetry.decision(key, &decision, line::reason(&decision));
+
+    // Also when the others decided: somebody should know that one metric is gone.
+    let failure = match &result {
+        Err(error) => Some(("FailedRescale", error.to_string())),
+        Ok(_) => decision.failure.as_ref().filter(|f| !f.expected).map(|Failure { reason, message, .. }| {
+            (*reason, format!("{message}; the replica count does not fall until it is read again"))
+        }),
+    };
+    tell_failure(context, object, &mut kept, failure, now).await;
+    if matches!(result, Ok(true)) {
+        let note = rescale_note(&decision);
+        let action = if decision.action() == Action::ScaleUp { "ScaleUp" } else { "ScaleDown" };
+        let event = Event { warning: false, reason: "SuccessfulRescale", action, note };
+        context.recorder.record(object, event, &context.telemetry, now).await;
+    }
+    let uid = kept.target_uid.as_deref().unwrap_or_default();
+    let look_back = longest_look_back(policy);
+    let generation = object.metadata.generation;
+    let status = status::after(&decision, &memory, uid, look_back, generation, object.status.as_ref());
+    write_status(context, key, object, &status).await;
+    kept.memory = memory;
+    kept
+}
+
+/// `New size: 3 (was 1); reason: active-tasks above target; active_tasks=25 …`
+fn rescale_note(decision: &Decision) -> String {
+    format!(
+        "New size: {} (was {}); reason: {}; {}",
+        decision.desired_replicas,
+        decision.current_replicas,
+        decision.reason,
+        line::line(decision)
+    )
+}
+
+async fn tell_no_target(
+    context: &Context,
+    key: &Key,
+    object: &Autoscaler,
+    mut kept: Kept,
+    error: &TargetError,
+    now: Timestamp,
+) -> Kept {
+    let message = error.to_string();
+    tracing::warn!(autoscaler = %key, "the target's scale cannot be read: {message}");
+    kept.memory = decision::unreadable(&kept.memory, &message, now);
+    tell_failure(context, object, &mut kept, Some(("FailedGetScale", message.clone())), now).await;
+    tell_status(context, key, object, &kept.memory, "FailedGetScale", &message, now).await;
+    kept
+}
+
+async fn tell_invalid(context: &Context, key: &Key, object: &Autoscaler, mut kept: Kept, why: &InvalidSpec) -> Kept {
+    let (message, now) = (why.to_string(), context.clock.now());
+    tracing::warn!(autoscaler = %key, "the spec cannot be decided on: {message}");
+    kept.memory.set(ConditionType::ScalingActive, false, "InvalidSpec", &*message, now);
+    tell_failure(context, object, &mut kept, Some(("InvalidSpec", message.clone())), now).await;
+    tell_status(context, key, object, &kept.memory, "InvalidSpec", &message, now).await;
+    kept
+}
+
+async fn tell_paused(context: &Context, key: &Key, object: &Autoscaler, mut kept: Kept) -> Kept {
+    let now = context.clock.now();
+    let message = "the autoscaler is paused; set spec.mode to Auto to go on";
+    kept.memory.set(ConditionType::ScalingActive, false, "Paused", message, now);
+    tell_status(context, key, object, &kept.memory, "Paused", message, now).await;
+    kept
+}
+
+/// Tells a failure once: when it begins, and when it becomes another.
+async fn tell_failure(
+    context: &Context,
+    object: &Autoscaler,
+    kept: &mut Kept,
+    failure: Option<(&'static str, String)>,
+    now: Timestamp,
+) {
+    let Some((reason, note)) = failure else {
+        kept.told = None;
+        return;
+    };
+    if kept.told.as_deref() != Some(reason) {
+        kept.told = Some(reason.to_owned());
+        let event = Event { warning: true, reason, action: "Decide", note };
+        context.recorder.record(object, event, &context.telemetry, now).await;
+    }
+}
+
+async fn tell_status(
+    context: &Context,
+    key: &Key,
+    object: &Autoscaler,
+    memory: &Memory,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) {
+    let generation = object.metadata.generation;
+    let status = status::without_decision(reason, message, memory, now, generation, object.status.as_ref());
+    write_status(context, key, object, &status).await;
+}
+
+/// Writes the status, if it is another one. Of the times, seconds are what is stored: they are compared
+/// as they are stored.
+async fn write_status(context: &Context, key: &Key, object: &Autoscaler, status: &AutoscalerStatus) {
+    let same = |before: &AutoscalerStatus| serde_json::to_value(before).ok() == serde_json::to_value(status).ok();
+    if object.status.as_ref().is_some_and(same) {
+        return;
+    }
+    let api: Api<Autoscaler> = Api::namespaced(context.client.clone(), &key.namespace);
+    let patch = Patch::Apply(json!({
+        "apiVersion": "scalekit.dev/v1alpha1",
+        "kind": "Autoscaler",
+        // The UID makes sure that it is not another object of the same name, made since.
+        "metadata": {"name": key.name, "namespace": key.namespace, "uid": object.metadata.uid},
+        "status": status,
+    }));
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let written = in_time(api.patch_status(&key.name, &params, &patch)).await;
+    context.telemetry.write("autoscalers/status", &written);
+    match written {
+        // Deleted meanwhile, perhaps made anew: nothing to say about it.
+        Err(error) if error.is_not_found() || error.is_conflict() => {}
+        Err(error) => tracing::warn!(autoscaler = %key, "the status was not written: {error}"),
+        Ok(_) => {}
+    }
+}

@@ -1,0 +1,73 @@
+//! What the API server said, in its own words and no more.
+
+use std::{error::Error, time::Duration};
+
+use kube::core::Status;
+
+/// Why a request to the API server failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The server refused it.
+    #[error("{}", refusal(.0))]
+    Refused(Box<Status>),
+    /// It did not come to an answer.
+    #[error("{0}")]
+    Unreachable(String),
+    /// There was no answer in time.
+    #[error("the API server did not answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+}
+
+impl ApiError {
+    /// Somebody else wrote in between.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused(status) if status.is_conflict())
+    }
+
+    /// The object is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused(status) if status.is_not_found())
+    }
+}
+
+impl From<kube::Error> for ApiError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::Refused(status),
+            other => Self::Unreachable(chain(&other)),
+        }
+    }
+}
+
+fn refusal(status: &Status) -> String {
+    match (status.message.as_str(), status.reason.as_str()) {
+        ("", "") => format!("the API server answered with status {}", status.code),
+        ("", reason) => reason.to_owned(),
+        (message, _) => message.to_owned(),
+    }
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some errors of kube repeat their cause.
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// How long any request to the API server may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Waits for a request, but not for ever: kube's client has no time limit of its own.
+pub async fn in_time<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ApiError> {
+    match tokio::time::timeout(LIMIT, request).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(ApiError::Timeout(LIMIT)),
+    }
+}
