@@ -61,10 +61,10 @@ pub enum ConnectError {
         /// Why.
         source: Error,
     },
-    /// Inside a pod whose ServiceAccount token is not mounted.
-    #[error("this pod has no ServiceAccount token, so the API server cannot be asked: {reason}")]
-    NoServiceAccount {
-        /// What is missing.
+    /// Inside a pod whose ServiceAccount cannot be used.
+    #[error("the pod's ServiceAccount cannot be used: {reason}")]
+    ServiceAccount {
+        /// Why.
         reason: String,
     },
 }
@@ -86,11 +86,7 @@ impl ConnectError {
             Self::Server { source: Error::Unauthorized { .. }, .. } => {
                 Some("the certificate or token of this context may have expired: fetch the kubeconfig anew".to_owned())
             }
-            Self::Server { .. } => None,
-            Self::NoServiceAccount { .. } => Some(
-                "set `automountServiceAccountToken: true` in the pod's spec, and `serviceAccountName` to an account with the rights that are needed"
-                    .to_owned(),
-            ),
+            Self::Server { .. } | Self::ServiceAccount { .. } => None,
         }
     }
 }
@@ -125,13 +121,12 @@ pub async fn connect(connection: &Connection) -> Result<Cluster, ConnectError> {
 ///
 /// # Errors
 ///
-/// [`ConnectError::NoServiceAccount`] inside a pod without a token; else as [`connect`].
+/// [`ConnectError::ServiceAccount`] inside a pod; else as [`connect`].
 pub async fn connect_in_cluster(connection: &Connection) -> Result<Cluster, ConnectError> {
     if connection.kubeconfig.is_some() || env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
         return connect(connection).await;
     }
-    let mut config =
-        Config::incluster().map_err(|error| ConnectError::NoServiceAccount { reason: error.to_string() })?;
+    let mut config = Config::incluster().map_err(|error| ConnectError::ServiceAccount { reason: error.to_string() })?;
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));
     let server = config.cluster_url.to_string();

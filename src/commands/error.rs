@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use crate::{
+    autoscaling::controller::MissingServiceAccount,
     cluster::{self, ConnectError, ForwardError},
     health::Finding,
     images,
@@ -106,6 +107,9 @@ pub enum CommandError {
         /// Why it failed.
         source: io::Error,
     },
+    /// An in-cluster program has no account to ask the API server with.
+    #[error(transparent)]
+    ServiceAccount(#[from] MissingServiceAccount),
     /// An in-cluster program ended.
     #[error("{program} ended")]
     Program {
@@ -129,7 +133,7 @@ impl CommandError {
             | Self::NeedsConsent
             | Self::Connect(ConnectError::UnknownContext { .. } | ConnectError::Kubeconfig { .. }) => 2,
             Self::Preflight { .. } | Self::Image(_) => 3,
-            Self::Connect(_) | Self::Cluster { .. } | Self::Forward(_) => 4,
+            Self::Connect(_) | Self::Cluster { .. } | Self::Forward(_) | Self::ServiceAccount(_) => 4,
             Self::Install(error) => match error {
                 InstallError::Foreign { .. } | InstallError::Conflict { .. } => 5,
                 InstallError::Failed { .. } | InstallError::TimedOut { .. } => 6,
@@ -160,6 +164,7 @@ impl CommandError {
             Self::Cluster { source: cluster::Error::Unauthorized { .. }, .. } => {
                 Some("the certificate or token of this context may have expired: fetch the kubeconfig anew".to_owned())
             }
+            Self::ServiceAccount(error) => Some(error.hint().to_string()),
             Self::Image(error) => error.hint(),
             Self::Install(error) => error.hint(),
             Self::Targets { .. } => Some("`scalekit status` shows each with Prometheus' own error".to_owned()),

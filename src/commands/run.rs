@@ -1,21 +1,36 @@
 //! `scalekit run`: the programs that live in the cluster.
 
-use std::net::SocketAddr;
+use std::{env, net::SocketAddr, path::Path};
 
 use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
-use crate::{cluster::Connection, samples::watcherbot};
+use crate::{
+    autoscaling::controller::{self, SERVICE_HOST, TOKEN, check_service_account},
+    cluster::{Connection, connect_in_cluster},
+    samples::watcherbot,
+};
 
-/// x
+/// The autoscaler, until it is told to stop.
+///
+/// # Errors
+///
+/// When it cannot start, or a part of it ended that it cannot be without.
 pub async fn run_controller(
-    _connection: &Connection,
-    _prometheus_url: String,
-    _listen: SocketAddr,
-    _shutdown: CancellationToken,
+    connection: &Connection,
+    prometheus_url: String,
+    listen: SocketAddr,
+    shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
-    Ok(())
+    check_service_account(env::var_os(SERVICE_HOST).as_deref(), Path::new(TOKEN))?;
+    let cluster = connect_in_cluster(connection).await?;
+    let instance = env::var("HOSTNAME").unwrap_or_else(|_| "scaler".to_owned());
+    let options = controller::Options { prometheus: prometheus_url, listen, instance };
+    controller::run(cluster.client().clone(), options, shutdown)
+        .await
+        .map_err(|source| CommandError::Program { program: "the autoscaler", source: Box::new(source) })
 }
+
 /// The sample workload WatcherBot, until it is told to stop.
 ///
 /// # Errors
