@@ -11,7 +11,7 @@ pub fn line(decision: &Decision) -> String {
     let mut line = String::new();
     for metric in &decision.metrics {
         // Writing to a string does not fail.
-        let _ = write!(line, "{}={} ", metric.name.replace('-', "_"), value(metric));
+        let _ = write!(line, "{} ", reading(metric));
     }
     let _ = write!(
         line,
@@ -21,6 +21,11 @@ pub fn line(decision: &Decision) -> String {
         verdict(decision)
     );
     line
+}
+
+/// `active_tasks=25`.
+pub fn reading(metric: &MetricResult) -> String {
+    format!("{}={}", metric.name.replace('-', "_"), value(metric))
 }
 
 fn verdict(decision: &Decision) -> &'static str {

@@ -138,3 +138,106 @@ impl Schedule {
         self.queue.push(Reverse((tracked.due, due.key.clone())));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+    const SERVER: &str = "http://prometheus";
+
+    fn key() -> Key {
+        Key { namespace: "demo".to_owned(), name: "w".to_owned() }
+    }
+
+    fn object(uid: &str, generation: i64) -> Autoscaler {
+        let object = json!({
+            "apiVersion": "scalekit.dev/v1alpha1",
+            "kind": "Autoscaler",
+            "metadata": {"name": "w", "namespace": "demo", "uid": uid, "generation": generation},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "w"},
+                "maxReplicas": 5,
+                "metrics": [],
+            },
+        });
+        serde_json::from_value(object).expect("an Autoscaler")
+    }
+
+    fn after(seconds: i64) -> Timestamp {
+        NOW + SignedDuration::from_secs(seconds)
+    }
+
+    /// A new object, looked at once.
+    fn looked_at_once() -> Schedule {
+        let mut schedule = Schedule::default();
+        schedule.seen(key(), object("1", 1), SERVER, NOW);
+        let due = schedule.take_due(NOW).expect("a new object is looked at at once");
+        schedule.looked_at(&due, Kept::default(), None, NOW);
+        schedule
+    }
+
+    #[test]
+    fn an_object_comes_again_at_its_next_tick() {
+        let mut schedule = looked_at_once();
+        let next = schedule.next().expect("a next time");
+        assert!(next > NOW && next <= after(15), "{next}");
+        assert!(schedule.take_due(NOW).is_none());
+        assert_eq!(schedule.take_due(next).map(|due| due.at), Some(next));
+    }
+
+    #[test]
+    fn a_status_that_was_written_does_not_bring_it_forward_and_a_spec_does() {
+        let mut schedule = looked_at_once();
+        schedule.seen(key(), object("1", 1), SERVER, NOW);
+        assert!(schedule.take_due(NOW).is_none());
+        schedule.seen(key(), object("1", 2), SERVER, NOW);
+        assert!(schedule.take_due(NOW).is_some());
+    }
+
+    #[test]
+    fn nobody_looks_at_an_object_twice_at_the_same_time() {
+        let mut schedule = looked_at_once();
+        schedule.seen(key(), object("1", 2), SERVER, after(1));
+        let due = schedule.take_due(after(1)).expect("its spec has changed");
+        schedule.seen(key(), object("1", 3), SERVER, after(2));
+        assert!(schedule.take_due(after(2)).is_none(), "somebody still looks");
+        schedule.looked_at(&due, Kept::default(), None, after(3));
+        let again = schedule.take_due(after(3)).expect("its spec has changed meanwhile");
+        assert_eq!(again.object.metadata.generation, Some(3));
+    }
+
+    #[test]
+    fn what_a_list_does_not_hold_is_gone() {
+        let mut schedule = looked_at_once();
+        schedule.list_begins();
+        assert_eq!(schedule.list_ends(), [key()]);
+        assert!(schedule.take_due(after(60)).is_none());
+    }
+
+    #[test]
+    fn an_object_made_anew_keeps_nothing_of_the_one_before() {
+        let mut schedule = looked_at_once();
+        schedule.seen(key(), object("1", 2), SERVER, after(1));
+        let due = schedule.take_due(after(1)).expect("its spec has changed");
+        schedule.seen(key(), object("2", 1), SERVER, after(2));
+        let kept = Kept { target_uid: Some("of the first".to_owned()), ..Kept::default() };
+        schedule.looked_at(&due, kept, None, after(3));
+        let due = schedule.take_due(after(3)).expect("the second is new");
+        assert_eq!((due.object.metadata.uid.as_deref(), due.kept.target_uid), (Some("2"), None));
+    }
+
+    #[test]
+    fn waking_up_is_before_the_next_tick_and_never_after() {
+        for (wake, expected) in [(after(-5), NOW), (after(3600), after(15))] {
+            let mut schedule = Schedule::default();
+            schedule.seen(key(), object("1", 1), SERVER, NOW);
+            let due = schedule.take_due(NOW).expect("it is new");
+            schedule.looked_at(&due, Kept::default(), Some(wake), NOW);
+            assert!(schedule.next().is_some_and(|next| next <= expected));
+        }
+    }
+}

@@ -1,5 +1,9 @@
 //! The Prometheus servers: each asked at most once for the same thing at the same time, by few at a
 //! time, and left alone for a while when it does not answer.
+//!
+//! The while grows, for a server in trouble must not be asked harder. One that is not there at all cannot be
+//! in trouble: whether something accepts connections again is looked at every interval, which costs nobody
+//! anything, and ends the wait.
 
 use std::{
     collections::HashMap,
@@ -12,11 +16,11 @@ use futures::{
     future::{BoxFuture, Shared},
 };
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Semaphore;
+use tokio::{net::TcpStream, sync::Semaphore};
 
 use super::{Clock, telemetry::Telemetry};
 use crate::{
-    prometheus::{Client, Direct, Error, Sample, Transport},
+    prometheus::{Client, Direct, Error, Sample},
     quantity::milli_from_f64,
 };
 
@@ -27,15 +31,35 @@ const CONCURRENCY: usize = 16;
 /// The longest time that a server is left alone.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
+/// How long a server may take to accept a connection.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+
 /// Something that answers PromQL queries: the seam at which tests put another server.
 pub trait MetricSource: Send + Sync {
     /// Evaluates `query` now.
     fn query<'a>(&'a self, query: &'a str) -> BoxFuture<'a, Result<Vec<Sample>, Error>>;
+
+    /// Whether it accepts connections.
+    fn accepts(&self) -> BoxFuture<'_, bool>;
 }
 
-impl<T: Transport> MetricSource for Client<T> {
+struct DirectSource {
+    client: Client<Direct>,
+    host: String,
+    port: u16,
+}
+
+impl MetricSource for DirectSource {
     fn query<'a>(&'a self, query: &'a str) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
-        Client::query(self, query).boxed()
+        self.client.query(query).boxed()
+    }
+
+    fn accepts(&self) -> BoxFuture<'_, bool> {
+        async {
+            let connect = TcpStream::connect((self.host.as_str(), self.port));
+            matches!(tokio::time::timeout(CONNECT_LIMIT, connect).await, Ok(Ok(_)))
+        }
+        .boxed()
     }
 }
 
@@ -44,7 +68,12 @@ pub type Connect = dyn Fn(&str) -> Result<Arc<dyn MetricSource>, String> + Send 
 
 /// Connects straight, with HTTP.
 pub fn direct(address: &str) -> Result<Arc<dyn MetricSource>, String> {
-    Ok(Arc::new(Client::new(Direct::new(address)?, QUERY_LIMIT)))
+    let client = Client::new(Direct::new(address)?, QUERY_LIMIT);
+    let uri: http::Uri = address.parse().map_err(|error| format!("`{address}` is not a URL: {error}"))?;
+    let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+    // An IPv6 address stands in brackets there, and must not here.
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    Ok(Arc::new(DirectSource { client, host, port }))
 }
 
 /// What a query gave.
@@ -77,6 +106,9 @@ struct Outage {
     failures: u32,
     until: Timestamp,
     reason: String,
+    /// It did not even accept connections, when that was last looked at.
+    gone: bool,
+    looked_at: Timestamp,
 }
 
 /// All servers that were ever asked, by address.
@@ -96,6 +128,7 @@ impl Servers {
     /// Asks `address` for `query`. `interval` is the shortest time that the server is left alone for when
     /// it does not answer.
     pub async fn ask(&self, address: &str, query: &str, interval: Duration) -> Answer {
+        self.look_whether_it_is_back(address, interval).await;
         let started = self.clock.now();
         let question = match self.question(address, query, started) {
             Ok(question) => question,
@@ -110,7 +143,8 @@ impl Servers {
             }
             Err(error @ (Error::Unreachable(_) | Error::NotPrometheus { .. })) => {
                 let reason = format!("{address}: {error}");
-                let until = self.did_not_answer(address, &reason, started, interval);
+                let gone = matches!(error, Error::Unreachable(_)) && !self.accepts(address).await;
+                let until = self.did_not_answer(address, &reason, gone, started, interval);
                 Answer::LeftAlone { reason, until }
             }
             // The server is well; it is the query that is not.
@@ -124,6 +158,32 @@ impl Servers {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Server>> {
         // Nothing that can panic runs under the lock; a poisoned map is still a map.
         self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn accepts(&self, address: &str) -> bool {
+        let source = self.lock().get(address).map(|server| server.source.clone());
+        match source {
+            Some(source) => source.accepts().await,
+            None => false,
+        }
+    }
+
+    /// Ends the wait for a server that was not there and is now. One at a time looks.
+    async fn look_whether_it_is_back(&self, address: &str, interval: Duration) {
+        let now = self.clock.now();
+        let is_time = |outage: &&mut Outage| {
+            outage.gone && outage.until > now && now.duration_since(outage.looked_at).unsigned_abs() >= interval / 2
+        };
+        match self.lock().get_mut(address).and_then(|server| server.outage.as_mut()).filter(is_time) {
+            Some(outage) => outage.looked_at = now,
+            None => return,
+        }
+        if self.accepts(address).await {
+            tracing::info!(server = address, "Prometheus accepts connections again");
+            if let Some(outage) = self.lock().get_mut(address).and_then(|server| server.outage.as_mut()) {
+                outage.until = now;
+            }
+        }
     }
 
     fn question(&self, address: &str, query: &str, now: Timestamp) -> Result<InFlight, Answer> {
@@ -169,7 +229,14 @@ impl Servers {
     }
 
     /// Leaves the server alone for a while. Of many questions that failed together only the first counts.
-    fn did_not_answer(&self, address: &str, reason: &str, started: Timestamp, interval: Duration) -> Timestamp {
+    fn did_not_answer(
+        &self,
+        address: &str,
+        reason: &str,
+        gone: bool,
+        started: Timestamp,
+        interval: Duration,
+    ) -> Timestamp {
         let now = self.clock.now();
         let mut servers = self.lock();
         let Some(server) = servers.get_mut(address) else { return now };
@@ -180,7 +247,7 @@ impl Servers {
         };
         let wait = wait(failures, interval, fastrand::f64());
         let until = now.saturating_add(SignedDuration::try_from(wait).unwrap_or_default()).unwrap_or(Timestamp::MAX);
-        server.outage = Some(Outage { failures, until, reason: reason.to_owned() });
+        server.outage = Some(Outage { failures, until, reason: reason.to_owned(), gone, looked_at: now });
         drop(servers);
         tracing::warn!(
             server = address,
@@ -201,6 +268,8 @@ fn wait(failures: u32, interval: Duration, jitter: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use rstest::rstest;
 
     use super::*;
@@ -219,23 +288,59 @@ mod tests {
         assert_eq!(wait(failures, Duration::from_secs(15), jitter), Duration::from_secs(seconds));
     }
 
-    struct Fake(Mutex<Vec<Result<Vec<f64>, Error>>>);
+    #[derive(Default)]
+    struct Fake {
+        answers: Mutex<Vec<Result<Vec<f64>, Error>>>,
+        accepts: AtomicBool,
+    }
 
     impl MetricSource for Fake {
         fn query<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
             async {
                 tokio::task::yield_now().await;
-                let answer = self.0.lock().expect("a lock").remove(0);
+                let answer = self.answers.lock().expect("a lock").remove(0);
                 let sample = |value| Sample { labels: std::collections::BTreeMap::new(), value, at: 0.0 };
                 answer.map(|values| values.into_iter().map(sample).collect())
             }
             .boxed()
         }
+
+        fn accepts(&self) -> BoxFuture<'_, bool> {
+            std::future::ready(self.accepts.load(Ordering::Relaxed)).boxed()
+        }
     }
 
     fn servers(answers: Vec<Result<Vec<f64>, Error>>) -> Servers {
-        let fake: Arc<dyn MetricSource> = Arc::new(Fake(Mutex::new(answers)));
+        servers_of(&Arc::new(Fake { answers: Mutex::new(answers), ..Fake::default() }))
+    }
+
+    fn servers_of(fake: &Arc<Fake>) -> Servers {
+        let fake: Arc<dyn MetricSource> = fake.clone();
         Servers::new(Box::new(move |_| Ok(fake.clone())), Clock::start(), Arc::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_was_not_there_is_asked_as_soon_as_it_accepts_connections() {
+        let answers = vec![Err(Error::Unreachable("refused".to_owned())), Ok(vec![1.0])];
+        let fake = Arc::new(Fake { answers: Mutex::new(answers), ..Fake::default() });
+        let servers = servers_of(&fake);
+        servers.ask("s", "q", INTERVAL).await;
+        tokio::time::advance(Duration::from_secs(8)).await;
+        assert!(matches!(servers.ask("s", "q", INTERVAL).await, Answer::LeftAlone { .. }), "still not there");
+        fake.accepts.store(true, Ordering::Relaxed);
+        assert!(matches!(servers.ask("s", "q", INTERVAL).await, Answer::LeftAlone { .. }), "looked at just now");
+        tokio::time::advance(Duration::from_secs(8)).await;
+        assert_eq!(servers.ask("s", "q", INTERVAL).await, Answer::Values(vec![1000]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_accepts_and_does_not_answer_is_left_alone_for_the_whole_wait() {
+        let answers = vec![Err(Error::Unreachable("no answer within 5s".to_owned()))];
+        let fake = Arc::new(Fake { answers: Mutex::new(answers), accepts: AtomicBool::new(true) });
+        let servers = servers_of(&fake);
+        servers.ask("s", "q", INTERVAL).await;
+        tokio::time::advance(Duration::from_secs(14)).await;
+        assert!(matches!(servers.ask("s", "q", INTERVAL).await, Answer::LeftAlone { .. }));
     }
 
     const INTERVAL: Duration = Duration::from_secs(15);

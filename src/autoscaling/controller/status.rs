@@ -38,7 +38,7 @@ pub fn after(
         observed_generation: generation,
         current_replicas: Some(decision.current_replicas),
         desired_replicas: Some(decision.desired_replicas),
-        current_metrics: decision.metrics.iter().map(metric).collect(),
+        current_metrics: decision.metrics.iter().map(|result| metric(result, decision.status_replicas)).collect(),
         conditions: memory.conditions.iter().map(condition).collect(),
         last_scale_time: memory.last_scale.map(Time),
         last_decision: Some(last_decision(reason, line::line(decision), decision.at, before)),
@@ -71,10 +71,11 @@ fn last_decision(reason: String, message: String, now: Timestamp, before: Option
     }
 }
 
-fn metric(metric: &MetricResult) -> MetricStatus {
+fn metric(metric: &MetricResult, status_replicas: i32) -> MetricStatus {
     let proposal = metric.outcome.as_ref().ok();
     let quantity = |milli| QuantityText(Quantity::from_milli(milli).to_string());
-    let average = matches!(metric.target, Some(Target::AverageValue(_)));
+    // Without a replica there is nothing to divide by, and 0 would look like no load.
+    let average = matches!(metric.target, Some(Target::AverageValue(_))) && status_replicas > 0;
     MetricStatus {
         name: metric.name.clone(),
         value: proposal.map(|proposal| quantity(proposal.total)),

@@ -89,8 +89,8 @@ impl Default for Telemetry {
         scaler.register("current_replicas", "Replicas that were ordered when it last looked", current.clone());
         scaler.register("min_replicas", "Fewest replicas", min.clone());
         scaler.register("max_replicas", "Most replicas", max.clone());
-        scaler.register("metric_value", "Value of a metric, for each replica if its target is", value.clone());
-        scaler.register("metric_target", "Target of a metric", target.clone());
+        scaler.register("metric_value", "Value of a metric in all, in per cent for a utilization", value.clone());
+        scaler.register("metric_target", "Target of a metric, for each replica where it is an average", target.clone());
         scaler.register("decisions", "Decisions by reason and action", decisions.clone());
         scaler.register("queries", "Queries to Prometheus by outcome", queries.clone());
         scaler.register_with_unit("query_duration", "Time of a query", Unit::Seconds, query_duration.clone());
@@ -151,8 +151,7 @@ impl Telemetry {
         let labels = labels(key, &metric.name);
         let value = metric.outcome.as_ref().ok().map(|proposal| match metric.target {
             Some(Target::Utilization(_)) => proposal.utilization.map_or(f64::NAN, f64::from),
-            Some(Target::AverageValue(_)) => units(proposal.usage),
-            Some(Target::Value(_)) | None => units(proposal.total),
+            _ => units(proposal.total),
         });
         match value {
             Some(value) => _ = self.value.get_or_create(&labels).set(value),

@@ -150,15 +150,15 @@ async fn tell(
     kept
 }
 
-/// `New size: 3 (was 1); reason: active-tasks above target; active_tasks=25 …`
+/// `New size: 3 (was 1); reason: active-tasks above target; active_tasks=25`
 fn rescale_note(decision: &Decision) -> String {
-    format!(
-        "New size: {} (was {}); reason: {}; {}",
-        decision.desired_replicas,
-        decision.current_replicas,
-        decision.reason,
-        line::line(decision)
-    )
+    let (new, old, reason) = (decision.desired_replicas, decision.current_replicas, &decision.reason);
+    let mut note = format!("New size: {new} (was {old}); reason: {reason}");
+    for metric in &decision.metrics {
+        note.push_str("; ");
+        note.push_str(&line::reading(metric));
+    }
+    note
 }
 
 async fn tell_no_target(

@@ -26,7 +26,8 @@ impl ApiError {
 
     /// The object is not there.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused(status) if status.is_not_found())
+        // A group that the server does not have is answered with plain text, which has no reason.
+        matches!(self, Self::Refused(status) if status.is_not_found() || status.code == 404)
     }
 }
 

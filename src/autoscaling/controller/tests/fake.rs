@@ -204,6 +204,11 @@ impl MetricSource for FakePrometheus {
         }
         .boxed()
     }
+
+    fn accepts(&self) -> BoxFuture<'_, bool> {
+        // In trouble, not gone.
+        std::future::ready(true).boxed()
+    }
 }
 
 /// A controller of one Autoscaler, looked at by hand.

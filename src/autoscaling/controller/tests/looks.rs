@@ -40,8 +40,12 @@ async fn every_event_says_its_own_change() {
         bench.look().await;
     }
     let cluster = bench.api.cluster();
-    let changes: Vec<&str> = cluster.notes().iter().filter_map(|note| note.split(';').next()).collect();
-    assert_eq!(changes, ["New size: 3 (was 1)", "New size: 5 (was 3)", "New size: 1 (was 5)"]);
+    let expected = [
+        "New size: 3 (was 1); reason: active-tasks above target; active_tasks=25",
+        "New size: 5 (was 3); reason: active-tasks above target; active_tasks=45",
+        "New size: 1 (was 5); reason: All metrics below target; active_tasks=5",
+    ];
+    assert_eq!(cluster.notes(), expected);
 }
 
 #[tokio::test(start_paused = true)]
