@@ -1,6 +1,6 @@
 //! From parsed arguments to a command, and from its end to an exit code.
 
-use std::{fs, io, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{fs, io, io::IsTerminal, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{CommandFactory, Parser};
 use tokio_util::sync::CancellationToken;
@@ -87,9 +87,15 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
         Command::Open(args) => open(&common, args).await?,
         Command::Demo(command) => demo(&common, command, reporter).await?,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "scalekit", &mut io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "scalekit", &mut script);
+            report::data(&String::from_utf8_lossy(&script));
         }
-        Command::Man => clap_mangen::Man::new(Cli::command()).render(&mut io::stdout()).map_err(unprintable)?,
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(unprintable)?;
+            report::data(&String::from_utf8_lossy(&page));
+        }
         Command::Run(_) => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -281,7 +287,12 @@ fn trace(common: &CommonArgs, program: bool) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("SCALEKIT_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
 }
 
 /// Ends when the process is told to stop, and tells `stop`.

@@ -49,14 +49,6 @@ pub const INSTALLED: [Kind; 16] = [
     kind("scalekit.dev", "v1alpha1", "Autoscaler", "autoscalers", true),
 ];
 
-/// Kinds that are read but never installed: what somebody else may have put into our namespaces.
-pub const FOREIGN: [Kind; 4] = [
-    kind("batch", "v1", "Job", "jobs", true),
-    kind("batch", "v1", "CronJob", "cronjobs", true),
-    kind("", "v1", "Pod", "pods", true),
-    kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", true),
-];
-
 impl Kind {
     /// The kind of an object, in whatever version it is named.
     pub fn of(object: &ObjectRef) -> Option<&'static Self> {
@@ -65,7 +57,7 @@ impl Kind {
 
     /// The kind with this group and name.
     pub fn named(group: &str, kind: &str) -> Option<&'static Self> {
-        INSTALLED.iter().chain(&FOREIGN).find(|known| known.group == group && known.kind == kind)
+        INSTALLED.iter().find(|known| known.group == group && known.kind == kind)
     }
 
     /// As kube's client wants it.

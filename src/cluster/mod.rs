@@ -17,7 +17,7 @@ use kube::{
 pub use connect::{ConnectError, Connection, connect, connect_in_cluster};
 pub use error::Error;
 pub use forward::{ForwardError, PodTunnel, listen};
-pub use kinds::{FOREIGN, INSTALLED, Kind};
+pub use kinds::{INSTALLED, Kind};
 pub use read::{CONCURRENCY, Listed};
 
 use crate::object::ObjectRef;

@@ -1,13 +1,20 @@
 //! Reading what is there: LISTs by label, in parallel.
 
 use futures::{StreamExt, TryStreamExt, stream};
-use kube::api::{DynamicObject, ListParams};
+use kube::{
+    Api,
+    api::{DynamicObject, ListParams},
+    discovery::{ApiGroup, ApiResource, Discovery, Scope, verbs},
+};
 
 use super::{Cluster, Error, Kind};
 use crate::object::ObjectRef;
 
 /// Requests in flight at once. More gains nothing on a small API server, as measured.
 pub const CONCURRENCY: usize = 16;
+
+/// Kinds that Kubernetes makes by itself, without naming an owner: what happened, and who is behind a Service.
+const DERIVED: [&str; 3] = ["Event", "Endpoints", "EndpointSlice"];
 
 /// An object that was read, with its type filled in (items of a LIST come without).
 pub type Listed = DynamicObject;
@@ -50,6 +57,53 @@ impl Cluster {
         }
     }
 
+    /// Lists the names of everything in these namespaces that matches the selector, of whatever kind: what the API
+    /// server serves is asked for, not assumed. Left out is what Kubernetes derives from other objects by itself.
+    ///
+    /// # Errors
+    ///
+    /// The first request that fails. A namespace must not be judged by half of what is in it.
+    pub async fn list_everything(&self, namespaces: &[String], selector: &str) -> Result<Vec<Listed>, Error> {
+        let discovery = Discovery::new(self.client.clone()).run_aggregated().await?;
+        let resources: Vec<ApiResource> = discovery
+            .groups()
+            .flat_map(ApiGroup::recommended_resources)
+            .filter(|(resource, capabilities)| {
+                capabilities.scope == Scope::Namespaced
+                    && [verbs::LIST, verbs::DELETE].iter().all(|verb| capabilities.supports_operation(verb))
+                    && !DERIVED.contains(&resource.kind.as_str())
+            })
+            .map(|(resource, _)| resource)
+            .collect();
+        let wanted: Vec<(&ApiResource, &String)> = resources
+            .iter()
+            .flat_map(|resource| namespaces.iter().map(move |namespace| (resource, namespace)))
+            .collect();
+        let params = ListParams::default().labels(selector);
+        let lists: Vec<Vec<Listed>> = stream::iter(wanted)
+            .map(|(resource, namespace)| {
+                let params = &params;
+                async move {
+                    let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, resource);
+                    match api.list_metadata(params).await.map_err(Error::from) {
+                        Ok(list) => Ok(list
+                            .items
+                            .into_iter()
+                            .map(metadata_only)
+                            .map(|object| with_type(object, &resource.api_version, &resource.kind))
+                            .collect()),
+                        // Gone between the two questions, or never meant to be listed.
+                        Err(Error::NotFound { .. }) => Ok(Vec::new()),
+                        Err(error) => Err(error),
+                    }
+                }
+            })
+            .buffered(CONCURRENCY)
+            .try_collect()
+            .await?;
+        Ok(lists.into_iter().flatten().collect())
+    }
+
     /// Reads one object, or `None` when it is not there.
     ///
     /// # Errors
@@ -69,7 +123,11 @@ fn metadata_only(partial: kube::core::PartialObjectMeta<DynamicObject>) -> Dynam
     DynamicObject { types: None, metadata: partial.metadata, data: serde_json::json!({}) }
 }
 
-fn typed(mut object: DynamicObject, kind: &Kind) -> DynamicObject {
-    object.types = Some(kube::core::TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_owned() });
+fn typed(object: DynamicObject, kind: &Kind) -> DynamicObject {
+    with_type(object, &kind.api_version(), kind.kind)
+}
+
+fn with_type(mut object: DynamicObject, api_version: &str, kind: &str) -> DynamicObject {
+    object.types = Some(kube::core::TypeMeta { api_version: api_version.to_owned(), kind: kind.to_owned() });
     object
 }

@@ -88,7 +88,7 @@ pub enum CommandError {
         answer: String,
     },
     /// Something of ours is still there.
-    #[error("{} objects are left", left.len())]
+    #[error("something is left: {} of it", left.len())]
     LeftBehind {
         /// Which, and why.
         left: Vec<Left>,

@@ -30,6 +30,11 @@ pub(super) fn own(named: Option<&String>) -> Result<OwnImage, CommandError> {
     Ok(OwnImage { reference: executable.reference(env!("CARGO_PKG_VERSION")), pull_policy: "Never" })
 }
 
+/// Architecture of this executable, as Kubernetes spells it.
+pub(super) fn architecture() -> Result<&'static str, CommandError> {
+    Ok(Executable::running().map_err(images::Error::from)?.architecture().name())
+}
+
 /// Puts the image into the options of the stack.
 pub(super) fn use_in(options: &mut catalog::Options, image: &OwnImage) {
     image.pull_policy.clone_into(&mut options.scaler_pull_policy);

@@ -67,13 +67,14 @@ pub(super) async fn prepare(
         Some(kind) => assume(kind, &facts.nodes, &facts.classes),
         None => detect(&facts.nodes, &facts.classes),
     };
-    tell(&health::of_cluster(&facts, &platform, options.storage.class.as_deref()), reporter)?;
+    let named = options.images.get(&Component::Scaler).cloned();
+    let carried = if named.is_none() { Some(image::architecture()?) } else { None };
+    tell(&health::of_cluster(&facts, &platform, options.storage.class.as_deref(), carried), reporter)?;
     let summary = format!("Kubernetes {} on {}", facts.version, platform.kind);
     reporter.report(Event::StepFinished { step: Step::Preflight, took: step.elapsed(), summary });
 
     let step = Instant::now();
     reporter.report(Event::StepStarted { step: Step::Plan, total: None });
-    let named = options.images.get(&Component::Scaler).cloned();
     image::use_in(&mut options, &image::own(named.as_ref())?);
     options.grafana_password = password()?;
     let desired = catalog::stack(&options, &platform);

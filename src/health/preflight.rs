@@ -42,14 +42,33 @@ pub struct BeforeWriting {
     pub rbac: bool,
 }
 
-/// Judges version, nodes and storage.
-pub fn of_cluster(facts: &Facts, platform: &Platform, class: Option<&str>) -> Vec<Finding> {
+/// Judges version, nodes and storage. `carried` is the architecture of the image that is sent to the nodes, where one
+/// is: only nodes of that architecture can run it.
+pub fn of_cluster(facts: &Facts, platform: &Platform, class: Option<&str>, carried: Option<&str>) -> Vec<Finding> {
     let mut findings = vec![version(&facts.version)];
     if facts.nodes.is_empty() {
         findings.push(Finding::new("nodes", Severity::Error, "the cluster has no node: nothing can run"));
     }
     findings.push(storage(facts, platform, class));
+    findings.extend(carried.and_then(|carried| architecture(platform, carried)));
     findings
+}
+
+fn architecture(platform: &Platform, carried: &str) -> Option<Finding> {
+    let others: Vec<&str> =
+        platform.architectures.iter().map(String::as_str).filter(|architecture| *architecture != carried).collect();
+    if others.is_empty() {
+        return None;
+    }
+    let (severity, what) = if platform.architectures.contains(carried) {
+        (Severity::Warning, "some nodes cannot run the image that this program makes of itself")
+    } else {
+        (Severity::Error, "no node can run the image that this program makes of itself")
+    };
+    let message = format!("{what}: it is for {carried}, and there are nodes of {}", others.join(", "));
+    Some(Finding::new("architecture", severity, message).hint(
+        "name an image for all of them with --image scaler=REF, or run scalekit on a machine of that architecture",
+    ))
 }
 
 fn version(version: &str) -> Finding {
@@ -202,6 +221,16 @@ mod tests {
         let finding = storage(&facts, &platform, class);
         assert_eq!(finding.severity, expected, "{finding:?}");
         assert_eq!(finding.hint.is_some(), expected != Severity::Ok);
+    }
+
+    #[rstest]
+    #[case::the_same(&["amd64"], None)]
+    #[case::some_other(&["amd64", "arm64"], Some(Severity::Warning))]
+    #[case::all_other(&["arm64"], Some(Severity::Error))]
+    fn nodes_that_cannot_run_the_image_are_said(#[case] nodes: &[&str], #[case] expected: Option<Severity>) {
+        let mut platform = detect(&[], &[]);
+        platform.architectures = nodes.iter().map(ToString::to_string).collect();
+        assert_eq!(architecture(&platform, "amd64").map(|finding| finding.severity), expected);
     }
 
     #[test]

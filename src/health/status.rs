@@ -263,7 +263,7 @@ fn judge_targets(targets: &prometheus::Targets, observed: &Observed) -> (Targets
                     .replace("NAMESPACE", &observed.namespace))
         } else {
             Finding::new("targets", Severity::Error, format!("{message}: Prometheus has no right to list and watch {}", missing.join(", ")))
-                .hint("`scalekit up` gives it back")
+                .hint("`scalekit up --force-conflicts` gives it back")
         });
     }
     let up = targets.active.iter().filter(|target| target.health == TargetHealth::Up).count();
@@ -307,6 +307,7 @@ fn autoscaler(object: &DynamicObject) -> Autoscaler {
             (condition["type"] == "AbleToScale" || condition["type"] == "ScalingActive")
                 && condition["status"] == "False"
                 && condition["reason"] != "ScalingDisabled"
+                && condition["reason"] != "Paused"
         })
         .map(|condition| {
             format!(

@@ -37,13 +37,13 @@ pub enum InstallError {
         objects: Vec<(ObjectRef, Option<String>)>,
     },
     /// Fields are owned by other field managers.
-    #[error("{} objects have fields that somebody else manages", conflicts.len())]
+    #[error("somebody else manages fields of {}", counted(conflicts.len()))]
     Conflict {
         /// The objects, each with its fields and their owners.
         conflicts: Vec<Failure>,
     },
     /// The API server refused objects.
-    #[error("{} objects could not be applied", failures.len())]
+    #[error("{} could not be applied", counted(failures.len()))]
     Apply {
         /// Which, and why.
         failures: Vec<Failure>,
@@ -51,7 +51,7 @@ pub enum InstallError {
         skipped: Vec<ObjectRef>,
     },
     /// Objects will not become ready.
-    #[error("{} will not become ready", if failures.len() == 1 { "an object".to_owned() } else { format!("{} objects", failures.len()) })]
+    #[error("{} will not become ready", counted(failures.len()))]
     Failed {
         /// Which, and why.
         failures: Vec<Failure>,
@@ -115,6 +115,10 @@ impl InstallError {
             | Self::Delete { .. } => None,
         }
     }
+}
+
+fn counted(objects: usize) -> String {
+    if objects == 1 { "an object".to_owned() } else { format!("{objects} objects") }
 }
 
 fn listed(items: impl Iterator<Item = String>) -> String {

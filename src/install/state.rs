@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{InstallError, Installer, Release};
 use crate::{
     catalog::{APPLYSET_ID, APPLYSET_PART_OF, FIELD_MANAGER, MANAGED_BY, NAME, PART_OF, SCALEKIT},
-    cluster::{self, CONCURRENCY, FOREIGN, INSTALLED, Kind},
+    cluster::{self, CONCURRENCY, INSTALLED, Kind},
     object::ObjectRef,
     plan::Inventory,
 };
@@ -140,23 +140,13 @@ impl Installer<'_> {
             .filter(|object| object.types.as_ref().is_some_and(|types| types.kind == "Namespace"))
             .filter_map(|object| object.metadata.name.clone())
             .collect();
-        let wanted: Vec<(Kind, String)> = INSTALLED
-            .iter()
-            .chain(&FOREIGN)
-            .filter(|kind| kind.namespaced)
-            .flat_map(|kind| namespaces.iter().map(move |namespace| (*kind, namespace.clone())))
-            .collect();
         let others = format!("{MANAGED_BY}!={SCALEKIT}");
-        let inside: Vec<Vec<DynamicObject>> = stream::iter(wanted)
-            .map(|(kind, namespace)| {
-                let others = &others;
-                async move { self.cluster.list_kind(&kind, Some(&namespace), others).await }
-            })
-            .buffered(CONCURRENCY)
-            .try_collect()
-            .await
-            .map_err(InstallError::Read)?;
-        let foreign = inside.into_iter().flatten().filter(is_somebodys).map(|object| ObjectRef::of(&object)).collect();
+        let inside = if namespaces.is_empty() {
+            Vec::new()
+        } else {
+            self.cluster.list_everything(&namespaces, &others).await.map_err(InstallError::Read)?
+        };
+        let foreign = inside.into_iter().filter(is_somebodys).map(|object| ObjectRef::of(&object)).collect();
         let mut foreign_autoscalers = Vec::new();
         if let Some(kind) = Kind::named("scalekit.dev", "Autoscaler") {
             let found = self.cluster.list_kind(kind, None, &others).await.map_err(InstallError::Read)?;

@@ -95,7 +95,7 @@ pub fn decide(identity: &str, terms: Terms, observed: Option<&Observed>, now: Du
     if now >= expires_at {
         return Decision::Acquire(taken(record.transitions.saturating_add(1)));
     }
-    Decision::Yield { holder: holder.to_owned(), since: record.acquired, expires_in: expires_at - now }
+    Decision::Yield { holder: holder.to_owned(), since: record.acquired, expires_in: expires_at.saturating_sub(now) }
 }
 
 impl From<&LeaseSpec> for Record {

@@ -35,7 +35,7 @@ pub enum TargetHealth {
 
 /// One scrape target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all(deserialize = "camelCase"))]
+#[serde(rename_all = "camelCase")]
 pub struct Target {
     /// The scrape pool, that is the job of the configuration.
     pub scrape_pool: String,

@@ -1,12 +1,12 @@
 //! The only module that prints. Progress and errors go to stderr, what was asked for to stdout.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing happens")]
+#![expect(clippy::print_stderr, reason = "this is where printing happens")]
 
 mod json;
 mod progress;
 mod text;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use kube::core::DynamicObject;
 
@@ -18,6 +18,14 @@ use crate::{
     health::Status,
     yaml,
 };
+
+/// Writes to stdout. A reader that has seen enough, as `head` has, ends the output and is no error.
+pub fn data(text: &str) {
+    let mut stdout = anstream::stdout();
+    if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+        tracing::debug!("nobody reads the output any more");
+    }
+}
 
 /// Whether somebody can be asked.
 pub fn can_ask() -> bool {
@@ -31,12 +39,12 @@ pub fn error(error: &CommandError) {
 
 /// Prints what `up` did, and what to do next.
 pub fn upped(done: &Upped) {
-    anstream::print!("{}", text::upped(done));
+    data(&text::upped(done));
 }
 
 /// Prints the state of the installation.
 pub fn status(status: &Status) {
-    anstream::print!("{}", text::status(status));
+    data(&text::status(status));
 }
 
 /// Prints any value as JSON.
@@ -45,7 +53,7 @@ pub fn status(status: &Status) {
 ///
 /// Never for the values that commands return; serde's signature has it.
 pub fn json(value: &impl serde::Serialize) -> Result<(), serde_json::Error> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    data(&format!("{}\n", serde_json::to_string_pretty(value)?));
     Ok(())
 }
 
@@ -56,7 +64,7 @@ pub fn json(value: &impl serde::Serialize) -> Result<(), serde_json::Error> {
 /// When an object has no YAML form.
 pub fn manifests(objects: &[DynamicObject]) -> Result<(), yaml::Error> {
     for object in objects {
-        println!("---\n{}", yaml::to_string(object)?.trim_end());
+        data(&format!("---\n{}\n", yaml::to_string(object)?.trim_end()));
     }
     Ok(())
 }
@@ -68,31 +76,31 @@ pub fn planned_removal(planned: &PlannedRemoval) {
 
 /// Prints what a removal did.
 pub fn downed(done: &Downed, what: &str) {
-    anstream::print!("{}", text::downed(done, what));
+    data(&text::downed(done, what));
 }
 
 /// Prints what `demo up` did.
 pub fn demo_up(done: &DemoUp) {
-    anstream::print!("{}", text::demo_up(done));
+    data(&text::demo_up(done));
 }
 
 /// Prints what `demo load` did.
 pub fn demo_loaded(done: &DemoLoaded) {
-    println!("{} tasks (before: {}), in {}", done.after, done.before, text::count(done.pods, "pod"));
+    data(&format!("{} tasks (before: {}), in {}\n", done.after, done.before, text::count(done.pods, "pod")));
 }
 
 /// Prints the samples there are.
 pub fn demos(names: &[&str]) {
     for name in names {
-        println!("{name}");
+        data(&format!("{name}\n"));
     }
 }
 
 /// Prints where something can be looked at.
 pub fn opened(url: &str, credentials: Option<&(String, String)>) {
-    println!("{url}");
+    data(&format!("{url}\n"));
     if let Some((user, password)) = credentials {
-        println!("user {user}, password {password}");
+        data(&format!("user {user}, password {password}\n"));
     }
     eprintln!("Ctrl-C ends the port-forward");
 }
