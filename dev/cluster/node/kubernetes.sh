@@ -4,7 +4,7 @@
 start_kubernetes() {
   local name
   mkdir -p /run/bin /etc/kubernetes
-  for name in etcd kubectl kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy; do
+  for name in etcd kubectl kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubelite; do
     ln -s /run/build/bin/kubernetes "/run/bin/$name"
   done
   PATH=/run/bin:$PATH
@@ -14,6 +14,11 @@ start_kubernetes() {
   write_proxy_config
 
   supervise etcd etcd "${etcd[@]}"
+  if [[ $FLAVOUR == microk8s ]]; then
+    write_kubelite_arguments
+    supervise kubelite kubelite "$kubelite_arguments" $pki/admin.conf
+    return
+  fi
   supervise kube-apiserver kube-apiserver "${apiserver[@]}"
   supervise kubelet kubelet "${kubelet[@]}"
   # The others would wait for the API server too, but seconds longer than needed:
@@ -21,7 +26,7 @@ start_kubernetes() {
   until api_ready; do sleep 0.1; done
   supervise kube-controller-manager kube-controller-manager "${controller_manager[@]}"
   supervise kube-scheduler kube-scheduler "${scheduler[@]}"
-  supervise kube-proxy kube-proxy --config=/etc/kubernetes/kube-proxy.yaml
+  supervise kube-proxy kube-proxy "${proxy[@]}"
 }
 
 api_ready() { kubectl --kubeconfig $pki/admin.conf get --raw /readyz >/dev/null 2>&1; }
@@ -80,6 +85,27 @@ kubelet=(
   --hostname-override="$NODE" --node-ip="$NODE_IP" ${NODE_LABELS:+"--node-labels=$NODE_LABELS"}
 )
 
+proxy=(--config=/etc/kubernetes/kube-proxy.yaml)
+
+# What MicroK8s sets otherwise: its kubelet lets in everybody whom it knows, and
+# its events are gone after minutes.
+kubelet_authorization=Webhook
+if [[ $FLAVOUR == microk8s ]]; then
+  kubelet_authorization=AlwaysAllow
+  apiserver+=(--event-ttl=5m)
+fi
+
+# MicroK8s runs them all in one process, and keeps the arguments of each here.
+kubelite_arguments=/var/snap/microk8s/current/args
+write_kubelite_arguments() {
+  mkdir -p $kubelite_arguments
+  printf '%s\n' "${apiserver[@]}" >$kubelite_arguments/kube-apiserver
+  printf '%s\n' "${controller_manager[@]}" >$kubelite_arguments/kube-controller-manager
+  printf '%s\n' "${scheduler[@]}" >$kubelite_arguments/kube-scheduler
+  printf '%s\n' "${kubelet[@]}" >$kubelite_arguments/kubelet
+  printf '%s\n' "${proxy[@]}" >$kubelite_arguments/kube-proxy
+}
+
 # Who asked for what, without what was sent: tests prove with it what the product
 # reads and writes.
 write_audit_policy() {
@@ -103,7 +129,7 @@ authentication:
   anonymous: {enabled: false}
   webhook: {enabled: true}
   x509: {clientCAFile: $pki/ca.crt}
-authorization: {mode: Webhook}
+authorization: {mode: $kubelet_authorization}
 tlsCertFile: $pki/kubelet.crt
 tlsPrivateKeyFile: $pki/kubelet.key
 cgroupDriver: cgroupfs

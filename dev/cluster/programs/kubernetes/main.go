@@ -39,6 +39,7 @@ var programs = map[string]func() int{
 	"kube-scheduler":          func() int { return cli.Run(scheduler.NewSchedulerCommand()) },
 	"kubelet":                 func() int { return cli.Run(kubelet.NewKubeletCommand(context.Background())) },
 	"kube-proxy":              func() int { return cli.Run(proxy.NewProxyCommand()) },
+	"kubelite":                runKubelite,
 }
 
 func main() {
@@ -67,4 +68,3 @@ func runKubectl() int {
 	}
 	return 0
 }
-
