@@ -126,7 +126,7 @@ mod tests {
         let fast = interval(5);
         assert_eq!(fast[CONFIG]["global"]["scrape_interval"], "5s");
         assert_eq!(fast[CONFIG]["global"]["scrape_timeout"], "5s");
-        assert_eq!(job(&fast, "apiserver")["scrape_interval"], "60s");
+        assert_eq!(job(&fast, "apiserver")["scrape_interval"], "20s");
         let slow = interval(120);
         assert_eq!(slow[CONFIG]["global"]["scrape_timeout"], "10s");
         assert_eq!(job(&slow, "apiserver")["scrape_interval"], "120s");

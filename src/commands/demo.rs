@@ -8,7 +8,9 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    CommandError, Consent, Downed, image, targets,
+    CommandError, Consent, Downed,
+    carry_out::carry_out,
+    image, targets,
     up::{tell, unusable},
 };
 use crate::{
@@ -82,7 +84,6 @@ pub async fn demo_up(
     let release = demo_release(name, namespace);
     let state = installer.read(&release, &desired).await?;
     let changes = plan::plan(&desired, &state.live, &state.inventory);
-    let total = changes.items.iter().filter(|item| item.change.is_write()).count();
     if changes.has_changes() {
         let facts = preflight::before_writing(cluster, namespace).await.map_err(|source| unusable(cluster, source))?;
         let findings: Vec<_> = health::before_writing(&facts, &platform)
@@ -94,17 +95,7 @@ pub async fn demo_up(
     if named_image.is_none() {
         image::provide(&facts.nodes, &platform, containerd_socket.as_deref(), reporter).await?;
     }
-    let step = Instant::now();
-    reporter.report(Event::StepStarted { step: Step::Apply, total: Some(total) });
-    installer.apply(&release, &desired, &changes, &state).await?;
-    let summary = format!("{total} objects written");
-    reporter.report(Event::StepFinished { step: Step::Apply, took: step.elapsed(), summary });
-    let objects: Vec<ObjectRef> = desired.iter().map(ObjectRef::of).collect();
-    let step = Instant::now();
-    reporter.report(Event::StepStarted { step: Step::Wait, total: None });
-    installer.wait(&release, &objects).await?;
-    let summary = format!("{name} is ready");
-    reporter.report(Event::StepFinished { step: Step::Wait, took: step.elapsed(), summary });
+    carry_out(&installer, &release, &desired, &changes, reporter).await?;
     Ok(DemoUp {
         name: name.to_owned(),
         namespace: namespace.to_owned(),

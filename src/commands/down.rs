@@ -4,12 +4,16 @@ use std::{path::Path, time::Duration};
 
 use kube::ResourceExt;
 
-use super::{CommandError, image, up::unusable};
+use super::{
+    CommandError, image,
+    up::{stack_release, unusable},
+};
 use crate::{
+    catalog,
     cluster::Cluster,
     event::{Event, Reporter, Step},
     images::Removed,
-    install::{Installer, Survey},
+    install::{InstallError, Installer, Release, Survey},
     object::ObjectRef,
     plan::{Data, KEPT, Teardown, teardown},
     platform::detect,
@@ -26,6 +30,8 @@ pub struct PlannedRemoval {
     /// Whether anything of ours is there at all, other than data that was kept before.
     pub anything: bool,
     data: Data,
+    /// The stack, whose lock is taken; `None` when its inventory is not there any more.
+    release: Option<Release>,
     /// Whether an image was sent to the nodes, which is not needed any more.
     side_loaded: bool,
 }
@@ -113,8 +119,19 @@ fn decide(survey: &Survey, data: Data) -> PlannedRemoval {
         claims,
         anything,
         data,
+        release: survey
+            .ours
+            .iter()
+            .map(ObjectRef::of)
+            .find(is_inventory)
+            .and_then(|inventory| inventory.namespace)
+            .map(|namespace| stack_release(&namespace)),
         side_loaded: survey.ours.iter().any(image::runs_side_loaded),
     }
+}
+
+fn is_inventory(object: &ObjectRef) -> bool {
+    object.kind == "ConfigMap" && object.name == catalog::INVENTORY
 }
 
 /// Carries a planned removal out, waits until everything is gone, and looks for what is left.
@@ -139,7 +156,21 @@ pub async fn down(
     }
     let installer = Installer::new(cluster, reporter, timeout);
     reporter.report(Event::StepStarted { step: Step::Delete, total: Some(planned.teardown.delete.len()) });
-    installer.delete(&planned.teardown).await?;
+    let lock = match &planned.release {
+        Some(release) => installer.lock_for_removal(release).await?,
+        None => None,
+    };
+    let deleted = match &lock {
+        Some(lock) => tokio::select! {
+            deleted = installer.delete(&planned.teardown) => deleted,
+            () = lock.lost() => Err(InstallError::LockLost),
+        },
+        None => installer.delete(&planned.teardown).await,
+    };
+    if let Some(lock) = lock {
+        lock.release().await;
+    }
+    deleted?;
     let summary = match planned.data {
         Data::Keep => "everything but the data is deleted",
         Data::Purge => "everything is deleted, the data too",

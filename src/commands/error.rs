@@ -141,6 +141,7 @@ impl CommandError {
                 | InstallError::Inventory { source, .. }
                 | InstallError::Label { source, .. }
                 | InstallError::Delete { source, .. } => cluster_code(source),
+                InstallError::Locked { .. } | InstallError::LockLost => 7,
                 InstallError::Apply { .. } => 1,
             },
             Self::Targets { .. } | Self::NotInstalled { .. } => 6,

@@ -1,6 +1,7 @@
 //! One function per verb. Each takes what it needs, does the work, and returns what came of it as a value;
 //! `report` shows that.
 
+mod carry_out;
 mod demo;
 mod down;
 mod error;

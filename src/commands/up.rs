@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use kube::core::DynamicObject;
 
-use super::{CommandError, image, targets};
+use super::{CommandError, carry_out::carry_out, image, targets};
 use crate::{
     catalog::{self, Component},
     cluster::{self, Cluster},
     event::{Event, Reporter, Step},
     health::{self, Facts, Finding, Severity},
     install::{Installer, Release, State},
-    object::ObjectRef,
     plan::{self, ChangeSet},
     platform::{Platform, PlatformKind, assume, detect},
     preflight,
@@ -112,13 +111,12 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
         return Ok(done);
     }
 
-    let (state, changes) = if installer.until_not_terminating(&namespaces).await? {
+    let changes = if installer.until_not_terminating(&namespaces).await? {
         // What was read belonged to the installation that is gone now.
         let state = installer.read(&release, &desired).await?;
-        let changes = plan::plan(&desired, &state.live, &state.inventory);
-        (state, changes)
+        plan::plan(&desired, &state.live, &state.inventory)
     } else {
-        (state, changes)
+        changes
     };
     if !foreign {
         let rights =
@@ -128,19 +126,7 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
             image::provide(&facts.nodes, &done.platform, containerd_socket.as_deref(), reporter).await?;
         }
     }
-    let step = Instant::now();
-    let total = changes.items.iter().filter(|item| item.change.is_write()).count();
-    reporter.report(Event::StepStarted { step: Step::Apply, total: Some(total) });
-    installer.apply(&release, &desired, &changes, &state).await?;
-    let summary = format!("{total} objects written");
-    reporter.report(Event::StepFinished { step: Step::Apply, took: step.elapsed(), summary });
-
-    let objects: Vec<ObjectRef> = desired.iter().map(ObjectRef::of).collect();
-    let step = Instant::now();
-    reporter.report(Event::StepStarted { step: Step::Wait, total: None });
-    installer.wait(&release, &objects).await?;
-    let summary = "everything is ready".to_owned();
-    reporter.report(Event::StepFinished { step: Step::Wait, took: step.elapsed(), summary });
+    carry_out(&installer, &release, &desired, &changes, reporter).await?;
     let expected = catalog::expected_jobs(&done.platform);
     done.targets = Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
     done.took = began.elapsed();

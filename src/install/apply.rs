@@ -42,21 +42,9 @@ impl Installer<'_> {
         changes: &ChangeSet,
         before: &State,
     ) -> Result<(), InstallError> {
-        let foreign: Vec<_> =
-            changes.foreign().map(|(object, owner)| (object.clone(), owner.map(str::to_owned))).collect();
-        if !foreign.is_empty() {
-            return Err(InstallError::Foreign { objects: foreign });
-        }
+        refuse_foreign(changes)?;
         let mut run = Run::new(desired, changes);
-        // The inventory lies in a namespace of ours: that goes first, then the intention, then all the rest.
-        let namespace = ObjectRef::new("v1", "Namespace", None, &release.namespace);
-        if let Some(position) = run.pending_position(&namespace) {
-            let outcome = self.write(&desired[position]).await;
-            self.settle(&mut run, position, outcome);
-        }
-        if run.failures.is_empty() {
-            self.write_inventory(release, &before.inventory.with_intended(run.references.iter())).await?;
-        }
+        self.write_inventory(release, &before.inventory.with_intended(run.references.iter())).await?;
         let mut in_flight = FuturesUnordered::new();
         loop {
             while in_flight.len() < CONCURRENCY
@@ -75,6 +63,35 @@ impl Installer<'_> {
         }));
         self.prune(changes).await?;
         self.write_inventory(release, &inventory).await
+    }
+
+    /// Makes sure that the namespace of a release is there: its lock and its inventory lie in it.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError::Foreign`] before anything is written; [`InstallError::Apply`].
+    pub async fn open(
+        &self,
+        release: &Release,
+        desired: &[DynamicObject],
+        changes: &ChangeSet,
+    ) -> Result<(), InstallError> {
+        refuse_foreign(changes)?;
+        let namespace = ObjectRef::new("v1", "Namespace", None, &release.namespace);
+        let missing = changes.items.iter().any(|item| item.object == namespace && item.change == Change::Create);
+        let Some(desired) = desired.iter().find(|object| missing && ObjectRef::of(object) == namespace) else {
+            return Ok(());
+        };
+        match self.write(desired).await {
+            Outcome::Applied(_) => {
+                self.reporter.report(Event::Object { object: namespace, action: Action::Created });
+                Ok(())
+            }
+            Outcome::Failed(error) => {
+                let failure = Failure { object: namespace, why: error.to_string(), hint: None };
+                Err(InstallError::Apply { failures: vec![failure], skipped: Vec::new() })
+            }
+        }
     }
 
     async fn prune(&self, changes: &ChangeSet) -> Result<(), InstallError> {
@@ -171,6 +188,11 @@ impl Installer<'_> {
     }
 }
 
+fn refuse_foreign(changes: &ChangeSet) -> Result<(), InstallError> {
+    let objects: Vec<_> = changes.foreign().map(|(object, owner)| (object.clone(), owner.map(str::to_owned))).collect();
+    if objects.is_empty() { Ok(()) } else { Err(InstallError::Foreign { objects }) }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
     Waiting,
@@ -204,11 +226,6 @@ impl Run {
             })
             .collect();
         Self { needs: dependencies(desired), references, changes, state, uids: BTreeMap::new(), failures: Vec::new() }
-    }
-
-    fn pending_position(&self, object: &ObjectRef) -> Option<usize> {
-        (0..self.references.len())
-            .find(|&position| self.references[position] == *object && self.state[position] == Progress::Waiting)
     }
 
     /// The next object whose needs are all there.

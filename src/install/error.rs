@@ -1,5 +1,7 @@
 //! Why an installation or a removal did not get through.
 
+use jiff::Timestamp;
+
 use crate::{cluster, object::ObjectRef};
 
 /// One object that stopped a run, with its cause and what to do.
@@ -27,6 +29,17 @@ pub enum InstallError {
         /// Why.
         source: cluster::Error,
     },
+    /// Another run is at work.
+    #[error("another run is at work: {holder}{}", since.map(|since| format!(", since {since:.0}")).unwrap_or_default())]
+    Locked {
+        /// Who.
+        holder: String,
+        /// Since when, by that machine's clock.
+        since: Option<Timestamp>,
+    },
+    /// The lock could not be renewed in time, so the run stopped: somebody else may have begun.
+    #[error("the lock was lost: the API server did not answer in time, or another run took over")]
+    LockLost,
     /// Objects of other owners stand where ours would go. Nothing was written.
     #[error("{} would be taken from their owners", listed(objects.iter().map(|(object, owner)| match owner {
         Some(owner) => format!("{object} (managed by {owner})"),
@@ -88,6 +101,8 @@ impl InstallError {
             Self::Apply { failures, .. } | Self::Failed { failures } => failures,
             Self::TimedOut { waiting } => waiting,
             Self::Read(_)
+            | Self::Locked { .. }
+            | Self::LockLost
             | Self::Inventory { .. }
             | Self::Foreign { .. }
             | Self::Label { .. }
@@ -107,6 +122,8 @@ impl InstallError {
             Self::TimedOut { .. } => {
                 Some("wait longer with --timeout, or look closer with `scalekit status`".to_owned())
             }
+            Self::Locked { .. } => Some("wait for it, or end it; a run that died is taken over after 15 s".to_owned()),
+            Self::LockLost => Some("run it again: it goes on from where this one stopped".to_owned()),
             Self::Read(_)
             | Self::Inventory { .. }
             | Self::Apply { .. }

@@ -8,6 +8,7 @@
 mod apply;
 mod delete;
 mod error;
+mod lock;
 mod proof;
 mod state;
 mod wait;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use error::{Failure, InstallError};
+pub use lock::Lock;
 pub use proof::Left;
 pub use state::{State, Survey};
 
