@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs, DemoLoadArgs, DemoUpArgs, DownArgs, EventFormat,
-    OpenArgs, Opened, OutputFormat, RenderArgs, RunCommand, StackArgs, StatusArgs, UpArgs,
+    OpenArgs, Opened, OutputFormat, PlanArgs, RenderArgs, RunCommand, StackArgs, StatusArgs, UpArgs,
 };
 use crate::{
     catalog::{self, Component},
@@ -70,6 +70,18 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
             let done = commands::up(settings, &cluster, reporter.as_ref()).await?;
             drop(reporter);
             report::upped(&done);
+        }
+        Command::Plan(PlanArgs { stack, output }) => {
+            let (settings, cluster) = stack_settings(&common, stack, false).await?;
+            let plan = commands::plan(settings, &cluster, reporter.as_ref()).await?;
+            drop(reporter);
+            match output {
+                OutputFormat::Text => report::plan(&plan),
+                OutputFormat::Json => report::json(&plan).map_err(unprintable)?,
+            }
+            if plan.changes {
+                return Ok(ExitCode::from(10));
+            }
         }
         Command::Status(StatusArgs { stack, output }) => {
             let (settings, cluster) = stack_settings(&common, stack, false).await?;

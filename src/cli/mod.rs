@@ -35,7 +35,7 @@ First steps:
   scalekit down                               take everything away, and prove it
 
 Exit codes: 0 done, 1 unexpected error, 2 usage, 3 pre-flight failed, 4 cluster unreachable or not permitted,
-5 conflict, 6 not ready, 8 objects left behind, 130 interrupted.";
+5 conflict, 6 not ready, 7 another run is at work, 8 objects left behind, 10 `plan` has changes, 130 interrupted.";
 
 /// Flags of every command.
 #[derive(Clone, Debug, Args)]
@@ -72,6 +72,8 @@ pub enum EventFormat {
 pub enum Command {
     /// Install the stack, or bring it up to date
     Up(UpArgs),
+    /// Show what `up` would create, change and delete; writes nothing
+    Plan(PlanArgs),
     /// Say what works and what does not
     Status(StatusArgs),
     /// Remove what was installed, and prove that nothing is left
@@ -133,6 +135,17 @@ pub struct UpArgs {
     /// Take over fields that somebody else manages
     #[arg(long)]
     pub force_conflicts: bool,
+}
+
+/// Flags of `plan`.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// The stack.
+    #[command(flatten)]
+    pub stack: StackArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: OutputFormat,
 }
 
 /// How a result is printed.

@@ -7,6 +7,7 @@
 
 mod apply;
 mod delete;
+mod dry_run;
 mod error;
 mod lock;
 mod proof;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use dry_run::Checked;
 pub use error::{Failure, InstallError};
 pub use lock::Lock;
 pub use proof::Left;

@@ -14,7 +14,7 @@ pub use json::Ndjson;
 pub use progress::{Terminal, Verbosity};
 
 use crate::{
-    commands::{CommandError, DemoLoaded, DemoUp, Downed, PlannedRemoval, Upped},
+    commands::{CommandError, DemoLoaded, DemoUp, Downed, Plan, PlannedRemoval, Upped},
     health::Status,
     yaml,
 };
@@ -40,6 +40,11 @@ pub fn error(error: &CommandError) {
 /// Prints what `up` did, and what to do next.
 pub fn upped(done: &Upped) {
     data(&text::upped(done));
+}
+
+/// Prints what `up` would do.
+pub fn plan(plan: &Plan) {
+    data(&text::plan(plan));
 }
 
 /// Prints the state of the installation.

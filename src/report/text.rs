@@ -6,8 +6,10 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use super::progress::{bold, dim, severity_mark};
 use crate::{
-    commands::{CommandError, DemoUp, Downed, PlannedRemoval, Upped},
+    commands::{CommandError, DemoUp, Downed, Plan, PlannedObject, PlannedRemoval, Upped},
     health::{Severity, Status},
+    install::Checked,
+    plan::Change,
     readiness::Readiness,
 };
 
@@ -64,6 +66,71 @@ pub(super) fn upped(done: &Upped) -> String {
          scalekit status"
     );
     text
+}
+
+pub(super) fn plan(plan: &Plan) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{}, namespace {}\n", plan.platform, plan.namespace);
+    for PlannedObject { planned, checked } in &plan.objects {
+        let (mark, fields) = match &planned.change {
+            Change::Create => ("+ create   ", None),
+            Change::Configure { fields } => ("~ configure", Some(fields)),
+            Change::Delete { .. } => ("- delete   ", None),
+            Change::Foreign { .. } => ("! foreign  ", None),
+            Change::Unchanged => continue,
+        };
+        let _ = writeln!(text, "{mark} {}{}", planned.object, verdict(checked.as_ref()));
+        if let Change::Foreign { owner } = &planned.change {
+            let owner = owner.as_deref().unwrap_or("nobody that it names");
+            let _ = writeln!(text, "    it is there and not scalekit's; managed by {owner}");
+        }
+        for change in fields.into_iter().flatten() {
+            let live = change.live.as_ref().map_or_else(|| "(not set)".to_owned(), ToString::to_string);
+            let _ = writeln!(
+                text,
+                "    {}: {} → {}",
+                change.field,
+                shortened(&live),
+                shortened(&change.desired.to_string())
+            );
+        }
+        match checked {
+            Some(Checked::Refused { why } | Checked::NotTried { why }) => {
+                let _ = writeln!(text, "    {why}");
+            }
+            Some(Checked::Conflict { fields }) => {
+                for (field, owner) in fields {
+                    let _ = writeln!(text, "    {field}: {owner}");
+                }
+            }
+            _ => {}
+        }
+    }
+    let _ = writeln!(text, "\n{}", plan.summary);
+    text
+}
+
+/// What the API server says to an object, in a few words behind its name.
+fn verdict(checked: Option<&Checked>) -> String {
+    match checked {
+        None => String::new(),
+        Some(Checked::Accepted { tried_in: None }) => dim("  accepted by the API server"),
+        Some(Checked::Accepted { tried_in: Some(namespace) }) => {
+            dim(&format!("  accepted by the API server, tried in namespace {namespace}"))
+        }
+        Some(Checked::Refused { .. }) => bold("  refused by the API server"),
+        Some(Checked::Conflict { .. }) => bold("  fields are managed by somebody else"),
+        Some(Checked::NotTried { .. }) => dim("  not tried"),
+    }
+}
+
+/// Long values, such as whole configuration files, are cut: `-o json` has all of them.
+fn shortened(value: &str) -> String {
+    const LONGEST: usize = 120;
+    if value.chars().count() <= LONGEST {
+        return value.to_owned();
+    }
+    format!("{}… ({} characters)", value.chars().take(LONGEST).collect::<String>(), value.chars().count())
 }
 
 pub(super) fn status(status: &Status) -> String {

@@ -1,0 +1,70 @@
+//! `scalekit plan`: `up` stopped before its first write.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{
+    CommandError,
+    up::{Prepared, prepare},
+};
+use crate::{
+    cluster::Cluster,
+    event::Reporter,
+    install::{Checked, Installer},
+    object::ObjectRef,
+    plan::Planned,
+    settings::StackSettings,
+};
+
+/// What `up` would do. Its JSON form is documented in `docs/plan.md`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// What the cluster is.
+    pub platform: String,
+    /// Namespace of the stack.
+    pub namespace: String,
+    /// Whether `up` would write anything.
+    pub changes: bool,
+    /// The change set in words.
+    pub summary: String,
+    /// Every object, unchanged ones included.
+    pub objects: Vec<PlannedObject>,
+}
+
+/// One object: what would be done with it, and what the API server says to that.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedObject {
+    /// What would be done.
+    #[serde(flatten)]
+    pub planned: Planned,
+    /// What the API server says; absent where it was not asked.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub checked: Option<Checked>,
+}
+
+/// Compares and asks. Writes nothing.
+///
+/// # Errors
+///
+/// As `up` before its first write. What the API server would refuse is in the answer.
+pub async fn plan(settings: StackSettings, cluster: &Cluster, reporter: &dyn Reporter) -> Result<Plan, CommandError> {
+    let StackSettings { connection: _, options, platform, containerd_socket: _, timeout, force_conflicts: _ } =
+        settings;
+    let installer = Installer::new(cluster, reporter, timeout);
+    let Prepared { platform, options, desired, changes, .. } =
+        prepare(options, platform, cluster, &installer, reporter).await?;
+    let mut checked: BTreeMap<ObjectRef, Checked> = installer.dry_run(&desired, &changes).await.into_iter().collect();
+    Ok(Plan {
+        platform: platform.kind.to_string(),
+        namespace: options.namespace,
+        changes: changes.has_changes() || changes.foreign().next().is_some(),
+        summary: changes.summary(),
+        objects: changes
+            .items
+            .into_iter()
+            .map(|planned| PlannedObject { checked: checked.remove(&planned.object), planned })
+            .collect(),
+    })
+}
