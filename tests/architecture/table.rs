@@ -45,7 +45,7 @@ pub const TABLE: &[Rule] = &[
     shell(
         "report",
         "commands event health object readiness yaml",
-        "anstream anstyle comfy_table indicatif kube::core serde serde_json",
+        "anstream anstyle comfy_table indicatif kube::core serde serde_json tracing",
     ),
     shell(
         "commands",
@@ -95,6 +95,7 @@ pub const TABLE: &[Rule] = &[
     pure("readiness", "object", "jiff k8s_openapi kube::core serde serde_json"),
     pure("platform", "", "k8s_openapi thiserror"),
     pure("object", "", "kube::core serde"),
+    pure("lease", "", "jiff k8s_openapi"),
     pure("quantity", "", "thiserror"),
     pure("yaml", "", "serde serde_yaml thiserror"),
 ];
