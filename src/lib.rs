@@ -8,7 +8,7 @@
 //!                                    install, preflight, cluster, prometheus,    catalog, plan, readiness,
 //!                                    autoscaling::controller, images, samples    platform, health, event,
 //!                                                                                autoscaling::decision, object,
-//!                                    report: the only one that prints            quantity, yaml
+//!                                    report: the only one that prints            quantity, lease, yaml
 //! ```
 //!
 //! Arrows point one way. A pure module does no I/O, reads no clock and knows no client:

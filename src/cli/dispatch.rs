@@ -101,12 +101,12 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "scalekit", &mut script);
-            report::data(&String::from_utf8_lossy(&script));
+            report::document(&String::from_utf8_lossy(&script)).map_err(unprintable)?;
         }
         Command::Man => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(unprintable)?;
-            report::data(&String::from_utf8_lossy(&page));
+            report::document(&String::from_utf8_lossy(&page)).map_err(unprintable)?;
         }
         Command::Run(_) => {}
     }

@@ -10,6 +10,7 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
+use tokio::time::timeout;
 
 use super::{Cluster, Error};
 
@@ -91,7 +92,11 @@ impl ConnectError {
     }
 }
 
-/// Reads the kubeconfig and makes a client, without asking the server anything yet.
+/// How long the first answer may take. Later requests may take longer: a webhook alone has ten seconds.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
+
+/// Reads the kubeconfig, makes a client, and waits for a first answer: a server that takes the connection and
+/// says nothing would hold up every run for good.
 ///
 /// # Errors
 ///
@@ -112,8 +117,20 @@ pub async fn connect(connection: &Connection) -> Result<Cluster, ConnectError> {
     config.connect_timeout = Some(Duration::from_secs(4));
     let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
     let namespace = config.default_namespace.clone();
-    let client = Client::try_from(config)
-        .map_err(|error| ConnectError::Server { server: server.clone(), source: Error::from(error) })?;
+    let unusable = |source| ConnectError::Server { server: server.clone(), source };
+    let client = Client::try_from(config).map_err(|error| unusable(Error::from(error)))?;
+    match timeout(FIRST_ANSWER, client.apiserver_version()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => match Error::from(error) {
+            // Who may not ask for the version may still ask for other things.
+            Error::Forbidden { .. } => {}
+            source => return Err(unusable(source)),
+        },
+        Err(_) => {
+            let cause = format!("no answer within {} s", FIRST_ANSWER.as_secs());
+            return Err(unusable(Error::Unreachable { cause }));
+        }
+    }
     Ok(Cluster::new(client, &server, &context, &namespace))
 }
 

@@ -19,11 +19,23 @@ use crate::{
     yaml,
 };
 
-/// Writes to stdout. A reader that has seen enough, as `head` has, ends the output and is no error.
-pub fn data(text: &str) {
+/// Writes a document to stdout, for a file or another program.
+///
+/// # Errors
+///
+/// When stdout takes no more. A reader that has seen enough, as `head` has, ends the output and is no error.
+pub fn document(text: &str) -> io::Result<()> {
     let mut stdout = anstream::stdout();
-    if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {
-        tracing::debug!("nobody reads the output any more");
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Writes to stdout what was done, for people. It is done, whether or not anybody can read about it.
+fn data(text: &str) {
+    if let Err(error) = document(text) {
+        tracing::debug!("nobody reads the output: {error}");
     }
 }
 
@@ -56,20 +68,20 @@ pub fn status(status: &Status) {
 ///
 /// # Errors
 ///
-/// Never for the values that commands return; serde's signature has it.
-pub fn json(value: &impl serde::Serialize) -> Result<(), serde_json::Error> {
-    data(&format!("{}\n", serde_json::to_string_pretty(value)?));
-    Ok(())
+/// When stdout takes no more.
+pub fn json(value: &impl serde::Serialize) -> io::Result<()> {
+    document(&format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
 /// Prints manifests as one YAML stream.
 ///
 /// # Errors
 ///
-/// When an object has no YAML form.
-pub fn manifests(objects: &[DynamicObject]) -> Result<(), yaml::Error> {
+/// When an object has no YAML form, or stdout takes no more.
+pub fn manifests(objects: &[DynamicObject]) -> io::Result<()> {
     for object in objects {
-        data(&format!("---\n{}\n", yaml::to_string(object)?.trim_end()));
+        let text = yaml::to_string(object).map_err(io::Error::other)?;
+        document(&format!("---\n{}\n", text.trim_end()))?;
     }
     Ok(())
 }

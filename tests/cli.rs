@@ -1,0 +1,393 @@
+//! The binary without a cluster: what it says, where it says it, and with which exit code it ends.
+
+#[path = "cli/servers.rs"]
+mod servers;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    fs::OpenOptions,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use kube::core::DynamicObject;
+use rstest::rstest;
+use scalekit::yaml;
+use tempfile::TempDir;
+
+/// What a run came to.
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+    took: Duration,
+}
+
+impl Ran {
+    #[track_caller]
+    fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stderr:\n{}\nstdout:\n{}", self.stderr, self.stdout);
+        self
+    }
+
+    /// stderr holds the text.
+    #[track_caller]
+    fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "`{text}` is not in:\n{}", self.stderr);
+        self
+    }
+
+    #[track_caller]
+    fn prints_nothing(self) -> Self {
+        assert_eq!(self.stdout, "");
+        self
+    }
+}
+
+/// A home of its own, in which nothing is but what a test puts there.
+struct Home(TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// The binary, with an environment that holds nothing of this machine's.
+    fn scalekit(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_scalekit"));
+        command
+            .env_clear()
+            .env("HOME", self.0.path())
+            .env("COLUMNS", "100")
+            .current_dir(self.0.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Ran {
+        let mut command = self.scalekit();
+        command.args(arguments);
+        run(command)
+    }
+
+    fn run_with<'a>(&self, name: &str, value: &str, arguments: impl IntoIterator<Item = &'a str>) -> Ran {
+        let mut command = self.scalekit();
+        command.env(name, value).args(arguments);
+        run(command)
+    }
+
+    /// A kubeconfig for a server, and what it takes for a good authority.
+    fn kubeconfig(&self, server: &str, authority: Option<&Path>) -> PathBuf {
+        let authority =
+            authority.map(|path| format!(", certificate-authority: {}", path.display())).unwrap_or_default();
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: here\nclusters:\n- {{name: c, cluster: {{server: '{server}'{authority}}}}}\n\
+             users:\n- {{name: u, user: {{token: t}}}}\ncontexts:\n- {{name: here, context: {{cluster: c, user: u}}}}\n\
+             - {{name: there, context: {{cluster: c, user: u}}}}\n"
+        );
+        self.file("config", &text)
+    }
+}
+
+/// No run takes longer than this, or a test that hangs would say nothing.
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn run(command: Command) -> Ran {
+    let began = Instant::now();
+    let output = assert_cmd::Command::from_std(command).timeout(LIMIT).output().unwrap();
+    Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        took: began.elapsed(),
+    }
+}
+
+const RENDER: [&str; 7] =
+    ["render", "--platform", "kind", "--storage-class", "standard", "--image", "scaler=example.org/scalekit:1"];
+
+#[rstest]
+#[case::program("")]
+#[case::up("up")]
+#[case::status("status")]
+#[case::down("down")]
+#[case::render("render")]
+#[case::open("open")]
+#[case::demo("demo")]
+#[case::demo_list("demo list")]
+#[case::demo_up("demo up")]
+#[case::demo_load("demo load")]
+#[case::demo_down("demo down")]
+#[case::run("run")]
+#[case::run_controller("run controller")]
+#[case::run_watcherbot("run watcherbot")]
+#[case::completions("completions")]
+#[case::man("man")]
+fn help_says_what_can_be_asked(#[case] verb: &str) {
+    let ran = Home::new().run(verb.split_whitespace().chain(["--help"])).exits(0);
+    assert_eq!(ran.stderr, "");
+    insta::assert_snapshot!(
+        format!("help_{}", if verb.is_empty() { "scalekit" } else { verb }).replace(' ', "_"),
+        ran.stdout
+    );
+}
+
+#[test]
+fn every_verb_has_a_help_that_is_looked_at() {
+    let help = Home::new().run(["--help"]).exits(0).stdout;
+    let verbs: Vec<&str> = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| line.starts_with("  "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|verb| *verb != "help")
+        .collect();
+    let snapshots = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
+    for verb in &verbs {
+        let snapshot = snapshots.join(format!("cli__help_{verb}.snap"));
+        assert!(snapshot.exists(), "{verb} is not among the cases of help_says_what_can_be_asked");
+    }
+    assert!(verbs.contains(&"up"), "{verbs:?}");
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let ran = Home::new().run(["--version"]).exits(0);
+    assert_eq!(ran.stdout, format!("scalekit {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn without_a_verb_it_shows_the_help() {
+    Home::new().run([]).exits(2).says("Usage: scalekit").prints_nothing();
+}
+
+#[rstest]
+#[case::verb(&["upp"], "'up'")]
+#[case::flag(&["up", "--namspace", "x"], "--namespace")]
+#[case::value_of_a_choice(&["open", "kibana"], "grafana, prometheus")]
+#[case::duration(&["up", "--timeout", "soon"], "`soon` is not a duration such as 15s")]
+#[case::component(&["up", "--image", "grafna=x"], "grafna")]
+#[case::image_without_reference(&["up", "--image", "grafana"], "COMPONENT=REF")]
+#[case::platform(&["render", "--platform", "openstack"], "openstack")]
+#[case::quiet_and_verbose(&["-q", "-v", "up"], "cannot be used with")]
+#[case::keep_and_purge(&["down", "--keep-data", "--purge-data"], "cannot be used with")]
+#[case::no_load(&["demo", "load", "watcherbot"], "--tasks")]
+#[case::two_loads(&["demo", "load", "watcherbot", "--tasks", "1", "--set", "2"], "cannot be used with")]
+#[case::negative_load(&["demo", "load", "watcherbot", "--tasks=-1"], "-1")]
+#[case::namespace(&["render", "--platform", "kind", "--storage-class", "x", "-n", "Monitoring"], "lower-case")]
+fn what_cannot_be_asked_is_refused_with_the_way_out(#[case] arguments: &[&str], #[case] expected: &str) {
+    Home::new().run(arguments.iter().copied()).exits(2).says(expected).prints_nothing();
+}
+
+#[test]
+fn a_bad_value_in_the_environment_is_named() {
+    let home = Home::new();
+    home.run_with("SCALEKIT_TIMEOUT", "soon", ["up"]).exits(2).says("soon").says("--timeout");
+}
+
+#[test]
+fn no_kubeconfig_anywhere_is_told_with_the_places() {
+    // Where a distribution has put its own on this machine, that one is found, and this cannot be tried.
+    if ["/var/snap/microk8s/current/credentials/client.config", "/etc/rancher/k3s/k3s.yaml"]
+        .iter()
+        .any(|path| Path::new(path).exists())
+    {
+        return;
+    }
+    let home = Home::new();
+    for verb in ["up", "status", "down", "render"] {
+        let place = home.0.path().join(".kube/config");
+        home.run([verb])
+            .exits(4)
+            .says("no kubeconfig")
+            .says(&place.display().to_string())
+            .says("hint:")
+            .prints_nothing();
+    }
+}
+
+#[rstest]
+#[case::not_yaml("a: b: c\n")]
+#[case::something_else("- just\n- a list\n")]
+#[case::not_text("\u{0}\u{1}\u{2}")]
+fn a_kubeconfig_that_is_none_is_a_mistake_in_the_input(#[case] content: &str) {
+    let home = Home::new();
+    let path = home.file("config", content);
+    let path = path.to_str().unwrap();
+    home.run(["--kubeconfig", path, "up"]).exits(2).says(path).says("cannot be used").prints_nothing();
+}
+
+#[test]
+fn a_kubeconfig_that_is_not_there_is_named() {
+    let home = Home::new();
+    home.run(["--kubeconfig", "nowhere", "up"]).exits(2).says("nowhere").prints_nothing();
+}
+
+#[test]
+fn an_unknown_context_is_answered_with_the_known_ones() {
+    let home = Home::new();
+    let path = home.kubeconfig("https://127.0.0.1:9", None);
+    let ran = home.run(["--kubeconfig", path.to_str().unwrap(), "--context", "elsewhere", "up"]);
+    ran.exits(2).says("no context `elsewhere`").says("there are: here, there").prints_nothing();
+}
+
+/// What is waited for a server that is not one: five seconds are promised, the rest is for a slow machine.
+const SOON: Duration = Duration::from_secs(10);
+
+#[rstest]
+#[case::nothing_listens("https://127.0.0.1:9".to_owned(), None, "refused")]
+#[case::it_takes_the_connection_and_says_nothing(servers::silent("https"), None, "")]
+#[case::it_takes_a_plain_request_and_says_nothing(servers::silent("http"), None, "")]
+#[case::it_speaks_no_tls(servers::babbling(), None, "")]
+#[case::its_certificate_is_of_another_authority(
+    servers::with_certificate(),
+    Some("other-authority.pem"),
+    "certificate"
+)]
+#[case::it_shakes_hands_and_says_nothing(servers::with_certificate(), Some("server.pem"), "")]
+fn a_server_that_cannot_be_used_is_named_within_seconds(
+    #[case] server: String,
+    #[case] authority: Option<&str>,
+    #[case] cause: &str,
+    #[values("up", "status", "down")] verb: &str,
+) {
+    let home = Home::new();
+    let authority = authority.map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli").join(name));
+    let path = home.kubeconfig(&server, authority.as_deref());
+    let ran = home.run(["--kubeconfig", path.to_str().unwrap(), verb]);
+    assert!(ran.took < SOON, "{:?}\n{}", ran.took, ran.stderr);
+    let ran = ran.exits(4).says(&server).says(cause).says("hint:").prints_nothing();
+    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+}
+
+#[rstest]
+#[case::unknown_key("namespace: a\nstorage:\n  sise: 5Gi\n", "3", "sise")]
+#[case::wrong_type("namespace: a\nimages: 7\n", "2", "images")]
+#[case::not_yaml("namespace: a\nimages: {b\n", "", "scalekit.yaml")]
+#[case::twice("namespace: a\nnamespace: b\n", "2", "namespace")]
+fn a_broken_settings_file_says_where(#[case] content: &str, #[case] line: &str, #[case] what: &str) {
+    let home = Home::new();
+    home.file("scalekit.yaml", content);
+    let ran = home.run(RENDER).exits(2).says("scalekit.yaml").says(what).prints_nothing();
+    let named = ran.stderr.contains(&format!("line {line}"))
+        || ran.stderr.contains(&format!(":{line}:"))
+        || ran.stderr.contains(&format!("{line} |"));
+    assert!(named, "line {line} is not named in:\n{}", ran.stderr);
+}
+
+#[test]
+fn a_settings_file_that_was_named_has_to_be_there() {
+    Home::new().run(["--config", "mine.yaml", "up"]).exits(2).says("mine.yaml").prints_nothing();
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let home = Home::new();
+    home.file("scalekit.yaml", "namespace: from-file\nregistry: registry.example.org\n");
+    let namespaces = |ran: Ran| -> BTreeSet<String> {
+        let objects: Vec<DynamicObject> = yaml::parse_all(&ran.exits(0).stdout).unwrap();
+        objects.into_iter().filter_map(|object| object.metadata.namespace).collect()
+    };
+    assert!(namespaces(home.run(RENDER)).contains("from-file"));
+    assert!(namespaces(home.run_with("SCALEKIT_NAMESPACE", "from-environment", RENDER)).contains("from-environment"));
+    let both = home.run_with("SCALEKIT_NAMESPACE", "from-environment", RENDER.into_iter().chain(["-n", "from-flag"]));
+    let found = namespaces(both);
+    assert!(found.contains("from-flag") && !found.contains("from-environment"), "{found:?}");
+}
+
+#[test]
+fn render_needs_no_cluster_and_keeps_the_budget() {
+    let ran = Home::new().run(RENDER).exits(0);
+    assert_eq!(ran.stderr, "");
+    let objects: Vec<DynamicObject> = yaml::parse_all(&ran.stdout).unwrap();
+    assert!((20..=45).contains(&objects.len()), "{} objects", objects.len());
+    let images: BTreeSet<String> = objects
+        .iter()
+        .filter_map(|object| object.data.pointer("/spec/template/spec/containers")?.as_array())
+        .flatten()
+        .map(|container| container["image"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(images.len() == 5 && images.contains("example.org/scalekit:1"), "{images:?}");
+    for object in &objects {
+        let types = object.types.as_ref().unwrap();
+        assert!(!types.kind.is_empty() && object.metadata.name.is_some(), "{object:?}");
+        let secret = types.kind == "Secret";
+        assert!(!secret, "a password has no place in a repository: {:?}", object.metadata.name);
+    }
+    let claims: Vec<&DynamicObject> =
+        objects.iter().filter(|object| object.types.as_ref().unwrap().kind == "PersistentVolumeClaim").collect();
+    assert!(!claims.is_empty());
+    assert!(claims.iter().all(|claim| claim.data["spec"]["storageClassName"] == "standard"), "{claims:?}");
+}
+
+#[test]
+fn render_says_the_same_every_time() {
+    assert_eq!(Home::new().run(RENDER).exits(0).stdout, Home::new().run(RENDER).exits(0).stdout);
+}
+
+#[test]
+fn render_into_a_folder_writes_one_file_an_object() {
+    let home = Home::new();
+    let ran = home.run(RENDER.into_iter().chain(["--output-dir", "manifests"])).exits(0).prints_nothing();
+    let files: Vec<PathBuf> =
+        fs::read_dir(home.0.path().join("manifests")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(ran.stderr.contains(&format!("{} objects", files.len())), "{}", ran.stderr);
+    let printed: Vec<DynamicObject> = yaml::parse_all(&home.run(RENDER).exits(0).stdout).unwrap();
+    assert_eq!(files.len(), printed.len());
+    for file in files {
+        let object: DynamicObject = yaml::parse(&fs::read_to_string(&file).unwrap()).unwrap();
+        assert!(object.types.is_some(), "{}", file.display());
+    }
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_error() {
+    let home = Home::new();
+    for arguments in [&RENDER[..], &["completions", "bash"], &["man"], &["demo", "list"]] {
+        let mut child = home.scalekit().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && stderr.is_empty(), "{arguments:?}: {}\n{stderr}", output.status);
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let home = Home::new();
+    // assert_cmd takes stdout for itself.
+    let output =
+        home.scalekit().args(RENDER).stdout(OpenOptions::new().write(true).open("/dev/full").unwrap()).output();
+    let output = output.unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && stderr.contains("could not be written"), "{}: {stderr}", output.status);
+}
+
+#[rstest]
+#[case::bash(&["completions", "bash"], "_scalekit()")]
+#[case::zsh(&["completions", "zsh"], "#compdef scalekit")]
+#[case::fish(&["completions", "fish"], "complete -c scalekit")]
+#[case::man(&["man"], ".TH scalekit")]
+#[case::samples(&["demo", "list"], "watcherbot")]
+fn what_needs_no_cluster_works_without_one(#[case] arguments: &[&str], #[case] expected: &str) {
+    let ran = Home::new().run(arguments.iter().copied()).exits(0);
+    assert!(ran.stdout.contains(expected), "{}", ran.stdout);
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn an_error_reads_without_colour() {
+    let home = Home::new();
+    let path = home.kubeconfig("https://127.0.0.1:9", None);
+    let ran = home.run(["--kubeconfig", path.to_str().unwrap(), "up"]).exits(4);
+    assert!(!ran.stderr.contains('\u{1b}'), "{:?}", ran.stderr);
+}

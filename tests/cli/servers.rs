@@ -1,0 +1,62 @@
+//! Servers that are no API server, each in its own way. They end with the test.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    sync::Arc,
+    thread,
+};
+
+use rustls::{
+    ServerConfig, ServerConnection, Stream,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+fn listen(scheme: &str, serve: impl Fn(TcpStream) + Send + Clone + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let serve = serve.clone();
+            thread::spawn(move || serve(stream));
+        }
+    });
+    format!("{scheme}://{address}")
+}
+
+/// Takes connections and never says a word.
+pub fn silent(scheme: &str) -> String {
+    listen(scheme, read_on)
+}
+
+/// Answers whatever it is told with a line that is no TLS.
+pub fn babbling() -> String {
+    listen("https", |mut stream| {
+        let _gone = stream.write_all(b"220 mail.example.org ESMTP, and good morning\r\n");
+        read_on(stream);
+    })
+}
+
+/// Shakes hands with a certificate of its own, and never answers a request.
+pub fn with_certificate() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli");
+    let certificate = CertificateDer::from_pem_file(folder.join("server.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let config = Arc::new(config);
+    listen("https", move |mut stream| {
+        let mut connection = ServerConnection::new(config.clone()).unwrap();
+        read_on(Stream::new(&mut connection, &mut stream));
+    })
+}
+
+fn read_on(mut stream: impl Read) {
+    let mut heard = [0; 1024];
+    while stream.read(&mut heard).is_ok_and(|count| count > 0) {}
+}
