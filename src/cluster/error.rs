@@ -79,6 +79,11 @@ impl Error {
         }
     }
 
+    /// Whether the cluster cannot be reached, or the credentials are not accepted or not enough.
+    pub fn is_about_access(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Unauthorized { .. } | Self::Forbidden { .. })
+    }
+
     /// Whether the object or its kind is not there.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })

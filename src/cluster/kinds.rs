@@ -49,6 +49,13 @@ pub const INSTALLED: [Kind; 16] = [
     kind("scalekit.dev", "v1alpha1", "Autoscaler", "autoscalers", true),
 ];
 
+/// Kinds that come into being through what is installed, and carry our label.
+pub const TRACES: [Kind; 3] = [
+    kind("", "v1", "Pod", "pods", true),
+    kind("apps", "v1", "ReplicaSet", "replicasets", true),
+    kind("coordination.k8s.io", "v1", "Lease", "leases", true),
+];
+
 impl Kind {
     /// The kind of an object, in whatever version it is named.
     pub fn of(object: &ObjectRef) -> Option<&'static Self> {
@@ -57,7 +64,7 @@ impl Kind {
 
     /// The kind with this group and name.
     pub fn named(group: &str, kind: &str) -> Option<&'static Self> {
-        INSTALLED.iter().find(|known| known.group == group && known.kind == kind)
+        INSTALLED.iter().chain(&TRACES).find(|known| known.group == group && known.kind == kind)
     }
 
     /// As kube's client wants it.

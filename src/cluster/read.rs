@@ -1,11 +1,15 @@
 //! Reading what is there: LISTs by label, in parallel.
 
+use std::time::Duration;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::{
     Api,
     api::{DynamicObject, ListParams},
     discovery::{ApiGroup, ApiResource, Discovery, Scope, verbs},
 };
+
+use tokio::time::timeout;
 
 use super::{Cluster, Error, Kind};
 use crate::object::ObjectRef;
@@ -18,6 +22,21 @@ const DERIVED: [&str; 3] = ["Event", "Endpoints", "EndpointSlice"];
 
 /// An object that was read, with its type filled in (items of a LIST come without).
 pub type Listed = DynamicObject;
+
+/// How long one answer may take: longer than a webhook may, shorter than anybody watches a silent terminal.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// Waits for the answer to one request that is no watch, but not for ever.
+///
+/// # Errors
+///
+/// The request's own, in our words; [`Error::Unreachable`] when there is no answer in time.
+pub async fn answered<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
+    match timeout(ANSWER, request).await {
+        Ok(answer) => answer.map_err(Error::from),
+        Err(_) => Err(Error::Unreachable { cause: format!("no answer within {} s", ANSWER.as_secs()) }),
+    }
+}
 
 impl Cluster {
     /// Lists the objects of each kind that carry the label selector, in all namespaces.
@@ -46,11 +65,11 @@ impl Cluster {
         let params = ListParams::default().labels(selector);
         let api = self.api(kind, namespace);
         let items = if kind.kind == "Secret" {
-            api.list_metadata(&params).await.map(|list| list.items.into_iter().map(metadata_only).collect())
+            answered(api.list_metadata(&params)).await.map(|list| list.items.into_iter().map(metadata_only).collect())
         } else {
-            api.list(&params).await.map(|list| list.items)
+            answered(api.list(&params)).await.map(|list| list.items)
         };
-        match items.map_err(Error::from) {
+        match items {
             Ok(items) => Ok(items.into_iter().map(|item| typed(item, kind)).collect()),
             Err(error) if error.is_not_found() => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -64,7 +83,7 @@ impl Cluster {
     ///
     /// The first request that fails. A namespace must not be judged by half of what is in it.
     pub async fn list_everything(&self, namespaces: &[String], selector: &str) -> Result<Vec<Listed>, Error> {
-        let discovery = Discovery::new(self.client.clone()).run_aggregated().await?;
+        let discovery = answered(Discovery::new(self.client.clone()).run_aggregated()).await?;
         let resources: Vec<ApiResource> = discovery
             .groups()
             .flat_map(ApiGroup::recommended_resources)
@@ -85,7 +104,7 @@ impl Cluster {
                 let params = &params;
                 async move {
                     let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, resource);
-                    match api.list_metadata(params).await.map_err(Error::from) {
+                    match answered(api.list_metadata(params)).await {
                         Ok(list) => Ok(list
                             .items
                             .into_iter()
@@ -111,7 +130,7 @@ impl Cluster {
     /// When the request fails.
     pub async fn get(&self, object: &ObjectRef) -> Result<Option<Listed>, Error> {
         let kind = Kind::of(object).ok_or_else(|| Error::UnknownKind { object: object.clone() })?;
-        match self.api_for(object)?.get_opt(&object.name).await.map_err(Error::from) {
+        match answered(self.api_for(object)?.get_opt(&object.name)).await {
             Ok(found) => Ok(found.map(|found| typed(found, kind))),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
+use kube::core::DynamicObject;
 
 use super::{
     CommandError, Consent, Downed,
@@ -72,7 +73,6 @@ pub async fn demo_up(
     let facts: Facts = preflight::facts(cluster).await.map_err(|source| unusable(cluster, source))?;
     let platform = detect(&facts.nodes, &facts.classes);
     needs_the_stack(cluster).await?;
-    installer.until_not_terminating(&[namespace.to_owned()]).await?;
     let own = image::own(named_image.as_ref())?;
     let options = DemoOptions {
         namespace: namespace.to_owned(),
@@ -80,9 +80,14 @@ pub async fn demo_up(
         pull_policy: own.pull_policy.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let desired = catalog::demo(name, &options).ok_or_else(|| unknown(name))?;
+    let mut desired = catalog::demo(name, &options).ok_or_else(|| unknown(name))?;
     let release = demo_release(name, namespace);
-    let state = installer.read(&release, &desired).await?;
+    let mut state = installer.read(&release, &desired).await?;
+    if installer.until_settled(&state.live).await? {
+        state = installer.read(&release, &desired).await?;
+    }
+    // A namespace that somebody else made is used, and not taken: who owns it deletes it.
+    desired.retain(|object| ObjectRef::of(object).kind != "Namespace" || !is_anothers(object, &state.live));
     let changes = plan::plan(&desired, &state.live, &state.inventory);
     if changes.has_changes() {
         let facts = preflight::before_writing(cluster, namespace).await.map_err(|source| unusable(cluster, source))?;
@@ -120,7 +125,7 @@ pub async fn demo_down(
     known(name)?;
     let began = Instant::now();
     let installer = Installer::new(cluster, reporter, timeout);
-    let of_release = |objects: Vec<kube::core::DynamicObject>| {
+    let of_release = |objects: Vec<DynamicObject>| {
         let release = demo_release(name, namespace);
         objects
             .into_iter()
@@ -151,6 +156,14 @@ pub async fn demo_down(
         return Err(CommandError::LeftBehind { left });
     }
     Ok(downed(true, began.elapsed()))
+}
+
+fn is_anothers(namespace: &DynamicObject, live: &[DynamicObject]) -> bool {
+    let release = |object: &DynamicObject| {
+        object.metadata.labels.as_ref().and_then(|labels| labels.get(catalog::APPLYSET_PART_OF)).cloned()
+    };
+    let reference = ObjectRef::of(namespace);
+    live.iter().any(|found| ObjectRef::of(found) == reference && release(found) != release(namespace))
 }
 
 fn downed(anything: bool, took: Duration) -> Downed {

@@ -160,6 +160,8 @@ pub async fn down(
         Some(release) => installer.lock_for_removal(release).await?,
         None => None,
     };
+    // Between the question and the answer somebody may have put something into our namespaces.
+    let planned = &decide(&installer.survey().await?, planned.data);
     let deleted = match &lock {
         Some(lock) => tokio::select! {
             deleted = installer.delete(&planned.teardown) => deleted,

@@ -142,6 +142,7 @@ impl CommandError {
                 | InstallError::Label { source, .. }
                 | InstallError::Delete { source, .. } => cluster_code(source),
                 InstallError::Locked { .. } | InstallError::LockLost => 7,
+                InstallError::Apply { not_permitted: true, .. } => 4,
                 InstallError::Apply { .. } => 1,
             },
             Self::Targets { .. } | Self::NotInstalled { .. } => 6,
@@ -215,9 +216,7 @@ impl CommandError {
 
 fn cluster_code(error: &cluster::Error) -> u8 {
     match error {
-        cluster::Error::Unreachable { .. } | cluster::Error::Unauthorized { .. } | cluster::Error::Forbidden { .. } => {
-            4
-        }
+        error if error.is_about_access() => 4,
         cluster::Error::Conflict { .. } => 5,
         _ => 1,
     }

@@ -59,7 +59,8 @@ pub(super) async fn ready_pods(
     Ok(names)
 }
 
-/// Waits until every expected job has a target and every target was scraped well. Returns how many there are.
+/// Waits until every expected job has a target and each of those was scraped well. What users annotate is theirs: a pod
+/// of theirs that does not answer is nothing to wait for. Returns how many there are.
 ///
 /// Prometheus has no watch: it is asked twice a second.
 pub(super) async fn wait(
@@ -110,21 +111,23 @@ async fn look(cluster: &Cluster, namespace: &str, expected: &[String]) -> Looked
 }
 
 fn judge(targets: &prometheus::Targets, expected: &[String]) -> Looked {
-    let up = targets.active.iter().filter(|target| target.health == TargetHealth::Up).count();
+    let ours: Vec<&prometheus::Target> =
+        targets.active.iter().filter(|target| expected.contains(&target.scrape_pool)).collect();
+    let up = ours.iter().filter(|target| target.health == TargetHealth::Up).count();
     let mut waiting = Vec::new();
     let mut missing = Vec::new();
-    for target in targets.active.iter().filter(|target| target.health != TargetHealth::Up) {
+    for target in ours.iter().filter(|target| target.health != TargetHealth::Up) {
         waiting.push(target.scrape_pool.clone());
         let why = if target.last_error.is_empty() { "not scraped yet" } else { &target.last_error };
         missing.push(format!("{} ({}): {why}", target.scrape_pool, target.scrape_url));
     }
-    for job in expected.iter().filter(|job| !targets.active.iter().any(|target| target.scrape_pool == **job)) {
+    for job in expected.iter().filter(|job| !ours.iter().any(|target| target.scrape_pool == **job)) {
         waiting.push(job.clone());
         missing.push(format!("{job}: no target at all"));
     }
     waiting.sort();
     waiting.dedup();
-    Looked { up, total: targets.active.len(), waiting, missing }
+    Looked { up, total: ours.len(), waiting, missing }
 }
 
 #[cfg(test)]
@@ -149,5 +152,7 @@ mod tests {
         assert_eq!(of(vec![target("a", up), target("b", up)]), Vec::<String>::new());
         assert_eq!(of(vec![target("a", up), target("b", new)]), ["b (http://x): not scraped yet"]);
         assert_eq!(of(vec![target("a", up)]), ["b: no target at all"]);
+        let theirs = target("annotated-pods", TargetHealth::Down);
+        assert_eq!(of(vec![target("a", up), target("b", up), theirs]), Vec::<String>::new());
     }
 }

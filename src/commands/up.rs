@@ -76,9 +76,10 @@ pub(super) async fn prepare(
     reporter.report(Event::StepStarted { step: Step::Plan, total: None });
     image::use_in(&mut options, &image::own(named.as_ref())?);
     options.grafana_password = password()?;
-    let desired = catalog::stack(&options, &platform);
+    let mut desired = catalog::stack(&options, &platform);
     let release = stack_release(&options.namespace);
     let state = installer.read(&release, &desired).await?;
+    plan::adapt_claims(&mut desired, &state.live, &facts.classes);
     let changes = plan::plan(&desired, &state.live, &state.inventory);
     reporter.report(Event::StepFinished { step: Step::Plan, took: step.elapsed(), summary: changes.summary() });
     Ok(Prepared { facts, platform, options, image_named: named.is_some(), desired, release, state, changes })
@@ -93,7 +94,6 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
     let StackSettings { connection: _, options, platform, containerd_socket, timeout, force_conflicts } = settings;
     let began = Instant::now();
     let installer = Installer::new(cluster, reporter, timeout).force_conflicts(force_conflicts);
-    let namespaces = [options.namespace.clone(), catalog::nodes_namespace(&options.namespace)];
     let prepared = prepare(options, platform, cluster, &installer, reporter).await?;
     let Prepared { facts, platform, options, image_named, desired, release, state, changes } = prepared;
     let mut done = Upped {
@@ -106,18 +106,19 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
         platform,
     };
     let around = Surroundings { nodes: facts.nodes.clone(), classes: facts.classes.clone(), ..Surroundings::default() };
-    let foreign = changes.foreign().next().is_some();
-    if !done.changed && !foreign && all_current(&state.live, &around) {
+    let refused = |changes: &ChangeSet| changes.foreign().next().is_some();
+    if !done.changed && !refused(&changes) && all_current(&state.live, &around) {
         return Ok(done);
     }
 
-    let changes = if installer.until_not_terminating(&namespaces).await? {
-        // What was read belonged to the installation that is gone now.
+    let changes = if installer.until_settled(&state.live).await? {
+        // What was read belonged to an installation that is gone now.
         let state = installer.read(&release, &desired).await?;
         plan::plan(&desired, &state.live, &state.inventory)
     } else {
         changes
     };
+    let foreign = refused(&changes);
     if !foreign {
         let rights =
             preflight::before_writing(cluster, &options.namespace).await.map_err(|source| unusable(cluster, source))?;

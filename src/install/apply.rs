@@ -7,7 +7,7 @@ use kube::{
     api::{DynamicObject, Patch, PatchParams},
     runtime::{conditions::is_crd_established, wait::await_condition},
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{Failure, InstallError, Installer, Release, State};
 use crate::{
@@ -20,6 +20,11 @@ use crate::{
 
 /// How long a definition may take to be served; it takes milliseconds.
 const ESTABLISHED_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long one answer may take. Admission webhooks alone have ten seconds each.
+const ANSWER: Duration = Duration::from_secs(30);
+/// And at least, when the run's deadline is near: long enough for a server that is well.
+const SHORTEST: Duration = Duration::from_secs(2);
 
 /// What became of one write.
 enum Outcome {
@@ -45,6 +50,7 @@ impl Installer<'_> {
         refuse_foreign(changes)?;
         let mut run = Run::new(desired, changes);
         self.write_inventory(release, &before.inventory.with_intended(run.references.iter())).await?;
+        self.make_room(changes).await?;
         let mut in_flight = FuturesUnordered::new();
         loop {
             while in_flight.len() < CONCURRENCY
@@ -89,9 +95,23 @@ impl Installer<'_> {
             }
             Outcome::Failed(error) => {
                 let failure = Failure { object: namespace, why: error.to_string(), hint: None };
-                Err(InstallError::Apply { failures: vec![failure], skipped: Vec::new() })
+                let not_permitted = error.is_about_access();
+                Err(InstallError::Apply { failures: vec![failure], skipped: Vec::new(), not_permitted })
             }
         }
+    }
+
+    /// Deletes what has to be made anew, and waits until it is gone.
+    async fn make_room(&self, changes: &ChangeSet) -> Result<(), InstallError> {
+        let mut going = BTreeMap::new();
+        for item in &changes.items {
+            if let Change::Recreate { uid, .. } = &item.change
+                && !self.delete_one(&item.object, uid).await?
+            {
+                going.insert(item.object.clone(), uid.clone());
+            }
+        }
+        self.until_gone(going).await
     }
 
     async fn prune(&self, changes: &ChangeSet) -> Result<(), InstallError> {
@@ -110,7 +130,7 @@ impl Installer<'_> {
                 if let Some(uid) = live.metadata.uid {
                     run.uids.insert(object.clone(), uid);
                 }
-                let action = if matches!(run.changes[position], Some(Change::Create)) {
+                let action = if matches!(run.changes[position], Some(Change::Create | Change::Recreate { .. })) {
                     Action::Created
                 } else {
                     Action::Configured
@@ -170,9 +190,12 @@ impl Installer<'_> {
     {
         let mut pause = Duration::from_millis(100);
         loop {
-            let error = match attempt().await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
+            // A server that takes the request and says nothing is asked again; the run's deadline holds all the same.
+            let patience = self.deadline.saturating_duration_since(Instant::now()).clamp(SHORTEST, ANSWER);
+            let error = match timeout(patience, attempt()).await {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(error)) => error,
+                Err(_) => cluster::Error::Unreachable { cause: format!("no answer within {} s", patience.as_secs()) },
             };
             let passes = error.is_transient() || matches!(error, cluster::Error::Terminating { .. });
             if !passes || Instant::now() + pause >= self.deadline {
@@ -264,7 +287,8 @@ impl Run {
         Err(if only_conflicts {
             InstallError::Conflict { conflicts: failures }
         } else {
-            InstallError::Apply { failures, skipped }
+            let not_permitted = self.failures.iter().all(|(_, error)| error.is_about_access());
+            InstallError::Apply { failures, skipped, not_permitted }
         })
     }
 }

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolume};
+use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::{
-    Api, ResourceExt,
-    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy},
+    ResourceExt,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy},
 };
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -50,10 +50,17 @@ impl Installer<'_> {
                 .await?;
             waiting.extend(gone.into_iter().filter(|(.., gone)| !gone).map(|(object, uid, _)| (object, uid)));
         }
-        let namespaces: Vec<String> =
-            waiting.keys().filter(|object| object.kind == "Namespace").map(|object| object.name.clone()).collect();
         self.until_gone(waiting).await?;
-        self.until_volumes_are_gone(&namespaces).await
+        self.until_pods_are_gone().await?;
+        self.until_volumes_are_gone(&teardown.emptied_namespaces()).await
+    }
+
+    /// Pods outlive what made them for as long as they take to end; in a namespace that stays they would be found by
+    /// the proof.
+    async fn until_pods_are_gone(&self) -> Result<(), InstallError> {
+        let pods = self.traces().await?;
+        let going = pods.iter().filter_map(|pod| Some((ObjectRef::of(pod), pod.metadata.uid.clone()?))).collect();
+        self.until_gone(going).await
     }
 
     /// Deletes one object if it still is the one with this UID. Returns whether it is gone already.
@@ -81,7 +88,7 @@ impl Installer<'_> {
         Ok(gone)
     }
 
-    async fn until_gone(&self, mut waiting: BTreeMap<ObjectRef, String>) -> Result<(), InstallError> {
+    pub(super) async fn until_gone(&self, mut waiting: BTreeMap<ObjectRef, String>) -> Result<(), InstallError> {
         loop {
             let objects: Vec<(ObjectRef, String)> = waiting.clone().into_iter().collect();
             let looked: Vec<(ObjectRef, Option<String>)> = stream::iter(objects)
@@ -169,42 +176,21 @@ impl Installer<'_> {
         .map_err(|source| InstallError::Label { object: object.clone(), source })
     }
 
-    /// Waits until none of these namespaces is on its way out, so that `up` can follow `down` at once. Returns whether
-    /// there was anything to wait for.
+    /// Waits until nothing of this is on its way out any more, so that `up` can follow `down` at once. Returns whether
+    /// there was anything to wait for: then what was read is no longer what is there.
     ///
     /// # Errors
     ///
-    /// [`InstallError::TimedOut`] with what still holds a namespace.
-    pub async fn until_not_terminating(&self, names: &[String]) -> Result<bool, InstallError> {
-        let namespaces: Api<Namespace> = Api::all(self.cluster.client().clone());
-        let mut waited = false;
-        loop {
-            let all =
-                namespaces.list(&ListParams::default()).await.map_err(|error| InstallError::Read(error.into()))?;
-            let held: Vec<Failure> = all
-                .items
-                .iter()
-                .filter(|namespace| {
-                    names.contains(&namespace.name_any()) && namespace.metadata.deletion_timestamp.is_some()
-                })
-                .map(|namespace| Failure {
-                    object: ObjectRef::new("v1", "Namespace", None, &namespace.name_any()),
-                    why: "an earlier removal is still at work on it".to_owned(),
-                    hint: None,
-                })
-                .collect();
-            if held.is_empty() {
-                return Ok(waited);
-            }
-            waited = true;
-            if self.expired() {
-                return Err(InstallError::TimedOut { waiting: held });
-            }
-            for Failure { object, why, .. } in held {
-                self.reporter.report(Event::InProgress { object, why });
-            }
-            sleep(LOOK_AGAIN).await;
-        }
+    /// [`InstallError::TimedOut`] with what still holds each object.
+    pub async fn until_settled(&self, live: &[DynamicObject]) -> Result<bool, InstallError> {
+        let going: BTreeMap<ObjectRef, String> = live
+            .iter()
+            .filter(|object| object.metadata.deletion_timestamp.is_some())
+            .filter_map(|object| Some((ObjectRef::of(object), object.metadata.uid.clone()?)))
+            .collect();
+        let waited = !going.is_empty();
+        self.until_gone(going).await?;
+        Ok(waited)
     }
 }
 

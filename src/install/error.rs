@@ -62,6 +62,8 @@ pub enum InstallError {
         failures: Vec<Failure>,
         /// Objects that were not tried, since what they need is among the failures.
         skipped: Vec<ObjectRef>,
+        /// Whether all of it failed because the cluster could not be reached, or a right is missing.
+        not_permitted: bool,
     },
     /// Objects will not become ready.
     #[error("{} will not become ready", counted(failures.len()))]

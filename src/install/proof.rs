@@ -1,10 +1,12 @@
 //! Looking for what is left after a removal.
 
-use kube::ResourceExt;
+use kube::{ResourceExt, api::DynamicObject};
 use serde::Serialize;
 
 use super::{InstallError, Installer};
 use crate::{
+    catalog::{MANAGED_BY, SCALEKIT},
+    cluster::TRACES,
     object::ObjectRef,
     plan::{Kept, Teardown},
 };
@@ -38,13 +40,17 @@ impl Installer<'_> {
                 None => Some(Left { object, why: "it was not deleted".to_owned() }),
             })
             .collect();
-        let namespaces: Vec<String> = teardown
-            .delete
-            .iter()
-            .filter(|target| target.object.kind == "Namespace")
-            .map(|target| target.object.name.clone())
-            .collect();
-        for volume in self.volumes_of(&namespaces).await? {
+        left.extend(
+            self.traces()
+                .await?
+                .iter()
+                .map(|trace| Left { object: ObjectRef::of(trace), why: "it has not ended yet".to_owned() }),
+        );
+        for volume in self.volumes_of(&teardown.emptied_namespaces()).await? {
+            let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.clone()).unwrap_or_default();
+            if teardown.keeps_claim(&claim.namespace.unwrap_or_default(), &claim.name.unwrap_or_default()) {
+                continue;
+            }
             let policy = volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.clone());
             left.push(Left {
                 object: ObjectRef::new("v1", "PersistentVolume", None, &volume.name_any()),
@@ -57,5 +63,12 @@ impl Installer<'_> {
             });
         }
         Ok(left)
+    }
+
+    /// What carries our label without being installed: pods and replica sets of workloads, a lock that was left.
+    pub(super) async fn traces(&self) -> Result<Vec<DynamicObject>, InstallError> {
+        let object = ObjectRef::new("v1", "Pod", None, "");
+        let selector = format!("{MANAGED_BY}={SCALEKIT}");
+        self.retrying(&object, || self.cluster.list(&TRACES, &selector)).await.map_err(InstallError::Read)
     }
 }

@@ -159,7 +159,11 @@ impl Installer<'_> {
     /// The volumes that are bound to claims in these namespaces.
     pub(super) async fn volumes_of(&self, namespaces: &[String]) -> Result<Vec<PersistentVolume>, InstallError> {
         let volumes: Api<PersistentVolume> = Api::all(self.cluster.client().clone());
-        let all = volumes.list(&ListParams::default()).await.map_err(|error| InstallError::Read(error.into()))?;
+        let object = ObjectRef::new("v1", "PersistentVolume", None, "");
+        let all = self
+            .retrying(&object, || async { Ok(volumes.list(&ListParams::default()).await?) })
+            .await
+            .map_err(InstallError::Read)?;
         Ok(all
             .items
             .into_iter()

@@ -41,7 +41,9 @@ enum Seen {
     Pod(Box<Pod>),
     PodGone(String),
     Event(Box<ClusterEvent>),
-    Listed,
+    /// A watch broke; it is started again.
+    Trouble(cluster::Error),
+    Nothing,
 }
 
 impl Installer<'_> {
@@ -52,7 +54,8 @@ impl Installer<'_> {
     /// [`InstallError::Failed`] with cause and hint once an object will not get there by itself,
     /// [`InstallError::TimedOut`] with what each is waiting for.
     pub async fn wait(&self, release: &Release, objects: &[ObjectRef]) -> Result<(), InstallError> {
-        let mut around = self.surroundings().await.map_err(InstallError::Read)?;
+        let node = ObjectRef::new("v1", "Node", None, "");
+        let mut around = self.retrying(&node, || self.surroundings()).await.map_err(InstallError::Read)?;
         let wanted: Vec<ObjectRef> = objects.iter().filter(|object| has_state(object)).cloned().collect();
         let mut namespaces: Vec<String> = wanted.iter().filter_map(|object| object.namespace.clone()).collect();
         namespaces.sort();
@@ -72,7 +75,14 @@ impl Installer<'_> {
                     Seen::Pod(pod) => { pods.insert(pod.uid().unwrap_or_default(), *pod); }
                     Seen::PodGone(uid) => { pods.remove(&uid); }
                     Seen::Event(event) => around.events.push(*event),
-                    Seen::Listed => {}
+                    // One failed request never ends a wait, but a right that is missing does not come by waiting.
+                    Seen::Trouble(error @ (cluster::Error::Forbidden { .. } | cluster::Error::Unauthorized { .. })) => {
+                        return Err(InstallError::Read(error));
+                    }
+                    Seen::Trouble(error) => {
+                        self.reporter.report(Event::Note { message: format!("watching again: {error}") });
+                    }
+                    Seen::Nothing => {}
                 },
                 _ = tick.tick() => {}
             }
@@ -144,7 +154,7 @@ impl Installer<'_> {
             .map(|kind| {
                 let config = watcher::Config::default().labels(&selector);
                 watch(self.cluster.api(kind, None), config, move |event| match event {
-                    Change::Applied(mut object) => {
+                    Change::Applied(mut object) | Change::Listed(mut object) => {
                         object.types =
                             Some(kube::core::TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_owned() });
                         Seen::Object(Box::new(object))
@@ -161,13 +171,14 @@ impl Installer<'_> {
         for namespace in namespaces {
             let pods: Api<Pod> = Api::namespaced(self.cluster.client().clone(), namespace);
             watches.push(watch(pods, watcher::Config::default(), |event| match event {
-                Change::Applied(pod) => Seen::Pod(Box::new(pod)),
+                Change::Applied(pod) | Change::Listed(pod) => Seen::Pod(Box::new(pod)),
                 Change::Deleted(pod) => Seen::PodGone(pod.uid().unwrap_or_default()),
             }));
             let events: Api<ClusterEvent> = Api::namespaced(self.cluster.client().clone(), namespace);
             watches.push(watch(events, watcher::Config::default().fields("type=Warning"), |event| match event {
                 Change::Applied(event) => Seen::Event(Box::new(event)),
-                Change::Deleted(_) => Seen::Listed,
+                // What happened before this wait may long be mended; if not, it happens again and is told anew.
+                Change::Listed(_) | Change::Deleted(_) => Seen::Nothing,
             }));
         }
         watches
@@ -228,6 +239,8 @@ fn collect(verdicts: &[(&ObjectRef, Readiness)], only_failed: bool) -> Vec<Failu
 }
 
 enum Change<K> {
+    /// It was there when the watch began.
+    Listed(K),
     Applied(K),
     Deleted(K),
 }
@@ -243,21 +256,26 @@ where
 {
     watcher(api, config)
         .default_backoff()
-        .filter_map(move |event| {
-            let seen = match event {
-                Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
-                    Some(seen(Change::Applied(object)))
-                }
-                Ok(watcher::Event::Delete(object)) => Some(seen(Change::Deleted(object))),
-                Ok(watcher::Event::Init | watcher::Event::InitDone) => Some(Seen::Listed),
-                Err(error) => {
-                    tracing::debug!("a watch is started again: {error}");
-                    None
-                }
-            };
-            futures::future::ready(seen)
+        .map(move |event| match event {
+            Ok(watcher::Event::Apply(object)) => seen(Change::Applied(object)),
+            Ok(watcher::Event::InitApply(object)) => seen(Change::Listed(object)),
+            Ok(watcher::Event::Delete(object)) => seen(Change::Deleted(object)),
+            Ok(watcher::Event::Init | watcher::Event::InitDone) => Seen::Nothing,
+            Err(error) => words(error),
         })
         .boxed()
+}
+
+/// The trouble with a watch, in our words. One that only has to begin anew, since it is too old, has none.
+fn words(error: watcher::Error) -> Seen {
+    Seen::Trouble(match error {
+        watcher::Error::WatchError(status) if status.code == 410 => return Seen::Nothing,
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => error.into(),
+        watcher::Error::WatchError(status) => kube::Error::Api(status).into(),
+        other @ watcher::Error::NoResourceVersion => cluster::Error::Unreadable { cause: other.to_string() },
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge: the rules take the time from here")]

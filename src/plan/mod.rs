@@ -3,6 +3,7 @@
 //! Pure. [`plan`] answers the same for the same values, so `plan` is `up` stopped before its first write,
 //! and a second `up` that finds nothing to do has proved it without a request per object.
 
+mod claims;
 mod drift;
 mod edges;
 mod inventory;
@@ -13,13 +14,14 @@ use std::collections::BTreeMap;
 use kube::core::DynamicObject;
 use serde::Serialize;
 
+pub use claims::adapt_claims;
 pub use drift::{FieldChange, drift};
 pub use edges::{dependencies, in_order};
 pub use inventory::{Entry, Inventory, content_hash};
 pub use teardown::{Data, KEPT, Kept, Target, Teardown, teardown};
 
 use crate::{
-    catalog::{CREATE_ONCE, MANAGED_BY, SCALEKIT},
+    catalog::{APPLYSET_PART_OF, CREATE_ONCE, MANAGED_BY, SCALEKIT},
     object::ObjectRef,
 };
 
@@ -41,7 +43,14 @@ pub enum Change {
         /// Its UID, so that nothing else with its name is deleted.
         uid: String,
     },
-    /// It is somebody else's: same name, without our labels.
+    /// It is there and cannot be changed into what is wanted, and holds nothing: it is deleted and made anew.
+    Recreate {
+        /// Its UID, so that nothing else with its name is deleted.
+        uid: String,
+        /// Why it cannot be changed.
+        why: String,
+    },
+    /// It is somebody else's: same name, without our labels, or of another installation of ours.
     Foreign {
         /// The owner it names, if it does.
         owner: Option<String>,
@@ -51,7 +60,7 @@ pub enum Change {
 impl Change {
     /// Whether something has to be written.
     pub fn is_write(&self) -> bool {
-        matches!(self, Self::Create | Self::Configure { .. } | Self::Delete { .. })
+        matches!(self, Self::Create | Self::Configure { .. } | Self::Recreate { .. } | Self::Delete { .. })
     }
 }
 
@@ -92,6 +101,7 @@ impl ChangeSet {
         let counts = [
             (count(|change| matches!(change, Change::Create)), "to create"),
             (count(|change| matches!(change, Change::Configure { .. })), "to configure"),
+            (count(|change| matches!(change, Change::Recreate { .. })), "to make anew"),
             (count(|change| matches!(change, Change::Delete { .. })), "to delete"),
         ];
         let words: Vec<String> =
@@ -121,9 +131,16 @@ pub fn plan(desired: &[DynamicObject], live: &[DynamicObject], inventory: &Inven
             let change = match live.get(&key(&reference)) {
                 None => Change::Create,
                 Some(found) if !is_ours(found) => Change::Foreign { owner: owner(found) },
+                Some(found) if !same_release(object, found) => {
+                    Change::Foreign { owner: Some("another installation of scalekit".to_owned()) }
+                }
                 Some(found) if is_created_once(found) => Change::Unchanged,
                 Some(found) => {
-                    let fields = drift(object, found);
+                    if let Some(change) = claims::recreate(object, found) {
+                        return Planned { object: reference, change };
+                    }
+                    let mut fields = drift(object, found);
+                    fields.extend(kept(found));
                     let known = inventory.get(&reference).is_some_and(|entry| entry.hash == content_hash(object));
                     if fields.is_empty() && known { Change::Unchanged } else { Change::Configure { fields } }
                 }
@@ -145,6 +162,21 @@ pub fn plan(desired: &[DynamicObject], live: &[DynamicObject], inventory: &Inven
 /// Whether an object carries our label.
 pub fn is_ours(object: &DynamicObject) -> bool {
     object.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|value| value == SCALEKIT)
+}
+
+/// Whether both belong to the same installation. A live object without that label was labelled by hand, and is taken in.
+fn same_release(desired: &DynamicObject, live: &DynamicObject) -> bool {
+    let of = |object: &DynamicObject| {
+        object.metadata.labels.as_ref().and_then(|labels| labels.get(APPLYSET_PART_OF)).cloned()
+    };
+    of(live).is_none_or(|live| Some(live) == of(desired))
+}
+
+/// The mark of what an earlier removal kept: it goes when the object is in use again.
+fn kept(live: &DynamicObject) -> Option<FieldChange> {
+    let value = live.metadata.labels.as_ref()?.get(KEPT.0)?;
+    let field = format!("metadata.labels[\"{}\"]", KEPT.0);
+    Some(FieldChange { field, live: Some(value.clone().into()), desired: serde_json::Value::Null })
 }
 
 fn owner(object: &DynamicObject) -> Option<String> {
@@ -237,6 +269,25 @@ mod tests {
         let changes = plan(&[config_map("1")], &[foreign], &Inventory::default());
         assert_eq!(only(&changes), &Change::Foreign { owner: Some("Helm".to_owned()) });
         assert!(!changes.has_changes());
+    }
+
+    #[test]
+    fn an_object_of_another_installation_is_never_taken() {
+        let of = |release: &str| {
+            let mut object = config_map("1");
+            object.metadata.labels.as_mut().unwrap().insert(APPLYSET_PART_OF.to_owned(), release.to_owned());
+            object
+        };
+        let changes = plan(&[of("one")], &[of("other")], &Inventory::default());
+        assert_eq!(only(&changes), &Change::Foreign { owner: Some("another installation of scalekit".to_owned()) });
+    }
+
+    #[test]
+    fn what_was_kept_as_data_loses_its_mark_when_it_is_used_again() {
+        let desired = [config_map("1")];
+        let mut live = config_map("1");
+        live.metadata.labels.as_mut().unwrap().insert(KEPT.0.to_owned(), KEPT.1.to_owned());
+        assert!(matches!(only(&plan(&desired, &[live], &installed(&desired))), Change::Configure { .. }));
     }
 
     #[test]

@@ -51,6 +51,33 @@ pub struct Teardown {
     pub keep: Vec<Kept>,
 }
 
+impl Teardown {
+    /// The namespaces whose claims go: where to look for volumes that stay behind.
+    pub fn emptied_namespaces(&self) -> Vec<String> {
+        let mut namespaces: Vec<String> = self
+            .delete
+            .iter()
+            .filter_map(|target| match target.object.kind.as_str() {
+                "Namespace" => Some(target.object.name.clone()),
+                "PersistentVolumeClaim" => target.object.namespace.clone(),
+                _ => None,
+            })
+            .collect();
+        namespaces.sort();
+        namespaces.dedup();
+        namespaces
+    }
+
+    /// Whether a volume was made for a claim that stays.
+    pub fn keeps_claim(&self, namespace: &str, name: &str) -> bool {
+        self.keep.iter().any(|kept| {
+            kept.object.kind == "PersistentVolumeClaim"
+                && kept.object.namespace.as_deref() == Some(namespace)
+                && kept.object.name == name
+        })
+    }
+}
+
 /// Decides over every object that carries our label.
 ///
 /// A namespace goes as a whole, and what lies in it needs no deletion of its own but for workloads and claims,

@@ -39,7 +39,9 @@ pub(super) fn readiness(pod: &Pod, now: Timestamp) -> Readiness {
     {
         let text = scheduled.message.clone().unwrap_or_else(|| "the scheduler has not said why".to_owned());
         let since = scheduled.last_transition_time.as_ref().map_or(now, |time| time.0);
-        return if now.duration_since(since).as_secs() >= SCHEDULING_GRACE_SECONDS {
+        // A volume that is still being made: the claim itself says when that will come to nothing.
+        let volume = text.contains("unbound immediate PersistentVolumeClaims");
+        return if !volume && now.duration_since(since).as_secs() >= SCHEDULING_GRACE_SECONDS {
             Readiness::failed(format!("pod {name} fits on no node: {text}"))
                 .hint("free resources, add a node, or remove what the scheduler names")
         } else {

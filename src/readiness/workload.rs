@@ -136,8 +136,10 @@ fn own_pods<'a>(object: &DynamicObject, selector: &LabelSelector, around: &'a Su
         .filter(|pod| !pod::is_superseded(pod))
         .collect();
     own.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
-    let newest = own.last().and_then(|pod| label(pod, "pod-template-hash"));
-    own.retain(|pod| label(pod, "pod-template-hash") == newest);
+    // Deployments and sets label the template that a pod was made from each in their own way.
+    let template = |pod: &Pod| label(pod, "pod-template-hash").or_else(|| label(pod, "controller-revision-hash"));
+    let newest = own.last().and_then(|pod| template(pod));
+    own.retain(|pod| template(pod) == newest);
     own
 }
 

@@ -76,6 +76,7 @@ pub(super) fn plan(plan: &Plan) -> String {
             Change::Create => ("+ create   ", None),
             Change::Configure { fields } => ("~ configure", Some(fields)),
             Change::Delete { .. } => ("- delete   ", None),
+            Change::Recreate { .. } => ("± anew     ", None),
             Change::Foreign { .. } => ("! foreign  ", None),
             Change::Unchanged => continue,
         };
@@ -83,6 +84,9 @@ pub(super) fn plan(plan: &Plan) -> String {
         if let Change::Foreign { owner } = &planned.change {
             let owner = owner.as_deref().unwrap_or("nobody that it names");
             let _ = writeln!(text, "    it is there and not scalekit's; managed by {owner}");
+        }
+        if let Change::Recreate { why, .. } = &planned.change {
+            let _ = writeln!(text, "    {why}");
         }
         for change in fields.into_iter().flatten() {
             let live = change.live.as_ref().map_or_else(|| "(not set)".to_owned(), ToString::to_string);
