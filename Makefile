@@ -9,7 +9,7 @@ export FLAVOUR CLUSTER
 # An installation must never land on the cluster that the user happens to work with.
 unexport KUBECONFIG
 
-.PHONY: help build cluster cluster-down demo test test-unit test-cluster lint prerequisites clean
+.PHONY: help build cluster cluster-down demo test test-unit test-cluster lint prerequisites
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -46,5 +46,3 @@ test-cluster: build ## The main job on a real cluster, in both flavours
 	@dev/test-on kind
 	@dev/test-on microk8s
 
-clean: ## Everything that was built; a cluster that is up stays
-	cargo clean

@@ -2,14 +2,21 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        coordination::v1::Lease,
+        core::v1::{Namespace, Pod},
+    },
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
 use kube::{
     Api, ResourceExt,
-    api::DeleteParams,
+    api::{DeleteParams, Patch, PatchParams},
     runtime::{conditions::is_pod_running, wait::await_condition},
 };
 use scalekit::prometheus::TargetHealth;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::World;
 
@@ -24,7 +31,60 @@ pub async fn a_class_that_does_not_exist_fails_with_its_name_in_seconds(world: &
     let ran = world.scalekit(["up", "--storage-class", "nowhere"]).exits(6);
     let ran = ran.says("persistentvolumeclaim/prometheus-data").says("there is no StorageClass `nowhere`");
     assert!(ran.took < Duration::from_secs(30), "{:?}", ran.took);
-    world.scalekit(["down", "--purge-data", "--yes"]).exits(0).says("nothing left");
+    // The next run mends it without a removal in between: the claims hold nothing yet.
+    let ran = world.scalekit(["plan"]).exits(10);
+    ran.says("2 to make anew").says("it waits for StorageClass `nowhere`, which does not exist");
+}
+
+pub async fn a_plan_of_an_empty_cluster_names_every_object_and_writes_nothing(world: &World) {
+    let ran = world.scalekit(["plan"]).exits(10).says("to create");
+    println!("{}", ran.stdout);
+    let answer: Value = serde_json::from_str(&world.scalekit(["plan", "-o", "json"]).exits(10).stdout).unwrap();
+    let objects = answer["objects"].as_array().unwrap();
+    assert!(objects.len() > 30, "{answer:#}");
+    for object in objects {
+        assert_eq!((&object["action"], &object["checked"]), (&"create".into(), &"accepted".into()), "{object:#}");
+    }
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    assert!(namespaces.get_opt("monitoring").await.unwrap().is_none(), "a plan wrote something");
+}
+
+/// Somebody else is at work: named while it lives, taken over once it has died.
+pub async fn a_second_run_names_the_first_and_takes_over_from_a_dead_one(world: &World) {
+    let leases: Api<Lease> = Api::namespaced(world.client.clone(), "monitoring");
+    let lease = |renewed: Timestamp| {
+        serde_json::from_value(json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": "scalekit-lock"},
+            "spec": {"holderIdentity": "elsewhere/4711/another-boot", "leaseDurationSeconds": 15,
+                "acquireTime": MicroTime(renewed), "renewTime": MicroTime(renewed)}}))
+        .unwrap()
+    };
+    let apply = PatchParams::apply("scalekit-test").force();
+    let held: Lease = lease(Timestamp::UNIX_EPOCH);
+    leases.patch("scalekit-lock", &apply, &Patch::Apply(&held)).await.unwrap();
+    let run = |arguments: &'static [&'static str]| {
+        let mut command = world.command();
+        command.args(arguments);
+        tokio::task::spawn_blocking(move || World::run(&mut command))
+    };
+    let mut second = run(&["up", "--scrape-interval", "30s"]);
+    let mut renewed = Timestamp::UNIX_EPOCH;
+    let ran = loop {
+        renewed += Duration::from_secs(1);
+        let held: Lease = lease(renewed);
+        tokio::select! {
+            ran = &mut second => break ran.unwrap(),
+            () = tokio::time::sleep(Duration::from_millis(500)) => {
+                leases.patch("scalekit-lock", &apply, &Patch::Apply(&held)).await.unwrap();
+            }
+        }
+    };
+    ran.exits(7).says("host elsewhere, process 4711");
+    let ran = run(&["up", "--scrape-interval", "30s"]).await.unwrap().exits(0);
+    assert!(ran.took > Duration::from_secs(14), "it took a live holder's lock: {:?}", ran.took);
+    assert!(leases.get_opt("scalekit-lock").await.unwrap().is_none(), "the lock was not given back");
+    world.scalekit(["up"]).exits(0);
+    world.scalekit(["plan"]).exits(0).says("nothing to change");
 }
 
 pub async fn up_makes_everything_ready_and_every_target_up(world: &World) {

@@ -93,9 +93,14 @@ impl World {
 
     /// Runs the binary against this cluster with this cluster's settings.
     pub fn scalekit<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Ran {
+        Self::run(self.command().args(arguments))
+    }
+
+    /// The binary with the arguments that name this cluster and its settings.
+    pub fn command(&self) -> Command {
         let mut command = self.bare();
         command.arg("--kubeconfig").arg(self.state.join("kubeconfig")).arg("--config").arg(self.settings());
-        Self::run(command.args(arguments))
+        command
     }
 
     /// The binary without any argument, in an empty environment.
