@@ -2,8 +2,6 @@
 # Boots a node in namespaces of this machine, and waits until it is Ready.
 
 boot() {
-  trap 'boot_failed' EXIT
-  trap 'exit 130' INT TERM
   claim_link
   make_state
   make_cgroups
@@ -22,17 +20,6 @@ boot() {
   # Pods need it, and it comes a moment after its namespace.
   wait_until 30 "the default service account was not made" kubectl -n default get serviceaccount default
   say "DNS and storage Ready"
-  trap - EXIT INT TERM
-}
-
-# boot_failed shows why, keeps the logs, and takes down what there is.
-boot_failed() {
-  local keep=$BUILD/log/failed-$CLUSTER
-  trap - EXIT INT TERM
-  rm -rf "$keep"
-  cp -r "$STATE/log" "$keep" 2>/dev/null || true
-  "$HERE/down" --quiet || true
-  die "the boot did not succeed, and was undone; its logs: $keep"
 }
 
 # claim_link takes the flavour's first free slot. Making the link claims it for
@@ -66,6 +53,7 @@ make_state() {
   "$BUILD/bin/cluster-tool" pki "$STATE/pki" "$NODE" "$NODE_IP" "$SERVICE_IP" "$API_PORT" "$CONTEXT"
   cp -p "$STATE/pki/admin.conf" "$STATE/kubeconfig"
   ln -s run/containerd.sock "$STATE/containerd.sock"
+  [[ $SOCKET == "$STATE"/* ]] || ln -sfn "$STATE/run/containerd.sock" "$SOCKET"
   ln -s "$BUILD/bin/kubernetes" "$STATE/bin/kubectl"
   ln -s "$BUILD/bin/promtool" "$STATE/bin/promtool"
   ln -s "$BUILD/debian/containerd/usr/bin/ctr" "$STATE/bin/ctr"

@@ -56,7 +56,7 @@ import_changed() {
     in_containerd images import "$tar" >"$BUILD/log/import.log" 2>&1 || die "$name could not be imported; see $BUILD/log/import.log"
   done <"$BUILD/images/list"
 }
-in_containerd() { "$BUILD/debian/containerd/usr/bin/ctr" -a "$STATE/containerd.sock" -n k8s.io "$@"; }
+in_containerd() { "$BUILD/debian/containerd/usr/bin/ctr" -a "$SOCKET" -n k8s.io "$@"; }
 
 # seed_store DIR gives a cluster its containerd root directory.
 seed_store() {

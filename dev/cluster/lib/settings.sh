@@ -68,6 +68,10 @@ flavour() {
   [[ $CLUSTER =~ ^[a-z][a-z0-9-]{0,30}$ ]] || die "CLUSTER=$CLUSTER: lower case letters, digits and dashes, 31 at most"
   # Its own cgroup, under a name that no cluster of another checkout has.
   CGROUP=scalekit-$CLUSTER-$(sha256sum <<<"$STATE" | cut -c1-8)
+  # Where the machine reaches containerd. A socket's path has 107 bytes at most:
+  # in a checkout that is too deep for that, it gets a short one beside it.
+  SOCKET=$STATE/containerd.sock
+  (($(wc -c <<<"$SOCKET") <= 108)) || SOCKET=/run/$CGROUP.sock # wc counts the line's end
 }
 
 # addresses sets the networks of the flavour's Nth slot. The first has those that
@@ -98,8 +102,8 @@ addresses() {
 # save_settings writes what the node, down and smoke need to know.
 save_settings() {
   local name
-  for name in ENGINE CLUSTER FLAVOUR RBAC NODE CONTEXT PROVIDER_ID NODE_LABELS STORAGE_CLASS PROVISIONER \
-    PROVISIONER_NAMESPACE PROVISIONER_NAME VOLUMES KUBELET_ROOT API_PORT BIND CGROUP PAUSE_IMAGE \
+  for name in ENGINE CLUSTER_KUBECONFIG CLUSTER FLAVOUR RBAC NODE CONTEXT PROVIDER_ID NODE_LABELS STORAGE_CLASS PROVISIONER \
+    PROVISIONER_NAMESPACE PROVISIONER_NAME VOLUMES KUBELET_ROOT API_PORT BIND CGROUP SOCKET PAUSE_IMAGE \
     LINK POD_CIDR SERVICE_CIDR HOST_IP NODE_IP SERVICE_IP DNS_IP; do
     printf '%s=%q\n' "$name" "${!name-}"
   done >"$STATE/settings"
