@@ -6,7 +6,7 @@ boot() {
   make_state
   make_cgroups
   start_node
-  wait_until 60 "the API server did not get ready" kubectl get --raw /readyz
+  wait_until 60 "the API server did not get ready" kubectl get --raw /readyz --request-timeout=2s
   say "API server ready"
   apply_manifests
   wait_until 60 "the node did not register" kubectl get node "$NODE"
@@ -17,6 +17,7 @@ boot() {
   say "node Ready"
   kubectl -n kube-system rollout status deployment/coredns --timeout=60s >/dev/null
   kubectl -n "$PROVISIONER_NAMESPACE" rollout status "deployment/$PROVISIONER_NAME" --timeout=60s >/dev/null
+  on_demand
   # Pods need it, and it comes a moment after its namespace.
   wait_until 30 "the default service account was not made" kubectl -n default get serviceaccount default
   say "DNS and storage Ready"
@@ -100,7 +101,17 @@ apply_manifests() {
   for name in DNS_IP STORAGE_CLASS PROVISIONER PROVISIONER_NAMESPACE PROVISIONER_NAME VOLUMES; do
     expressions+=(-e "s#@$name@#${!name}#g")
   done
-  sed "${expressions[@]}" -s -e '$a---' "$HERE"/manifests/{dns,storage}.yaml | kubectl apply --server-side --field-manager=cluster-up -f - >/dev/null
+  sed "${expressions[@]}" -s -e '$a---' "$HERE"/manifests/{dns,storage}.yaml | apply
+}
+apply() { kubectl apply --server-side --field-manager=cluster-up -f - >/dev/null; }
+
+# on_demand installs what a cluster has only where it is asked for.
+on_demand() {
+  ((METRICS_SERVER)) || return 0
+  apply <"$HERE/manifests/metrics-server.yaml"
+  kubectl -n kube-system rollout status deployment/metrics-server --timeout=90s >/dev/null
+  kubectl wait apiservice/v1beta1.metrics.k8s.io --for=condition=Available --timeout=60s >/dev/null
+  say "metrics-server Ready"
 }
 
 # wait_until SECONDS COMPLAINT COMMAND...: tries the command until it succeeds.
