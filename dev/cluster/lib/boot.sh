@@ -2,13 +2,11 @@
 # Boots a node in namespaces of this machine, and waits until it is Ready.
 
 boot() {
-  trap 'boot_failed' EXIT
-  trap 'exit 130' INT TERM
   claim_link
   make_state
   make_cgroups
   start_node
-  wait_until 60 "the API server did not get ready" kubectl get --raw /readyz
+  wait_until 60 "the API server did not get ready" kubectl get --raw /readyz --request-timeout=2s
   say "API server ready"
   apply_manifests
   wait_until 60 "the node did not register" kubectl get node "$NODE"
@@ -19,20 +17,10 @@ boot() {
   say "node Ready"
   kubectl -n kube-system rollout status deployment/coredns --timeout=60s >/dev/null
   kubectl -n "$PROVISIONER_NAMESPACE" rollout status "deployment/$PROVISIONER_NAME" --timeout=60s >/dev/null
+  on_demand
   # Pods need it, and it comes a moment after its namespace.
   wait_until 30 "the default service account was not made" kubectl -n default get serviceaccount default
   say "DNS and storage Ready"
-  trap - EXIT INT TERM
-}
-
-# boot_failed shows why, keeps the logs, and takes down what there is.
-boot_failed() {
-  local keep=$BUILD/log/failed-$CLUSTER
-  trap - EXIT INT TERM
-  rm -rf "$keep"
-  cp -r "$STATE/log" "$keep" 2>/dev/null || true
-  "$HERE/down" --quiet || true
-  die "the boot did not succeed, and was undone; its logs: $keep"
 }
 
 # claim_link takes the flavour's first free slot. Making the link claims it for
@@ -66,6 +54,7 @@ make_state() {
   "$BUILD/bin/cluster-tool" pki "$STATE/pki" "$NODE" "$NODE_IP" "$SERVICE_IP" "$API_PORT" "$CONTEXT"
   cp -p "$STATE/pki/admin.conf" "$STATE/kubeconfig"
   ln -s run/containerd.sock "$STATE/containerd.sock"
+  [[ $SOCKET == "$STATE"/* ]] || ln -sfn "$STATE/run/containerd.sock" "$SOCKET"
   ln -s "$BUILD/bin/kubernetes" "$STATE/bin/kubectl"
   ln -s "$BUILD/bin/promtool" "$STATE/bin/promtool"
   ln -s "$BUILD/debian/containerd/usr/bin/ctr" "$STATE/bin/ctr"
@@ -112,7 +101,17 @@ apply_manifests() {
   for name in DNS_IP STORAGE_CLASS PROVISIONER PROVISIONER_NAMESPACE PROVISIONER_NAME VOLUMES; do
     expressions+=(-e "s#@$name@#${!name}#g")
   done
-  sed "${expressions[@]}" -s -e '$a---' "$HERE"/manifests/{dns,storage}.yaml | kubectl apply --server-side --field-manager=cluster-up -f - >/dev/null
+  sed "${expressions[@]}" -s -e '$a---' "$HERE"/manifests/{dns,storage}.yaml | apply
+}
+apply() { kubectl apply --server-side --field-manager=cluster-up -f - >/dev/null; }
+
+# on_demand installs what a cluster has only where it is asked for.
+on_demand() {
+  ((METRICS_SERVER)) || return 0
+  apply <"$HERE/manifests/metrics-server.yaml"
+  kubectl -n kube-system rollout status deployment/metrics-server --timeout=90s >/dev/null
+  kubectl wait apiservice/v1beta1.metrics.k8s.io --for=condition=Available --timeout=60s >/dev/null
+  say "metrics-server Ready"
 }
 
 # wait_until SECONDS COMPLAINT COMMAND...: tries the command until it succeeds.

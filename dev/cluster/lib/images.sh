@@ -1,20 +1,28 @@
 # shellcheck shell=bash
 # Makes the images, and a containerd store that holds them.
 
-# What every cluster has. An image's recipe is images/NAME.json.
-IMAGES=(pause busybox coredns local-path-provisioner prometheus node-exporter kube-state-metrics)
+# What every cluster has, and what those have that are asked to. An image's
+# recipe is images/NAME.json.
+images() {
+  echo pause busybox coredns local-path-provisioner prometheus node-exporter kube-state-metrics
+  ((!METRICS_SERVER)) || echo metrics-server
+  ((!ALERTMANAGER)) || echo alertmanager
+}
 
 image_programs() { # the programs that the images hold
   echo cluster-tool coredns local-path-provisioner prometheus promtool node-exporter kube-state-metrics grafana-stand-in
+  ((!METRICS_SERVER)) || echo metrics-server
+  ((!ALERTMANAGER)) || echo alertmanager amtool
 }
 
 # make_images writes the tars that are out of date, and $BUILD/images/list: a
 # line "name digest tar" for each.
 make_images() {
-  local recipes=("${IMAGES[@]/#/$HERE/images/}")
+  local name recipes=()
   mkdir -p "$BUILD/images"
+  for name in $(images); do recipes+=("$HERE/images/$name.json"); done
   stand_in_recipe
-  recipes=("${recipes[@]/%/.json}" "$BUILD/images/grafana-stand-in.json")
+  recipes+=("$BUILD/images/grafana-stand-in.json")
   "$BUILD/bin/cluster-tool" images "$BUILD" "$BUILD/images" "${recipes[@]}" >"$BUILD/images/list.new"
   mv "$BUILD/images/list.new" "$BUILD/images/list"
 }
@@ -56,7 +64,7 @@ import_changed() {
     in_containerd images import "$tar" >"$BUILD/log/import.log" 2>&1 || die "$name could not be imported; see $BUILD/log/import.log"
   done <"$BUILD/images/list"
 }
-in_containerd() { "$BUILD/debian/containerd/usr/bin/ctr" -a "$STATE/containerd.sock" -n k8s.io "$@"; }
+in_containerd() { "$BUILD/debian/containerd/usr/bin/ctr" -a "$SOCKET" -n k8s.io "$@"; }
 
 # seed_store DIR gives a cluster its containerd root directory.
 seed_store() {

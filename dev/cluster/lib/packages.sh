@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # sourced; its variables are read elsewhere
 # What comes from Debian. apt verifies every checksum against signed lists.
 
 # The node's own programs are unpacked, never installed: Debian's containerd

@@ -8,6 +8,8 @@ ROOT=$(cd "$HERE/../.." && pwd)
 : "${CLUSTER:=scalekit}"  # its name; every other cluster on this machine needs another
 : "${FLAVOUR:=kind}"      # kind | microk8s: which of the two it imitates
 : "${RBAC:=}"             # 1 | 0; by default as the flavour has it
+: "${METRICS_SERVER:=}"   # 1: with metrics-server, for kubectl top and resource metrics
+: "${ALERTMANAGER:=}"     # 1: with Alertmanager's image
 
 BUILD=$ROOT/target/cluster-build # programs and images, shared by all clusters
 STATE=$ROOT/target/cluster       # all that one cluster keeps
@@ -65,9 +67,15 @@ flavour() {
     *) die "FLAVOUR=$FLAVOUR: there is kind, and there is microk8s" ;;
   esac
   [[ $RBAC == [01] ]] || die "RBAC=$RBAC: it is 1 or 0"
+  [[ $METRICS_SERVER == ?(0|1) ]] || die "METRICS_SERVER=$METRICS_SERVER: it is 1 or 0"
+  [[ $ALERTMANAGER == ?(0|1) ]] || die "ALERTMANAGER=$ALERTMANAGER: it is 1 or 0"
   [[ $CLUSTER =~ ^[a-z][a-z0-9-]{0,30}$ ]] || die "CLUSTER=$CLUSTER: lower case letters, digits and dashes, 31 at most"
   # Its own cgroup, under a name that no cluster of another checkout has.
   CGROUP=scalekit-$CLUSTER-$(sha256sum <<<"$STATE" | cut -c1-8)
+  # Where the machine reaches containerd. A socket's path has 107 bytes at most:
+  # in a checkout that is too deep for that, it gets a short one beside it.
+  SOCKET=$STATE/containerd.sock
+  (($(wc -c <<<"$SOCKET") <= 108)) || SOCKET=/run/$CGROUP.sock # wc counts the line's end
 }
 
 # addresses sets the networks of the flavour's Nth slot. The first has those that
@@ -98,8 +106,8 @@ addresses() {
 # save_settings writes what the node, down and smoke need to know.
 save_settings() {
   local name
-  for name in ENGINE CLUSTER FLAVOUR RBAC NODE CONTEXT PROVIDER_ID NODE_LABELS STORAGE_CLASS PROVISIONER \
-    PROVISIONER_NAMESPACE PROVISIONER_NAME VOLUMES KUBELET_ROOT API_PORT BIND CGROUP PAUSE_IMAGE \
+  for name in ENGINE CLUSTER_KUBECONFIG CLUSTER FLAVOUR RBAC NODE CONTEXT PROVIDER_ID NODE_LABELS STORAGE_CLASS PROVISIONER \
+    PROVISIONER_NAMESPACE PROVISIONER_NAME METRICS_SERVER ALERTMANAGER VOLUMES KUBELET_ROOT API_PORT BIND CGROUP SOCKET PAUSE_IMAGE \
     LINK POD_CIDR SERVICE_CIDR HOST_IP NODE_IP SERVICE_IP DNS_IP; do
     printf '%s=%q\n' "$name" "${!name-}"
   done >"$STATE/settings"

@@ -1,4 +1,5 @@
 # shellcheck shell=bash disable=SC2154 # sourced by init; its variables come from there
+# shellcheck disable=SC2054,SC2206 # arguments hold commas, and no path in them a space
 # etcd and Kubernetes, configured as the imitated platform does it.
 
 start_kubernetes() {

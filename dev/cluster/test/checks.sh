@@ -19,7 +19,7 @@ check() {
     printf 'ok     %5ds  %s\n' $(((${EPOCHREALTIME/./} - ${start/./}) / 1000000)) "$what"
   else
     failed=$((failed + 1))
-    printf 'FAILED         %s\n%s\n' "$what" "$(sed 's/^/               /' <<<"$output")"
+    printf 'FAILED         %s\n%s\n' "$what" "               ${output//$'\n'/$'\n               '}"
   fi
 }
 
