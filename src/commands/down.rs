@@ -189,7 +189,7 @@ pub async fn down(
     let removed = if planned.side_loaded {
         let facts = preflight::facts(cluster).await.map_err(|source| unusable(cluster, source))?;
         let platform = detect(&facts.nodes, &facts.classes);
-        image::remove(&facts.nodes, &platform, containerd_socket).await
+        image::remove(&facts.nodes, &platform, containerd_socket, None).await
     } else {
         Removed::default()
     };

@@ -53,10 +53,22 @@ pub(super) fn runs_side_loaded(object: &DynamicObject) -> bool {
         .any(|container| container["image"].as_str().is_some_and(|image| image.starts_with(SIDE_LOADED)))
 }
 
-/// Takes every image that was sent off the nodes again.
-pub(super) async fn remove(nodes: &[Node], platform: &Platform, containerd_socket: Option<&Path>) -> images::Removed {
+/// Whether an object's pods run an image that was sent to the nodes, other than this one.
+pub(super) fn runs_another(object: &DynamicObject, reference: &str) -> bool {
+    runs_side_loaded(object)
+        && object.data.pointer("/spec/template/spec/containers/0/image").and_then(serde_json::Value::as_str)
+            != Some(reference)
+}
+
+/// Takes the images that were sent off the nodes again, but the one to keep.
+pub(super) async fn remove(
+    nodes: &[Node],
+    platform: &Platform,
+    containerd_socket: Option<&Path>,
+    keep: Option<&str>,
+) -> images::Removed {
     let host = images::probe(&env::var_os("PATH").unwrap_or_default(), &Locations::default());
-    images::remove(&cluster(nodes, platform, containerd_socket), &host, None).await
+    images::remove(&cluster(nodes, platform, containerd_socket), &host, keep).await
 }
 
 /// Sends this executable's image to the nodes that lack it.

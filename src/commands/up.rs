@@ -1,14 +1,18 @@
 //! `scalekit up`: look, plan, send the image, write, wait until it works.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Node;
 use kube::core::DynamicObject;
 
 use super::{CommandError, carry_out::carry_out, image, targets};
 use crate::{
     catalog::{self, Component},
-    cluster::{self, Cluster},
+    cluster::{self, Cluster, Kind},
     event::{Event, Reporter, Step},
     health::{self, Facts, Finding, Severity},
     install::{Installer, Release, State},
@@ -130,8 +134,34 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
     carry_out(&installer, &release, &desired, &changes, reporter).await?;
     let expected = catalog::expected_jobs(&done.platform);
     done.targets = Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
+    if done.changed && !image_named {
+        let reference = options.image(Component::Scaler);
+        retire_images(&reference, &facts.nodes, &done.platform, containerd_socket.as_deref(), cluster).await;
+    }
     done.took = began.elapsed();
     Ok(done)
+}
+
+/// Images of earlier versions are pinned on the nodes, so nobody else takes them away. They stay while a sample still
+/// runs one: it could not start a pod without it.
+async fn retire_images(
+    reference: &str,
+    nodes: &[Node],
+    platform: &Platform,
+    containerd_socket: Option<&Path>,
+    cluster: &Cluster,
+) {
+    let Some(deployments) = Kind::named("apps", "Deployment") else { return };
+    let selector = format!("{}={}", catalog::MANAGED_BY, catalog::SCALEKIT);
+    match cluster.list_kind(deployments, None, &selector).await {
+        Ok(running) if !running.iter().any(|object| image::runs_another(object, reference)) => {
+            let removed = image::remove(nodes, platform, containerd_socket, Some(reference)).await;
+            tracing::debug!("{} old images are gone, left: {:?}", removed.count, removed.left);
+        }
+        // An old image more is no reason to call an installation that works a failure.
+        Ok(_) => {}
+        Err(error) => tracing::debug!("old images stay: {error}"),
+    }
 }
 
 /// The stack as one release.
