@@ -119,19 +119,19 @@ pub async fn connect(connection: &Connection) -> Result<Cluster, ConnectError> {
     let namespace = config.default_namespace.clone();
     let unusable = |source| ConnectError::Server { server: server.clone(), source };
     let client = Client::try_from(config).map_err(|error| unusable(Error::from(error)))?;
-    match timeout(FIRST_ANSWER, client.apiserver_version()).await {
-        Ok(Ok(_)) => {}
+    let version = match timeout(FIRST_ANSWER, client.apiserver_version()).await {
+        Ok(Ok(version)) => Some(version.git_version),
         Ok(Err(error)) => match Error::from(error) {
             // Who may not ask for the version may still ask for other things.
-            Error::Forbidden { .. } => {}
+            Error::Forbidden { .. } => None,
             source => return Err(unusable(source)),
         },
         Err(_) => {
             let cause = format!("no answer within {} s", FIRST_ANSWER.as_secs());
             return Err(unusable(Error::Unreachable { cause }));
         }
-    }
-    Ok(Cluster::new(client, &server, &context, &namespace))
+    };
+    Ok(Cluster::new(client, &server, &context, &namespace).with_version(version))
 }
 
 /// Connects from inside a pod, else by kubeconfig: how the in-cluster programs start.

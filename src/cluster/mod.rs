@@ -29,6 +29,7 @@ pub struct Cluster {
     server: String,
     context: String,
     default_namespace: String,
+    version: Option<String>,
 }
 
 impl Cluster {
@@ -39,6 +40,25 @@ impl Cluster {
             server: server.to_owned(),
             context: context.to_owned(),
             default_namespace: default_namespace.to_owned(),
+            version: None,
+        }
+    }
+
+    /// The same with the API server's version, where connecting has already told it.
+    #[must_use]
+    pub fn with_version(self, version: Option<String>) -> Self {
+        Self { version, ..self }
+    }
+
+    /// The API server's version, such as `v1.37.2`.
+    ///
+    /// # Errors
+    ///
+    /// When it has to be asked for, and there is no answer.
+    pub async fn version(&self) -> Result<String, Error> {
+        match &self.version {
+            Some(version) => Ok(version.clone()),
+            None => Ok(answered(self.client.apiserver_version()).await?.git_version),
         }
     }
 

@@ -14,7 +14,7 @@ use kube::{
 
 use crate::{
     catalog::{MANAGED_BY, SCALEKIT},
-    cluster::{CONCURRENCY, Cluster, Error},
+    cluster::{CONCURRENCY, Cluster, Error, answered},
     health::{BeforeWriting, Facts, Permission},
 };
 
@@ -38,8 +38,8 @@ pub async fn facts(cluster: &Cluster) -> Result<Facts, Error> {
     let classes: Api<StorageClass> = Api::all(cluster.client().clone());
     let all = ListParams::default();
     let (version, nodes, classes) =
-        futures::try_join!(cluster.client().apiserver_version(), nodes.list(&all), classes.list(&all))?;
-    Ok(Facts { version: version.git_version, nodes: nodes.items, classes: classes.items })
+        futures::try_join!(cluster.version(), answered(nodes.list(&all)), answered(classes.list(&all)))?;
+    Ok(Facts { version, nodes: nodes.items, classes: classes.items })
 }
 
 /// Rights, RBAC and ports: asked only when something is going to be written.

@@ -37,8 +37,14 @@ pub async fn a_class_that_does_not_exist_fails_with_its_name_in_seconds(world: &
 }
 
 pub async fn a_plan_of_an_empty_cluster_names_every_object_and_writes_nothing(world: &World) {
+    let mark = world.audit_mark();
     let ran = world.scalekit(["plan"]).exits(10).says("to create");
     println!("{}", ran.stdout);
+    if let Some(mark) = mark {
+        let (requests, writes) = world.requests_since(mark);
+        assert!(!requests.is_empty(), "the audit log says nothing");
+        assert_eq!(writes, Vec::<String>::new());
+    }
     let answer: Value = serde_json::from_str(&world.scalekit(["plan", "-o", "json"]).exits(10).stdout).unwrap();
     let objects = answer["objects"].as_array().unwrap();
     assert!(objects.len() > 30, "{answer:#}");
@@ -113,8 +119,15 @@ pub async fn up_makes_everything_ready_and_every_target_up(world: &World) {
 
 pub async fn up_again_changes_nothing(world: &World) {
     let before = resource_versions(world);
+    let mark = world.audit_mark();
     let ran = world.scalekit(["up"]).exits(0).says("nothing to change");
-    println!("{:.1} s", ran.took.as_secs_f64());
+    println!("{:.2} s", ran.took.as_secs_f64());
+    if let Some(mark) = mark {
+        let (requests, writes) = world.requests_since(mark);
+        println!("{} requests", requests.len());
+        assert_eq!(writes, Vec::<String>::new());
+        assert!((1..=20).contains(&requests.len()), "{requests:#?}");
+    }
     let written: Vec<_> = resource_versions(world).difference(&before).cloned().collect();
     assert!(written.is_empty(), "{written:?}");
 }

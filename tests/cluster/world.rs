@@ -20,6 +20,7 @@ use scalekit::{
     cluster::{Cluster, PodTunnel, listen},
     prometheus::{Client as Prometheus, Sample, Targets, Transport},
 };
+use serde_json::Value;
 
 pub struct World {
     state: PathBuf,
@@ -119,6 +120,39 @@ impl World {
             stderr: String::from_utf8_lossy(&stderr).into_owned(),
             took: began.elapsed(),
         }
+    }
+
+    /// How much the API server has logged until now, for [`World::requests_since`]; `None` where its log cannot be read.
+    pub fn audit_mark(&self) -> Option<u64> {
+        Some(std::fs::metadata(self.state.join("log/audit.log")).ok()?.len())
+    }
+
+    /// What users (not the cluster itself) asked of the API server since the mark: the requests, and of them the writes.
+    /// A dry run and a review of rights write nothing.
+    pub fn requests_since(&self, mark: u64) -> (Vec<String>, Vec<String>) {
+        let log = std::fs::read(self.state.join("log/audit.log")).unwrap();
+        let new = String::from_utf8_lossy(&log[usize::try_from(mark).unwrap()..]).into_owned();
+        let requests: Vec<(String, String)> = new
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|event| event["stage"] == "ResponseComplete")
+            .filter(|event| !event["user"]["username"].as_str().unwrap_or_default().starts_with("system:"))
+            .map(|event| {
+                let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+                (text("verb"), text("requestURI"))
+            })
+            .collect();
+        let writes = requests
+            .iter()
+            .filter(|(verb, uri)| {
+                ["create", "update", "patch", "delete", "deletecollection"].contains(&verb.as_str())
+                    && !uri.contains("dryRun=All")
+                    && !uri.contains("accessreviews")
+                    && !uri.contains("/portforward")
+            })
+            .map(|(verb, uri)| format!("{verb} {uri}"))
+            .collect();
+        (requests.into_iter().map(|(verb, uri)| format!("{verb} {uri}")).collect(), writes)
     }
 
     /// Runs kubectl and gives what it printed.
