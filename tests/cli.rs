@@ -1,5 +1,7 @@
 //! The binary without a cluster: what it says, where it says it, and with which exit code it ends.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
 #[path = "cli/servers.rs"]
 mod servers;
 

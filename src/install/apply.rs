@@ -64,7 +64,9 @@ impl Installer<'_> {
         run.verdict()?;
         self.unmark_kept(&before.live).await?;
         let inventory = Inventory::of(desired.iter().zip(&run.references).map(|(object, reference)| {
-            let uid = run.uids.get(reference).cloned().or_else(|| before.inventory.get(reference)?.uid.clone());
+            // What was not written now was there before, though no inventory may know: a run may have died in between.
+            let there = || before.live.iter().find(|live| ObjectRef::of(live).same_object(reference));
+            let uid = run.uids.get(reference).cloned().or_else(|| there()?.metadata.uid.clone());
             (reference.clone(), uid, content_hash(object))
         }));
         self.prune(changes).await?;
