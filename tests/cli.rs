@@ -119,6 +119,7 @@ const RENDER: [&str; 7] =
 #[rstest]
 #[case::program("")]
 #[case::up("up")]
+#[case::plan("plan")]
 #[case::status("status")]
 #[case::down("down")]
 #[case::render("render")]

@@ -57,11 +57,16 @@ fn release() -> Release {
 /// What `scalekit up` does between its checks and the scrape targets.
 async fn up(cluster: &Cluster, desired: &[DynamicObject]) -> Result<(), InstallError> {
     let installer = Installer::new(cluster, &Silent, TIMEOUT);
-    let (release, namespaces) = (release(), ["monitoring".to_owned(), "monitoring-nodes".to_owned()]);
-    installer.until_not_terminating(&namespaces).await?;
-    let state = installer.read(&release, desired).await?;
+    let release = release();
+    let mut state = installer.read(&release, desired).await?;
+    if installer.until_settled(&state.live).await? {
+        state = installer.read(&release, desired).await?;
+    }
     let changes = plan::plan(desired, &state.live, &state.inventory);
     if changes.has_changes() || changes.foreign().next().is_some() {
+        installer.open(&release, desired, &changes).await?;
+        let state = installer.read(&release, desired).await?;
+        let changes = plan::plan(desired, &state.live, &state.inventory);
         installer.apply(&release, desired, &changes, &state).await?;
     }
     let objects: Vec<ObjectRef> = desired.iter().map(ObjectRef::of).collect();
@@ -108,7 +113,8 @@ async fn the_namespace_is_written_first_then_the_intention_then_the_rest_by_its_
     assert_eq!(writes[0], "apply /api/v1/namespaces/monitoring");
     assert_eq!(writes[1], INVENTORY);
     assert_eq!(writes.last().unwrap(), INVENTORY);
-    assert_eq!(writes.len(), stack().len() + 2, "{writes:#?}");
+    // The namespace twice: the inventory that is to know it lies in it.
+    assert_eq!(writes.len(), stack().len() + 3, "{writes:#?}");
 
     let stored: Vec<Value> = fake
         .calls()
@@ -172,9 +178,9 @@ async fn a_failed_object_skips_what_needs_it_and_all_others_go_on() {
     let InstallError::Apply { skipped, .. } = &error else { panic!("{error}") };
     assert_eq!(failures(&error), ["serviceaccount/grafana -n monitoring: it is not to your liking"]);
     assert_eq!(skipped.iter().map(ToString::to_string).collect::<Vec<_>>(), ["deployment.apps/grafana -n monitoring"]);
-    // Namespace and intention, and everything but the two: the failed one was tried once.
+    // Everything but the two, the namespace twice: the failed one was tried once.
     let applied = fake.writes().iter().filter(|write| !write.ends_with(INVENTORY)).count();
-    assert_eq!(applied, stack().len() - 1);
+    assert_eq!(applied, stack().len());
 
     fake.heal();
     up(&fake.cluster(), stack()).await.unwrap();

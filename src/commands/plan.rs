@@ -11,9 +11,9 @@ use super::{
 use crate::{
     cluster::Cluster,
     event::Reporter,
-    install::{Checked, Installer},
+    install::Installer,
     object::ObjectRef,
-    plan::Planned,
+    plan::{Checked, Planned},
     settings::StackSettings,
 };
 

@@ -4,46 +4,17 @@ use std::collections::BTreeSet;
 
 use futures::{StreamExt, stream};
 use kube::api::{DynamicObject, Patch, PatchParams};
-use serde::Serialize;
 
 use super::Installer;
 use crate::{
     catalog::FIELD_MANAGER,
     cluster::{self, CONCURRENCY},
     object::ObjectRef,
-    plan::{Change, ChangeSet},
+    plan::{Change, ChangeSet, Checked},
 };
 
 /// A namespace that every cluster has: members of one that is not there yet are tried in it.
 const STAND_IN: &str = "default";
-
-/// How an object was checked, and what came of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "checked", rename_all = "kebab-case")]
-pub enum Checked {
-    /// The API server would take it as it is.
-    Accepted {
-        /// The namespace in which it was tried, where its own is not there yet. Schema and defaults are checked so;
-        /// quotas and pod security levels of its own namespace are not.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        tried_in: Option<&'static str>,
-    },
-    /// The API server would refuse it.
-    Refused {
-        /// In the API server's words.
-        why: String,
-    },
-    /// Somebody else manages fields of it.
-    Conflict {
-        /// Field and the API server's sentence about its owner.
-        fields: Vec<(String, String)>,
-    },
-    /// It could not be tried.
-    NotTried {
-        /// Why.
-        why: String,
-    },
-}
 
 impl Installer<'_> {
     /// Asks the API server about everything that would be created or configured. Writes nothing: each request is a

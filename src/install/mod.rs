@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use dry_run::Checked;
 pub use error::{Failure, InstallError};
 pub use lock::Lock;
 pub use proof::Left;

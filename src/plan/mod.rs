@@ -3,6 +3,7 @@
 //! Pure. [`plan`] answers the same for the same values, so `plan` is `up` stopped before its first write,
 //! and a second `up` that finds nothing to do has proved it without a request per object.
 
+mod checked;
 mod claims;
 mod drift;
 mod edges;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use kube::core::DynamicObject;
 use serde::Serialize;
 
+pub use checked::Checked;
 pub use claims::adapt_claims;
 pub use drift::{FieldChange, drift};
 pub use edges::{dependencies, in_order};

@@ -8,8 +8,7 @@ use super::progress::{bold, dim, severity_mark};
 use crate::{
     commands::{CommandError, DemoUp, Downed, Plan, PlannedObject, PlannedRemoval, Upped},
     health::{Severity, Status},
-    install::Checked,
-    plan::Change,
+    plan::{Change, Checked},
     readiness::Readiness,
 };
 

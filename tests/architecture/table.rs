@@ -44,19 +44,19 @@ pub const TABLE: &[Rule] = &[
     ),
     shell(
         "report",
-        "commands event health object readiness yaml",
+        "commands event health object plan readiness yaml",
         "anstream anstyle comfy_table indicatif kube::core serde serde_json tracing",
     ),
     shell(
         "commands",
         "settings install preflight cluster prometheus images samples autoscaling::controller \
          catalog plan readiness platform health event object",
-        "futures getrandom http jiff k8s_openapi kube serde_json thiserror tokio tokio_util",
+        "futures getrandom http jiff k8s_openapi kube serde serde_json thiserror tokio tokio_util tracing",
     ),
     shell("settings", "cluster catalog platform yaml", "jiff serde thiserror"),
     shell(
         "install",
-        "cluster catalog plan readiness event object",
+        "cluster catalog plan readiness lease event object",
         "futures jiff k8s_openapi kube serde serde_json thiserror tokio tracing",
     ),
     shell("preflight", "cluster catalog health", "futures k8s_openapi kube"),
@@ -90,7 +90,7 @@ pub const TABLE: &[Rule] = &[
         "plan catalog readiness platform object prometheus::Target prometheus::Targets prometheus::TargetHealth",
         "jiff k8s_openapi kube::core serde serde_json",
     ),
-    pure("plan", "catalog object", "kube::core serde serde_json sha2 thiserror"),
+    pure("plan", "catalog object", "k8s_openapi kube::core serde serde_json sha2 thiserror"),
     pure("catalog", "platform yaml", "include_dir k8s_openapi kube::core serde serde_json sha2 thiserror"),
     pure("readiness", "object", "jiff k8s_openapi kube::core serde serde_json"),
     pure("platform", "", "k8s_openapi thiserror"),
