@@ -50,11 +50,8 @@ pub const INSTALLED: [Kind; 16] = [
 ];
 
 /// Kinds that come into being through what is installed, and carry our label.
-pub const TRACES: [Kind; 3] = [
-    kind("", "v1", "Pod", "pods", true),
-    kind("apps", "v1", "ReplicaSet", "replicasets", true),
-    kind("coordination.k8s.io", "v1", "Lease", "leases", true),
-];
+pub const TRACES: [Kind; 2] =
+    [kind("", "v1", "Pod", "pods", true), kind("apps", "v1", "ReplicaSet", "replicasets", true)];
 
 impl Kind {
     /// The kind of an object, in whatever version it is named.

@@ -51,14 +51,14 @@ impl Installer<'_> {
             waiting.extend(gone.into_iter().filter(|(.., gone)| !gone).map(|(object, uid, _)| (object, uid)));
         }
         self.until_gone(waiting).await?;
-        self.until_pods_are_gone().await?;
+        self.until_pods_are_gone(teardown).await?;
         self.until_volumes_are_gone(&teardown.emptied_namespaces()).await
     }
 
     /// Pods outlive what made them for as long as they take to end; in a namespace that stays they would be found by
     /// the proof.
-    async fn until_pods_are_gone(&self) -> Result<(), InstallError> {
-        let pods = self.traces().await?;
+    async fn until_pods_are_gone(&self, teardown: &Teardown) -> Result<(), InstallError> {
+        let pods = self.traces(teardown).await?;
         let going = pods.iter().filter_map(|pod| Some((ObjectRef::of(pod), pod.metadata.uid.clone()?))).collect();
         self.until_gone(going).await
     }

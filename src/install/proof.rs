@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{InstallError, Installer};
 use crate::{
-    catalog::{MANAGED_BY, SCALEKIT},
+    catalog::{MANAGED_BY, NAME, SCALEKIT},
     cluster::TRACES,
     object::ObjectRef,
     plan::{Kept, Teardown},
@@ -41,7 +41,7 @@ impl Installer<'_> {
             })
             .collect();
         left.extend(
-            self.traces()
+            self.traces(teardown)
                 .await?
                 .iter()
                 .map(|trace| Left { object: ObjectRef::of(trace), why: "it has not ended yet".to_owned() }),
@@ -65,10 +65,18 @@ impl Installer<'_> {
         Ok(left)
     }
 
-    /// What carries our label without being installed: pods and replica sets of workloads, a lock that was left.
-    pub(super) async fn traces(&self) -> Result<Vec<DynamicObject>, InstallError> {
+    /// What came into being through a workload that is deleted, and carries its name: pods and replica sets.
+    pub(super) async fn traces(&self, teardown: &Teardown) -> Result<Vec<DynamicObject>, InstallError> {
         let object = ObjectRef::new("v1", "Pod", None, "");
         let selector = format!("{MANAGED_BY}={SCALEKIT}");
-        self.retrying(&object, || self.cluster.list(&TRACES, &selector)).await.map_err(InstallError::Read)
+        let mut traces =
+            self.retrying(&object, || self.cluster.list(&TRACES, &selector)).await.map_err(InstallError::Read)?;
+        traces.retain(|trace| {
+            let name = trace.metadata.labels.as_ref().and_then(|labels| labels.get(NAME));
+            teardown.delete.iter().map(|target| &target.object).any(|object| {
+                object.namespace == trace.metadata.namespace && name == Some(&object.name) && object.group == "apps"
+            })
+        });
+        Ok(traces)
     }
 }
