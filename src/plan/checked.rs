@@ -21,6 +21,7 @@ pub enum Checked {
     /// Somebody else manages fields of it.
     Conflict {
         /// Field and the API server's sentence about its owner.
+        #[serde(rename = "conflicts")]
         fields: Vec<(String, String)>,
     },
     /// It could not be tried.
