@@ -33,6 +33,7 @@ pub enum Error {
 
 const MOST_DIGITS: usize = 30;
 const NANOS_PER_MILLI: i128 = 1_000_000;
+const NANOS_PER_UNIT: i128 = 1_000_000_000;
 
 impl Quantity {
     /// The quantity of so many thousandths.
@@ -49,11 +50,56 @@ impl Quantity {
         i64::try_from(divide_away_from_zero(self.nanos, NANOS_PER_MILLI)).map_err(|_| Error::TooLarge)
     }
 
+    /// In whole units; `None` where there is a fraction.
+    pub fn whole(self) -> Option<i128> {
+        (self.nanos % NANOS_PER_UNIT == 0).then_some(self.nanos / NANOS_PER_UNIT)
+    }
+
     /// As a floating-point number, for what is a fraction by nature, such as a tolerance.
     #[expect(clippy::cast_precision_loss, reason = "a float is asked for")]
     pub fn as_f64(self) -> f64 {
         self.nanos as f64 / 1e9
     }
+}
+
+/// The text as the API server writes it: the same number in the same family of suffixes (none, k, M; Ki, Mi; e3), with
+/// the largest one that needs no fraction. `5120Mi` is `5Gi`, `1.5Gi` is `1536Mi`, `1000m` is `1`.
+///
+/// Source: `Quantity.CanonicalizeBytes`.
+///
+/// # Errors
+///
+/// When the text is no quantity.
+pub fn canonical(text: &str) -> Result<String, Error> {
+    const DECIMAL: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
+    const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    let quantity: Quantity = text.parse()?;
+    if quantity.nanos == 0 {
+        return Ok("0".to_owned());
+    }
+    let suffix = text.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
+    // Below 1024, and where there is a fraction, the API falls back to the decimal suffixes.
+    let binary = quantity.whole().filter(|whole| suffix.ends_with('i') && whole.abs() >= 1024);
+    if let Some(whole) = binary {
+        let (number, step) = coarsest(whole, 1024, BINARY.len());
+        return Ok(format!("{number}{}", BINARY[step]));
+    }
+    let (number, step) = coarsest(quantity.nanos, 1000, DECIMAL.len());
+    if suffix.starts_with(['e', 'E']) && suffix.len() > 1 && step != 3 {
+        let thousands = i32::try_from(step).map_err(|_| Error::TooLarge)? - 3;
+        return Ok(format!("{number}e{}", thousands * 3));
+    }
+    Ok(format!("{number}{}", DECIMAL[step]))
+}
+
+/// The number in the largest of so many units that needs no fraction, and which unit that is.
+fn coarsest(mut number: i128, base: i128, units: usize) -> (i128, usize) {
+    let mut step = 0;
+    while step + 1 < units && number % base == 0 {
+        number /= base;
+        step += 1;
+    }
+    (number, step)
 }
 
 /// A floating-point number in thousandths, rounded to the nearest (halves away from zero).
@@ -221,6 +267,28 @@ mod tests {
     }
 
     #[rstest]
+    #[case::already("5Gi", "5Gi")]
+    #[case::next_larger_binary("5120Mi", "5Gi")]
+    #[case::binary_fraction("1.5Gi", "1536Mi")]
+    #[case::small_binary("0.5Ki", "512")]
+    #[case::binary_with_a_rest("1000Ki", "1000Ki")]
+    #[case::next_larger_decimal("5000M", "5G")]
+    #[case::decimal_fraction("1.5G", "1500M")]
+    #[case::zeros("05.0G", "5G")]
+    #[case::plain("5000000000", "5G")]
+    #[case::plain_with_a_rest("5368709120", "5368709120")]
+    #[case::milli("1000m", "1")]
+    #[case::half("0.5", "500m")]
+    #[case::exponent("50e8", "5e9")]
+    #[case::exponent_of_three("5e10", "50e9")]
+    #[case::exponent_that_is_none("5e0", "5")]
+    #[case::negative("-2048Ki", "-2Mi")]
+    #[case::nothing("0Gi", "0")]
+    fn as_the_api_server_writes_it(#[case] text: &str, #[case] expected: &str) {
+        assert_eq!(canonical(text).as_deref(), Ok(expected));
+    }
+
+    #[rstest]
     #[case::noise_of_a_rate(10.000_000_000_1, Some(10_000))]
     #[case::half_up(0.0005, Some(1))]
     #[case::too_large(1e300, Some(i64::MAX))]
@@ -237,8 +305,17 @@ mod tests {
         }
 
         #[test]
+        fn the_canonical_form_is_the_same_number_and_its_own_canonical_form(
+            text in "[0-9]{1,9}(\\.[0-9]{1,3})?(n|u|m|k|M|G|T|Ki|Mi|Gi|Ti|e[0-9]|E-[0-9])?"
+        ) {
+            let form = canonical(&text).expect("a quantity");
+            prop_assert_eq!(form.parse::<Quantity>(), text.parse::<Quantity>());
+            prop_assert_eq!(canonical(&form), Ok(form));
+        }
+
+        #[test]
         fn no_text_panics(text in "[-+]?[0-9.eEkKmMinuGTP]{0,40}") {
-            let _ = milli(&text);
+            let _ = (milli(&text), canonical(&text));
         }
     }
 }

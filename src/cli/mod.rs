@@ -11,7 +11,7 @@ pub use dispatch::main;
 use crate::{
     catalog::Component,
     platform::PlatformKind,
-    settings::{parse_duration, parse_image},
+    settings::{parse_duration, parse_image, parse_namespace},
 };
 
 /// Monitoring and autoscaling for a Kubernetes cluster, explained, and removable without a trace
@@ -241,7 +241,7 @@ pub struct DemoArgs {
     /// Name of the sample: see `scalekit demo list`
     pub name: String,
     /// Namespace of the sample [default: demo]
-    #[arg(short, long, env = "SCALEKIT_DEMO_NAMESPACE", value_name = "NAME")]
+    #[arg(short, long, env = "SCALEKIT_DEMO_NAMESPACE", value_name = "NAME", value_parser = parse_namespace)]
     pub namespace: Option<String>,
 }
 

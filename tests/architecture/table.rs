@@ -53,7 +53,7 @@ pub const TABLE: &[Rule] = &[
          catalog plan readiness platform health event object",
         "futures getrandom http jiff k8s_openapi kube serde serde_json thiserror tokio tokio_util tracing",
     ),
-    shell("settings", "cluster catalog platform yaml", "jiff serde thiserror"),
+    shell("settings", "cluster catalog platform quantity yaml", "jiff serde serde_json strsim thiserror"),
     shell(
         "install",
         "cluster catalog plan readiness lease event object",

@@ -3,6 +3,8 @@
 //! A flag wins over the environment (clap has already put that into the flag), that over the file, that over
 //! the default.
 
+mod values;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -19,6 +21,8 @@ use crate::{
     platform::PlatformKind,
     yaml,
 };
+
+pub use values::{parse_duration, parse_image, parse_namespace};
 
 /// The settings file that is read when none is named and it is there.
 pub const DEFAULT_FILE: &str = "scalekit.yaml";
@@ -41,6 +45,8 @@ pub enum SettingsError {
         path: PathBuf,
         /// Where and why.
         reason: String,
+        /// Keys that are none, each with the one that was meant, as far as that can be guessed.
+        unknown: Vec<UnknownKey>,
     },
     /// A value cannot be used.
     #[error("{origin}: {reason}")]
@@ -57,10 +63,39 @@ impl SettingsError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unreadable { .. } | Self::Value { .. } => None,
-            Self::Invalid { .. } => Some(format!("known keys: {}", FileSettings::KEYS.join(", "))),
+            Self::Invalid { unknown, .. } => unknown.first().map(UnknownKey::hint),
         }
     }
 }
+
+/// A key that the settings file does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownKey {
+    /// The key, with the one that it stands under: `storage.sise`.
+    pub key: String,
+    /// The keys there are in its place.
+    pub known: &'static [&'static str],
+}
+
+impl UnknownKey {
+    fn hint(&self) -> String {
+        let (under, key) = self.key.rsplit_once('.').map_or(("", self.key.as_str()), |(under, key)| (under, key));
+        let dot = if under.is_empty() { "" } else { "." };
+        let nearest = self
+            .known
+            .iter()
+            .map(|known| (strsim::jaro_winkler(&key.to_lowercase(), &known.to_lowercase()), known))
+            .max_by(|(a, _), (b, _)| a.total_cmp(b));
+        match nearest {
+            Some((likeness, known)) if likeness >= ALIKE => format!("did you mean `{under}{dot}{known}`?"),
+            _ if under.is_empty() => format!("known keys: {}", self.known.join(", ")),
+            _ => format!("known keys of {under}: {}", self.known.join(", ")),
+        }
+    }
+}
+
+/// Words that are at least so much alike are taken for a slip of the hand; clap takes a suggestion from 0.7 on too.
+const ALIKE: f64 = 0.7;
 
 /// What can stand in `scalekit.yaml`. Every key is optional; an unknown one is an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -113,6 +148,10 @@ pub struct FileRetention {
     pub size: Option<String>,
 }
 
+impl FileRetention {
+    const KEYS: [&str; 2] = ["time", "size"];
+}
+
 /// `storage:` of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -123,6 +162,10 @@ pub struct FileStorage {
     pub prometheus: Option<String>,
     /// Size of Grafana's volume.
     pub grafana: Option<String>,
+}
+
+impl FileStorage {
+    const KEYS: [&str; 3] = ["class", "prometheus", "grafana"];
 }
 
 /// What flags and environment say about the stack, before the file is looked at.
@@ -185,7 +228,32 @@ fn parse(path: &Path, text: &str) -> Result<FileSettings, SettingsError> {
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(FileSettings::default());
     }
-    yaml::parse(text).map_err(|error| SettingsError::Invalid { path: path.to_owned(), reason: error.to_string() })
+    yaml::parse(text).map_err(|error| SettingsError::Invalid {
+        path: path.to_owned(),
+        reason: error.to_string(),
+        unknown: unknown_keys(text),
+    })
+}
+
+/// The keys of a file that are none; nothing where the file is no YAML.
+fn unknown_keys(text: &str) -> Vec<UnknownKey> {
+    let Ok(serde_json::Value::Object(file)) = yaml::parse(text) else { return Vec::new() };
+    let mut unknown = Vec::new();
+    for (key, value) in &file {
+        let under: Option<&'static [&'static str]> = match key.as_str() {
+            "retention" => Some(&FileRetention::KEYS),
+            "storage" => Some(&FileStorage::KEYS),
+            _ => None,
+        };
+        if !FileSettings::KEYS.contains(&key.as_str()) {
+            unknown.push(UnknownKey { key: key.clone(), known: &FileSettings::KEYS });
+        }
+        if let (Some(known), Some(inner)) = (under, value.as_object()) {
+            let strange = inner.keys().filter(|inner| !known.contains(&inner.as_str()));
+            unknown.extend(strange.map(|inner| UnknownKey { key: format!("{key}.{inner}"), known }));
+        }
+    }
+    unknown
 }
 
 /// Resolves the settings of the stack.
@@ -207,48 +275,31 @@ pub fn resolve(connection: Connection, flags: StackFlags, file: FileSettings) ->
     } = flags;
     let mut options = catalog::Options::new(String::new(), env!("CARGO_PKG_VERSION"));
     if let Some(namespace) = namespace.or(file.namespace) {
-        options.namespace = checked("namespace", namespace, |name| {
-            is_label(name).then_some(()).ok_or("a namespace is lower-case letters, digits and `-`, at most 57 of them")
-        })?;
+        options.namespace = checked("namespace", &namespace, values::stack_namespace)?;
     }
     for (name, reference) in file.images {
-        let component = Component::from_str(&name)
-            .map_err(|error| SettingsError::Value { origin: format!("images.{name}"), reason: error.to_string() })?;
-        options.images.insert(component, reference);
+        let origin = format!("images.{name}");
+        let component = checked(&origin, &name, |name| Component::from_str(name).map_err(|error| error.to_string()))?;
+        options.images.insert(component, checked(&origin, &reference, values::image)?);
     }
     options.images.extend(images);
-    options.registry = registry.or(file.registry);
-    let interval = match (scrape_interval, file.scrape_interval) {
-        (Some(interval), _) => Some(interval),
-        (None, Some(text)) => Some(
-            parse_duration(&text)
-                .map_err(|reason| SettingsError::Value { origin: "scrapeInterval".to_owned(), reason })?,
-        ),
-        (None, None) => None,
-    };
-    if let Some(interval) = interval {
+    options.registry = checked_if("registry", registry.or(file.registry), values::registry)?;
+    let interval = checked_if("scrapeInterval", file.scrape_interval, parse_duration)?;
+    if let Some(interval) = scrape_interval.or(interval) {
         options.scrape_interval_seconds = whole_seconds(interval)?;
     }
-    options.retention.time = file.retention.time.unwrap_or(options.retention.time);
-    options.retention.size = file.retention.size.unwrap_or(options.retention.size);
-    options.storage.class = storage_class.or(file.storage.class);
-    options.storage.prometheus = file.storage.prometheus.unwrap_or(options.storage.prometheus);
-    options.storage.grafana = file.storage.grafana.unwrap_or(options.storage.grafana);
-    let platform = match (platform, file.platform) {
-        (Some(platform), _) => Some(platform),
-        (None, Some(text)) => Some(
-            PlatformKind::from_str(&text)
-                .map_err(|error| SettingsError::Value { origin: "platform".to_owned(), reason: error.to_string() })?,
-        ),
-        (None, None) => None,
-    };
-    let timeout = match (timeout, file.timeout) {
-        (Some(timeout), _) => timeout,
-        (None, Some(text)) => {
-            parse_duration(&text).map_err(|reason| SettingsError::Value { origin: "timeout".to_owned(), reason })?
-        }
-        (None, None) => DEFAULT_TIMEOUT,
-    };
+    let FileRetention { time, size } = file.retention;
+    let retention = &mut options.retention;
+    set(&mut retention.time, checked_if("retention.time", time, values::retention_time)?);
+    set(&mut retention.size, checked_if("retention.size", size, values::retention_size)?);
+    let FileStorage { class, prometheus, grafana } = file.storage;
+    let storage = &mut options.storage;
+    storage.class = checked_if("storage class", storage_class.or(class), values::storage_class)?;
+    set(&mut storage.prometheus, checked_if("storage.prometheus", prometheus, values::storage_size)?);
+    set(&mut storage.grafana, checked_if("storage.grafana", grafana, values::storage_size)?);
+    let named = |text: &str| PlatformKind::from_str(text).map_err(|error| error.to_string());
+    let platform = platform.or(checked_if("platform", file.platform, named)?);
+    let timeout = timeout.or(checked_if("timeout", file.timeout, parse_duration)?).unwrap_or(DEFAULT_TIMEOUT);
     Ok(StackSettings {
         connection,
         options,
@@ -261,24 +312,25 @@ pub fn resolve(connection: Connection, flags: StackFlags, file: FileSettings) ->
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-fn checked(
-    origin: &str,
-    value: String,
-    check: impl Fn(&str) -> Result<(), &'static str>,
-) -> Result<String, SettingsError> {
-    match check(&value) {
-        Ok(()) => Ok(value),
-        Err(reason) => Err(SettingsError::Value { origin: format!("{origin} `{value}`"), reason: reason.to_owned() }),
+/// Puts a value in the place of the default, where there is one.
+fn set(place: &mut String, value: Option<String>) {
+    if let Some(value) = value {
+        *place = value;
     }
 }
 
-/// An RFC 1123 label that leaves room for `-nodes`.
-fn is_label(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 57
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        && !name.starts_with('-')
-        && !name.ends_with('-')
+/// Checks a value, and names its key or flag when it is none.
+fn checked<T>(origin: &str, value: &str, check: impl Fn(&str) -> Result<T, String>) -> Result<T, SettingsError> {
+    check(value).map_err(|reason| SettingsError::Value { origin: origin.to_owned(), reason })
+}
+
+/// As [`checked`], where there is a value.
+fn checked_if<T>(
+    origin: &str,
+    value: Option<String>,
+    check: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, SettingsError> {
+    value.map(|value| checked(origin, &value, check)).transpose()
 }
 
 fn whole_seconds(interval: Duration) -> Result<u32, SettingsError> {
@@ -289,34 +341,6 @@ fn whole_seconds(interval: Duration) -> Result<u32, SettingsError> {
             origin: "scrape interval".to_owned(),
             reason: "between 1s and 5m, in whole seconds".to_owned(),
         })
-}
-
-/// Parses a duration as Go and Kubernetes write it: `15s`, `5m`, `1h30m`.
-///
-/// # Errors
-///
-/// A clause that says what was expected.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    text.parse::<jiff::SignedDuration>()
-        .ok()
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| format!("`{text}` is not a duration such as 15s, 5m or 1h30m"))
-}
-
-/// Parses `COMPONENT=REF`.
-///
-/// # Errors
-///
-/// A clause that says what was expected.
-pub fn parse_image(text: &str) -> Result<(Component, String), String> {
-    let (component, reference) = text
-        .split_once('=')
-        .ok_or_else(|| format!("`{text}` is not COMPONENT=REF, as in grafana=registry/grafana:13.2.2"))?;
-    if reference.is_empty() {
-        return Err("the reference after `=` is empty".to_owned());
-    }
-    Ok((Component::from_str(component).map_err(|error| error.to_string())?, reference.to_owned()))
 }
 
 #[cfg(test)]
@@ -364,11 +388,41 @@ mod tests {
     }
 
     #[rstest]
-    #[case::namespace("namespace: Monitoring\n", "namespace `Monitoring`")]
+    #[case::slip("namespce: x\n", Some("did you mean `namespace`?"))]
+    #[case::below("storage:\n  promethues: 5Gi\n", Some("did you mean `storage.prometheus`?"))]
+    #[case::case("scrapeinterval: 5s\n", Some("did you mean `scrapeInterval`?"))]
+    #[case::nothing_like_it(
+        "zzz: 1\n",
+        Some(
+            "known keys: namespace, images, registry, scrapeInterval, retention, storage, platform, containerdSocket, timeout"
+        )
+    )]
+    #[case::nothing_like_it_below("retention: {zzz: 1}\n", Some("known keys of retention: time, size"))]
+    #[case::another_mistake("images: [a]\n", None)]
+    fn an_unknown_key_is_answered_with_the_one_that_was_meant(#[case] text: &str, #[case] expected: Option<&str>) {
+        assert_eq!(file(text).unwrap_err().hint().as_deref(), expected);
+    }
+
+    #[test]
+    fn a_size_is_written_as_the_api_server_keeps_it() {
+        let settings = resolved(StackFlags::default(), "storage: {prometheus: 5120Mi, grafana: 0.5Gi}\n").unwrap();
+        assert_eq!(settings.options.storage.prometheus, "5Gi");
+        assert_eq!(settings.options.storage.grafana, "512Mi");
+    }
+
+    #[rstest]
+    #[case::namespace("namespace: Monitoring\n", "namespace: `Monitoring`")]
     #[case::component("images: {grafna: x}\n", "images.grafna")]
     #[case::interval("scrapeInterval: soon\n", "scrapeInterval")]
     #[case::too_short("scrapeInterval: 500ms\n", "scrape interval")]
     #[case::platform("platform: minikube\n", "platform")]
+    #[case::image("images: {grafana: ''}\n", "images.grafana")]
+    #[case::registry("registry: https://r.example\n", "registry")]
+    #[case::age("retention: {time: 7 days}\n", "retention.time")]
+    #[case::size("retention: {size: 4Gi}\n", "retention.size")]
+    #[case::class("storage: {class: 'a b'}\n", "storage class")]
+    #[case::volume("storage: {prometheus: 5GB}\n", "storage.prometheus")]
+    #[case::other_volume("storage: {grafana: lots}\n", "storage.grafana")]
     fn a_bad_value_names_its_key(#[case] text: &str, #[case] expected: &str) {
         let error = resolved(StackFlags::default(), text).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");

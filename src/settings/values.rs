@@ -1,0 +1,372 @@
+//! Whether a text is a value that can be used, found out before anything is asked or written.
+//!
+//! What the API server or Prometheus would refuse later is refused here, and what the API server writes in another
+//! way is written in that way: else it would look like a change for ever.
+
+use std::{str::FromStr, time::Duration};
+
+use crate::{
+    catalog::Component,
+    quantity::{self, Quantity},
+};
+
+/// Parses a duration as Go and Kubernetes write it: `15s`, `5m`, `1h30m`.
+///
+/// # Errors
+///
+/// A clause that says what was expected.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    text.parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| format!("`{text}` is not a duration such as 15s, 5m or 1h30m"))
+}
+
+/// Parses `COMPONENT=REF`.
+///
+/// # Errors
+///
+/// A clause that says what was expected.
+pub fn parse_image(text: &str) -> Result<(Component, String), String> {
+    let (component, reference) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not COMPONENT=REF, as in grafana=registry/grafana:13.2.2"))?;
+    let component = Component::from_str(component).map_err(|error| error.to_string())?;
+    Ok((component, image(reference)?))
+}
+
+/// Parses the name of a namespace: a label of RFC 1123.
+///
+/// # Errors
+///
+/// A clause that says what was expected.
+pub fn parse_namespace(text: &str) -> Result<String, String> {
+    namespace(text, LONGEST_LABEL)
+}
+
+/// Longest label of RFC 1123.
+const LONGEST_LABEL: usize = 63;
+
+/// The namespace of the stack, whose name has room for `-nodes`.
+pub(super) fn stack_namespace(text: &str) -> Result<String, String> {
+    namespace(text, LONGEST_LABEL - "-nodes".len())
+}
+
+fn namespace(text: &str, longest: usize) -> Result<String, String> {
+    if is_label(text) && text.len() <= longest {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "`{text}` is no namespace: lower-case letters, digits and `-`, at most {longest} of them, no `-` at either end"
+    ))
+}
+
+fn is_label(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// The name of a StorageClass: labels with dots between them.
+pub(super) fn storage_class(text: &str) -> Result<String, String> {
+    if text.len() <= 253 && text.split('.').all(is_label) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is no name of a StorageClass: lower-case letters, digits, `-` and `.`"))
+}
+
+/// The size of a volume, in the API server's own notation.
+pub(super) fn storage_size(text: &str) -> Result<String, String> {
+    let refused = |why: &str| format!("`{text}` is no size of a volume, such as 5Gi: {why}");
+    let size: Quantity = text.parse().map_err(|error: quantity::Error| refused(&error.to_string()))?;
+    match size.whole() {
+        Some(bytes) if bytes > 0 => quantity::canonical(text).map_err(|error| refused(&error.to_string())),
+        Some(_) => Err(refused("it has to be more than 0")),
+        None => Err(refused("it is no whole number of bytes")),
+    }
+}
+
+/// An age as Prometheus writes it (`common/model.ParseDuration`): whole numbers with ms, s, m, h, d, w or y, from the
+/// largest unit to the smallest, each once.
+pub(super) fn retention_time(text: &str) -> Result<String, String> {
+    const UNITS: [(&str, u64); 7] = [
+        ("y", 31_536_000_000),
+        ("w", 604_800_000),
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+        ("ms", 1),
+    ];
+    let refused = |why: &str| format!("`{text}` is no age as Prometheus writes it, such as 7d or 1d12h: {why}");
+    let mut rest = text;
+    let mut units = UNITS.iter();
+    let mut milliseconds: u64 = 0;
+    while !rest.is_empty() {
+        let (number, behind) = rest.split_at(digits(rest));
+        let unit = &behind[..behind.bytes().take_while(u8::is_ascii_lowercase).count()];
+        let number: u64 = number.parse().map_err(|_| refused("a whole number is missing"))?;
+        let Some((_, factor)) = units.by_ref().find(|(name, _)| *name == unit) else {
+            return Err(refused("the units are y, w, d, h, m, s, ms, in this order, each at most once"));
+        };
+        milliseconds = number
+            .checked_mul(*factor)
+            .and_then(|part| milliseconds.checked_add(part))
+            .filter(|all| *all <= LONGEST_AGE)
+            .ok_or_else(|| refused("it is too long"))?;
+        rest = &behind[unit.len()..];
+    }
+    if milliseconds == 0 { Err(refused("it has to be more than 0")) } else { Ok(text.to_owned()) }
+}
+
+/// What fits into Prometheus' durations, nanoseconds in 63 bits, in milliseconds.
+const LONGEST_AGE: u64 = (i64::MAX / 1_000_000).unsigned_abs();
+
+/// A size as Prometheus writes it (`alecthomas/units.Base2Bytes`): `512MB`, `4GB`, `1.5GB`, powers of 1024.
+pub(super) fn retention_size(text: &str) -> Result<String, String> {
+    const UNITS: [&str; 13] = ["B", "KB", "MB", "GB", "TB", "PB", "EB", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let refused = |why: &str| format!("`{text}` is no size as Prometheus writes it, such as 512MB or 4GB: {why}");
+    let whole = digits(text);
+    let fraction = text[whole..].strip_prefix('.').map_or(0, |rest| 1 + digits(rest));
+    let (number, unit) = text.split_at(whole + fraction);
+    if whole == 0 || fraction == 1 {
+        return Err(refused("a number is missing"));
+    }
+    if !UNITS.contains(&unit) {
+        return Err(refused("the units are B, KB, MB, GB, TB, PB, EB"));
+    }
+    if number.bytes().all(|byte| matches!(byte, b'0' | b'.')) {
+        return Err(refused("it has to be more than 0"));
+    }
+    Ok(text.to_owned())
+}
+
+fn digits(text: &str) -> usize {
+    text.bytes().take_while(u8::is_ascii_digit).count()
+}
+
+/// A reference of an image, by the grammar of `distribution/reference`: `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`.
+pub(super) fn image(text: &str) -> Result<String, String> {
+    let refused = |why: &str| Err(format!("`{text}` is no image reference, such as registry/grafana:13.2.2: {why}"));
+    if text.is_empty() {
+        return refused("it is empty");
+    }
+    if text.contains("://") {
+        return refused("it starts with the registry's host, not with a scheme");
+    }
+    let (tagged, digest) = text.split_once('@').map_or((text, None), |(tagged, digest)| (tagged, Some(digest)));
+    if digest.is_some_and(|digest| !is_digest(digest)) {
+        return refused("behind `@` stands a digest, as in sha256:…");
+    }
+    // A colon before the last slash is a port's.
+    let last = tagged.rfind('/').map_or(0, |slash| slash + 1);
+    let (name, tag) = match tagged[last..].split_once(':') {
+        Some((name, tag)) => (&tagged[..last + name.len()], Some(tag)),
+        None => (tagged, None),
+    };
+    if tag.is_some_and(|tag| !is_tag(tag)) {
+        return refused("behind the last `:` stands a tag: letters, digits, `_`, `.`, `-`");
+    }
+    let (host, path) = match name.split_once('/') {
+        Some((host, path)) if is_host(host) => (Some(host), path),
+        _ => (None, name),
+    };
+    if host.is_none_or(is_reachable) && path.split('/').all(is_path) {
+        return Ok(text.to_owned());
+    }
+    refused("its path is lower-case letters and digits with `.`, `_`, `-` and `/` between them")
+}
+
+/// A registry to take the place of the images' own: `HOST[:PORT][/PATH]`.
+pub(super) fn registry(text: &str) -> Result<String, String> {
+    let trimmed = text.trim_end_matches('/');
+    let (host, path) = trimmed.split_once('/').map_or((trimmed, None), |(host, path)| (host, Some(path)));
+    if is_reachable(host) && path.is_none_or(|path| path.split('/').all(is_path)) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is no registry: HOST, HOST:PORT or HOST/PATH, without a scheme"))
+}
+
+/// Whether the first part of a name is a host: the grammar tells it from a path by these signs.
+fn is_host(text: &str) -> bool {
+    text == "localhost" || text.contains(['.', ':']) || text.bytes().any(|byte| byte.is_ascii_uppercase())
+}
+
+/// A host name or an address, with or without a port.
+fn is_reachable(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) if address.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':') => {
+            ("address", port.strip_prefix(':'))
+        }
+        Some(_) => return false,
+        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    host.split('.').all(is_part)
+        && port.is_none_or(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// A part of a path: lower-case letters and digits, with one of `.`, `_`, `__` or any number of `-` between them.
+fn is_path(text: &str) -> bool {
+    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let separators = text.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    text.bytes().next().is_some_and(inside)
+        && text.bytes().last().is_some_and(inside)
+        && separators
+            .into_iter()
+            .all(|between| matches!(between, "" | "." | "_" | "__") || between.bytes().all(|byte| byte == b'-'))
+}
+
+fn is_tag(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+        && !text.starts_with(['.', '-'])
+}
+
+fn is_digest(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(algorithm, hex)| {
+        !algorithm.is_empty()
+            && algorithm.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'.' | b'-' | b'_'))
+            && hex.len() >= 32
+            && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[rstest]
+    #[case::canonical("5Gi", "5Gi")]
+    #[case::next_larger_unit("5120Mi", "5Gi")]
+    #[case::fraction("1.5Gi", "1536Mi")]
+    #[case::decimal("5000M", "5G")]
+    #[case::bytes("5368709120", "5368709120")]
+    fn a_size_is_written_as_the_api_server_keeps_it(#[case] text: &str, #[case] expected: &str) {
+        assert_eq!(storage_size(text).as_deref(), Ok(expected));
+    }
+
+    #[rstest]
+    #[case::empty("", "no digits")]
+    #[case::prometheus_notation("5GB", "`GB` is not a suffix")]
+    #[case::nothing("0", "more than 0")]
+    #[case::negative("-5Gi", "more than 0")]
+    #[case::part_of_a_byte("100m", "whole number of bytes")]
+    fn what_is_no_size_is_refused(#[case] text: &str, #[case] why: &str) {
+        let error = storage_size(text).unwrap_err();
+        assert!(error.contains(why), "{error}");
+    }
+
+    #[rstest]
+    #[case::days("7d", true)]
+    #[case::compound("1d12h", true)]
+    #[case::every_unit("1y1w1d1h1m1s1ms", true)]
+    #[case::milliseconds("500ms", true)]
+    #[case::empty("", false)]
+    #[case::nothing("0d", false)]
+    #[case::no_unit("7", false)]
+    #[case::no_number("d", false)]
+    #[case::fraction("1.5d", false)]
+    #[case::wrong_order("12h1d", false)]
+    #[case::twice("1d1d", false)]
+    #[case::months("1mo", false)]
+    #[case::negative("-1d", false)]
+    #[case::space("7 d", false)]
+    #[case::too_long("300y", false)]
+    #[case::endless("99999999999999999999d", false)]
+    fn an_age_is_prometheus_own(#[case] text: &str, #[case] expected: bool) {
+        assert_eq!(retention_time(text).is_ok(), expected, "{:?}", retention_time(text));
+    }
+
+    #[rstest]
+    #[case::gigabytes("4GB", true)]
+    #[case::binary_prefix("4GiB", true)]
+    #[case::fraction("1.5GB", true)]
+    #[case::bytes("1000000B", true)]
+    #[case::kubernetes_notation("4Gi", false)]
+    #[case::no_unit("4", false)]
+    #[case::lower_case("4gb", false)]
+    #[case::nothing("0GB", false)]
+    #[case::dot(".5GB", false)]
+    #[case::dot_alone("4.GB", false)]
+    #[case::negative("-4GB", false)]
+    fn a_size_of_samples_is_prometheus_own(#[case] text: &str, #[case] expected: bool) {
+        assert_eq!(retention_size(text).is_ok(), expected, "{:?}", retention_size(text));
+    }
+
+    #[rstest]
+    #[case::name("grafana", true)]
+    #[case::tag("grafana:13.2.2", true)]
+    #[case::library("library/grafana", true)]
+    #[case::registry("registry.example.com/grafana/grafana:13.2.2", true)]
+    #[case::port("localhost:5000/grafana", true)]
+    #[case::port_and_tag("127.0.0.1:5000/a/b__c-d.e:v1_2", true)]
+    #[case::six("[fd00::1]:5000/grafana:1", true)]
+    #[case::upper_case_host("REGISTRY/grafana", true)]
+    #[case::digest(&format!("grafana@{DIGEST}"), true)]
+    #[case::tag_and_digest(&format!("r.example/grafana:1@{DIGEST}"), true)]
+    #[case::empty("", false)]
+    #[case::space("grafana :1", false)]
+    #[case::space_behind("grafana ", false)]
+    #[case::upper_case("Grafana", false)]
+    #[case::no_tag("grafana:", false)]
+    #[case::two_tags("grafana:1:2", false)]
+    #[case::scheme("https://r.example/grafana", false)]
+    #[case::no_name(":1", false)]
+    #[case::slash_at_the_end("r.example/", false)]
+    #[case::two_slashes("r.example//grafana", false)]
+    #[case::short_digest("grafana@sha256:abc", false)]
+    #[case::separators("a._b", false)]
+    fn references(#[case] text: &str, #[case] expected: bool) {
+        assert_eq!(image(text).is_ok(), expected, "{:?}", image(text));
+    }
+
+    #[rstest]
+    #[case::host("registry.example.com", true)]
+    #[case::port("reg.example:5000", true)]
+    #[case::path("reg.example/mirror/", true)]
+    #[case::empty("", false)]
+    #[case::scheme("https://reg.example", false)]
+    #[case::space("reg example", false)]
+    fn registries(#[case] text: &str, #[case] expected: bool) {
+        assert_eq!(registry(text).is_ok(), expected);
+    }
+
+    #[rstest]
+    #[case::usual("demo", true)]
+    #[case::longest(&"a".repeat(63), true)]
+    #[case::too_long(&"a".repeat(64), false)]
+    #[case::upper_case("Demo", false)]
+    #[case::dash_first("-demo", false)]
+    #[case::dot("de.mo", false)]
+    #[case::empty("", false)]
+    fn namespaces(#[case] text: &str, #[case] expected: bool) {
+        assert_eq!(parse_namespace(text).is_ok(), expected);
+    }
+
+    #[test]
+    fn the_namespace_of_the_stack_leaves_room_for_that_of_the_nodes() {
+        assert!(stack_namespace(&"a".repeat(57)).is_ok());
+        assert!(stack_namespace(&"a".repeat(58)).is_err());
+    }
+
+    #[rstest]
+    #[case::usual("fast-ssd", true)]
+    #[case::dots("csi.example.com", true)]
+    #[case::empty("", false)]
+    #[case::space("a b", false)]
+    fn classes(#[case] text: &str, #[case] expected: bool) {
+        assert_eq!(storage_class(text).is_ok(), expected);
+    }
+}
