@@ -90,7 +90,9 @@ pub async fn demo_up(
     desired.retain(|object| ObjectRef::of(object).kind != "Namespace" || !is_anothers(object, &state.live));
     let changes = plan::plan(&desired, &state.live, &state.inventory);
     if changes.has_changes() {
-        let facts = preflight::before_writing(cluster, namespace).await.map_err(|source| unusable(cluster, source))?;
+        let facts = preflight::before_writing(cluster, namespace, &desired)
+            .await
+            .map_err(|source| unusable(cluster, source))?;
         let findings: Vec<_> = health::before_writing(&facts, &platform)
             .into_iter()
             .filter(|finding| finding.check == "permissions")

@@ -124,8 +124,9 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
     };
     let foreign = refused(&changes);
     if !foreign {
-        let rights =
-            preflight::before_writing(cluster, &options.namespace).await.map_err(|source| unusable(cluster, source))?;
+        let rights = preflight::before_writing(cluster, &options.namespace, &desired)
+            .await
+            .map_err(|source| unusable(cluster, source))?;
         tell(&health::before_writing(&rights, &done.platform), reporter)?;
         if !image_named {
             image::provide(&facts.nodes, &done.platform, containerd_socket.as_deref(), reporter).await?;

@@ -25,8 +25,12 @@ pub struct Facts {
 /// One right that `up` needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permission {
-    /// The right in words: `create clusterroles`.
-    pub right: String,
+    /// `create`; `*` for all.
+    pub verb: String,
+    /// `clusterroles`, `pods/portforward`; `*` for all.
+    pub resource: String,
+    /// Where; `None` is everywhere.
+    pub namespace: Option<String>,
     /// Whether the user has it.
     pub allowed: bool,
 }
@@ -34,10 +38,10 @@ pub struct Permission {
 /// What has to be known only when something is going to be written.
 #[derive(Clone, Debug, Default)]
 pub struct BeforeWriting {
-    /// Rights of the user.
+    /// Rights of the user that were asked for.
     pub permissions: Vec<Permission>,
-    /// Pods that listen on the node, other than ours.
-    pub host_pods: Vec<Pod>,
+    /// Pods other than ours; `None` when the user may not list them.
+    pub host_pods: Option<Vec<Pod>>,
     /// Whether the API server enforces RBAC, as far as that can be seen.
     pub rbac: bool,
 }
@@ -126,16 +130,13 @@ fn storage(facts: &Facts, platform: &Platform, class: Option<&str>) -> Finding {
 /// Judges rights and ports.
 pub fn before_writing(facts: &BeforeWriting, platform: &Platform) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let missing: Vec<&str> = facts
-        .permissions
-        .iter()
-        .filter(|permission| !permission.allowed)
-        .map(|permission| permission.right.as_str())
-        .collect();
+    let missing = missing(&facts.permissions);
     findings.push(if missing.is_empty() {
-        Finding::new("permissions", Severity::Ok, "this user may install")
+        let all = facts.permissions.iter().any(|permission| permission.verb == "*" && permission.resource == "*");
+        let what = if all { "do everything" } else { "write, watch and delete what is installed" };
+        Finding::new("permissions", Severity::Ok, format!("this user may {what}"))
     } else {
-        Finding::new("permissions", Severity::Error, format!("this user may not {}", missing.join(", may not ")))
+        Finding::new("permissions", Severity::Error, format!("this user may not {}", missing.join("; may not ")))
             .hint("use a context with the rights of cluster-admin: `kubectl config get-contexts`")
     });
     if !facts.rbac {
@@ -146,8 +147,43 @@ pub fn before_writing(facts: &BeforeWriting, platform: &Platform) -> Vec<Finding
             _ => finding.hint("start the API server with --authorization-mode=Node,RBAC"),
         });
     }
-    findings.push(node_exporter_port(&facts.host_pods));
+    findings.push(match &facts.host_pods {
+        Some(pods) => node_exporter_port(pods),
+        None => Finding::new(
+            "port-9100",
+            Severity::Info,
+            "whether port 9100 of the nodes is free cannot be seen: this user may not list all pods",
+        ),
+    });
     findings
+}
+
+/// The rights that are missing, in as few words as they can be said: `create, patch clusterroles, clusterrolebindings`,
+/// `delete secrets in monitoring`.
+fn missing(permissions: &[Permission]) -> Vec<String> {
+    let mut of_resource = Vec::new();
+    for Permission { verb, resource, namespace, .. } in permissions.iter().filter(|permission| !permission.allowed) {
+        put(&mut of_resource, (namespace.as_deref(), resource.as_str()), verb.as_str());
+    }
+    let mut of_verbs = Vec::new();
+    for ((namespace, resource), verbs) in of_resource {
+        put(&mut of_verbs, (namespace, verbs), resource);
+    }
+    of_verbs
+        .into_iter()
+        .map(|((namespace, verbs), resources)| {
+            let place = namespace.map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+            format!("{} {}{place}", verbs.join(", "), resources.join(", "))
+        })
+        .collect()
+}
+
+/// Puts an item to those of the same key, keys in the order in which they came.
+fn put<K: PartialEq, V>(groups: &mut Vec<(K, Vec<V>)>, key: K, item: V) {
+    match groups.iter_mut().find(|(known, _)| *known == key) {
+        Some((_, items)) => items.push(item),
+        None => groups.push((key, vec![item])),
+    }
 }
 
 /// node-exporter listens on this port of every node.
@@ -243,15 +279,43 @@ mod tests {
         assert!(finding.message.ends_with("other/ne"), "{}", finding.message);
     }
 
-    #[test]
-    fn a_missing_right_is_named() {
-        let permission = |right: &str, allowed| Permission { right: right.to_owned(), allowed };
-        let facts = BeforeWriting {
-            permissions: vec![permission("create namespaces", true), permission("create clusterroles", false)],
-            rbac: true,
-            ..BeforeWriting::default()
+    fn rights(missing: &[(&str, &str, Option<&str>)]) -> BeforeWriting {
+        let permission = |(verb, resource, namespace): &(&str, &str, Option<&str>), allowed| Permission {
+            verb: (*verb).to_owned(),
+            resource: (*resource).to_owned(),
+            namespace: namespace.map(str::to_owned),
+            allowed,
         };
+        let mut permissions = vec![permission(&("create", "namespaces", None), true)];
+        permissions.extend(missing.iter().map(|right| permission(right, false)));
+        BeforeWriting { permissions, rbac: true, host_pods: Some(Vec::new()) }
+    }
+
+    #[rstest]
+    #[case::none(&[], "this user may write, watch and delete what is installed")]
+    #[case::one(&[("create", "clusterroles", None)], "this user may not create clusterroles")]
+    #[case::verbs_and_resources_together(
+        &[("create", "clusterroles", None), ("patch", "clusterroles", None), ("create", "clusterrolebindings", None),
+          ("patch", "clusterrolebindings", None)],
+        "this user may not create, patch clusterroles, clusterrolebindings"
+    )]
+    #[case::places_apart(
+        &[("create", "secrets", Some("monitoring")), ("create", "daemonsets", Some("monitoring-nodes"))],
+        "this user may not create secrets in monitoring; may not create daemonsets in monitoring-nodes"
+    )]
+    fn missing_rights_are_named(#[case] missing: &[(&str, &str, Option<&str>)], #[case] expected: &str) {
+        let findings = before_writing(&rights(missing), &detect(&[], &[]));
+        assert_eq!(findings[0].message, expected);
+        assert_eq!(findings[0].severity == Severity::Error, !missing.is_empty());
+    }
+
+    #[test]
+    fn no_more_is_said_than_was_asked() {
+        let everything = Permission { verb: "*".to_owned(), resource: "*".to_owned(), namespace: None, allowed: true };
+        let facts = BeforeWriting { permissions: vec![everything], host_pods: None, rbac: true };
         let findings = before_writing(&facts, &detect(&[], &[]));
-        assert_eq!(findings[0].message, "this user may not create clusterroles");
+        assert_eq!(findings[0].message, "this user may do everything");
+        assert!(findings[1].message.contains("cannot be seen"), "{}", findings[1].message);
+        assert_eq!(findings[1].severity, Severity::Info);
     }
 }

@@ -1,5 +1,7 @@
 //! Gathers the facts that `health` judges. Reads only; a review of rights is a POST that writes nothing.
 
+use std::collections::BTreeSet;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
@@ -9,24 +11,67 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api,
-    api::{ListParams, PostParams},
+    api::{DynamicObject, ListParams, PostParams},
 };
 
 use crate::{
-    catalog::{MANAGED_BY, SCALEKIT},
-    cluster::{CONCURRENCY, Cluster, Error, answered},
+    catalog::{self, Component, MANAGED_BY, SCALEKIT},
+    cluster::{CONCURRENCY, Cluster, Error, Kind, answered},
     health::{BeforeWriting, Facts, Permission},
+    object::ObjectRef,
 };
 
-/// The rights that stand for all that `up` needs: group, resource, namespaced.
-const NEEDED: [(&str, &str, bool); 6] = [
-    ("", "namespaces", false),
-    ("apiextensions.k8s.io", "customresourcedefinitions", false),
-    ("rbac.authorization.k8s.io", "clusterroles", false),
-    ("rbac.authorization.k8s.io", "clusterrolebindings", false),
-    ("apps", "deployments", true),
-    ("", "secrets", true),
-];
+/// What is done to every object in the course of its life. That it may be listed and read has been seen by then.
+const WRITTEN: [&str; 3] = ["create", "patch", "delete"];
+
+/// Kinds whose objects are watched until they work.
+const WATCHED: [&str; 5] =
+    ["Deployment", "StatefulSet", "DaemonSet", "PersistentVolumeClaim", "CustomResourceDefinition"];
+
+/// What is done to the lock.
+const LOCKED: [&str; 4] = ["get", "create", "update", "delete"];
+
+/// A right to ask for; `*` stands for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Right<'a> {
+    namespace: Option<&'a str>,
+    group: &'a str,
+    resource: &'a str,
+    subresource: Option<&'a str>,
+    verb: &'a str,
+}
+
+/// All that there is: who may do that need not be asked any further.
+const EVERYTHING: Right<'_> = Right { namespace: None, group: "*", resource: "*", subresource: None, verb: "*" };
+
+/// The rights that installing these objects takes, their lock and inventory in `namespace` included.
+fn needed<'a>(namespace: &'a str, desired: &'a [DynamicObject]) -> BTreeSet<Right<'a>> {
+    let right = |namespace, group, resource, verb| Right { namespace, group, resource, subresource: None, verb };
+    let inventory = ObjectRef::new("v1", "ConfigMap", None, "");
+    let mut kinds: BTreeSet<(Option<&str>, &str, &str, &str)> =
+        Kind::of(&inventory).map(|kind| (Some(namespace), kind.group, kind.plural, kind.kind)).into_iter().collect();
+    kinds.extend(desired.iter().filter_map(|object| {
+        let kind = Kind::of(&ObjectRef::of(object))?;
+        Some((object.metadata.namespace.as_deref(), kind.group, kind.plural, kind.kind))
+    }));
+    let mut rights = BTreeSet::new();
+    for (namespace, group, plural, kind) in kinds {
+        rights.extend(WRITTEN.map(|verb| right(namespace, group, plural, verb)));
+        if WATCHED.contains(&kind) {
+            // One watch for all namespaces.
+            rights.insert(right(None, group, plural, "watch"));
+        }
+        if let Some(namespace) = namespace {
+            rights.insert(right(Some(namespace), "", "pods", "watch"));
+        }
+    }
+    rights.extend(LOCKED.map(|verb| right(Some(namespace), "coordination.k8s.io", "leases", verb)));
+    // Prometheus is asked for its targets through a port-forward.
+    if desired.iter().any(|object| catalog::component_of(object) == Some(Component::Prometheus)) {
+        rights.insert(Right { subresource: Some("portforward"), ..right(Some(namespace), "", "pods", "create") });
+    }
+    rights
+}
 
 /// Version, nodes and storage classes.
 ///
@@ -44,32 +89,60 @@ pub async fn facts(cluster: &Cluster) -> Result<Facts, Error> {
 
 /// Rights, RBAC and ports: asked only when something is going to be written.
 ///
+/// `desired` is what is to be installed, and `namespace` where its lock and its inventory lie. Who may do everything
+/// is asked once; else each right that the installation takes is asked for by itself.
+///
 /// # Errors
 ///
-/// The first request that fails.
-pub async fn before_writing(cluster: &Cluster, namespace: &str) -> Result<BeforeWriting, Error> {
-    let permissions = stream::iter(NEEDED)
-        .map(|(group, resource, namespaced)| review(cluster, group, resource, namespaced.then_some(namespace)))
-        .buffered(CONCURRENCY)
-        .try_collect();
+/// The first request that fails. That a user may not look at roles or pods is no failure.
+pub async fn before_writing(
+    cluster: &Cluster,
+    namespace: &str,
+    desired: &[DynamicObject],
+) -> Result<BeforeWriting, Error> {
     let roles: Api<ClusterRole> = Api::all(cluster.client().clone());
     let pods: Api<Pod> = Api::all(cluster.client().clone());
     let others = ListParams::default().labels(&format!("{MANAGED_BY}!={SCALEKIT}"));
-    // The API server makes this role when, and only when, it enforces RBAC.
-    let rbac = async { Ok(roles.get_metadata_opt("cluster-admin").await?.is_some()) };
-    let host_pods = async { Ok(pods.list(&others).await?.items) };
-    let (permissions, rbac, host_pods) = futures::try_join!(permissions, rbac, host_pods)?;
+    let rbac = async {
+        match roles.get_metadata_opt("cluster-admin").await.map_err(Error::from) {
+            // The API server makes this role when, and only when, it enforces RBAC.
+            Ok(found) => Ok(found.is_some()),
+            Err(Error::Forbidden { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    };
+    let host_pods = async {
+        match pods.list(&others).await.map_err(Error::from) {
+            Ok(list) => Ok(Some(list.items)),
+            Err(Error::Forbidden { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    let (permissions, rbac, host_pods) = futures::try_join!(permissions(cluster, namespace, desired), rbac, host_pods)?;
     Ok(BeforeWriting { permissions, host_pods, rbac })
 }
 
-async fn review(cluster: &Cluster, group: &str, resource: &str, namespace: Option<&str>) -> Result<Permission, Error> {
+async fn permissions(cluster: &Cluster, namespace: &str, desired: &[DynamicObject]) -> Result<Vec<Permission>, Error> {
+    let everything = review(cluster, EVERYTHING).await?;
+    if everything.allowed {
+        return Ok(vec![everything]);
+    }
+    stream::iter(needed(namespace, desired))
+        .map(|right| review(cluster, right))
+        .buffered(CONCURRENCY)
+        .try_collect()
+        .await
+}
+
+async fn review(cluster: &Cluster, right: Right<'_>) -> Result<Permission, Error> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(cluster.client().clone());
-    let verb = "create";
+    let Right { namespace, group, resource, subresource, verb } = right;
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {
                 group: Some(group.to_owned()),
                 resource: Some(resource.to_owned()),
+                subresource: subresource.map(str::to_owned),
                 verb: Some(verb.to_owned()),
                 namespace: namespace.map(str::to_owned),
                 ..ResourceAttributes::default()
@@ -79,5 +152,123 @@ async fn review(cluster: &Cluster, group: &str, resource: &str, namespace: Optio
         ..SelfSubjectAccessReview::default()
     };
     let answer = reviews.create(&PostParams::default(), &review).await?;
-    Ok(Permission { right: format!("{verb} {resource}"), allowed: answer.status.is_some_and(|status| status.allowed) })
+    let below = subresource.map(|subresource| format!("/{subresource}")).unwrap_or_default();
+    Ok(Permission {
+        verb: verb.to_owned(),
+        resource: format!("{resource}{below}"),
+        namespace: namespace.map(str::to_owned),
+        allowed: answer.status.is_some_and(|status| status.allowed),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use kube::{Client, client::Body};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{catalog::Options, platform};
+
+    fn stack() -> Vec<DynamicObject> {
+        let platform = platform::assume("kind".parse().unwrap(), &[], &[]);
+        catalog::stack(&Options::new("secret", "0.1.0"), &platform)
+    }
+
+    fn words(rights: &BTreeSet<Right<'_>>) -> Vec<String> {
+        let word = |right: &Right<'_>| {
+            let below = right.subresource.map(|below| format!("/{below}")).unwrap_or_default();
+            format!("{} {}{below} {}", right.verb, right.resource, right.namespace.unwrap_or("-"))
+        };
+        rights.iter().map(word).collect()
+    }
+
+    #[test]
+    fn every_object_of_the_stack_is_asked_for_where_it_lies() {
+        let desired = stack();
+        let rights = words(&needed("monitoring", &desired));
+        for object in &desired {
+            let plural = Kind::of(&ObjectRef::of(object)).unwrap().plural;
+            for verb in ["create", "patch", "delete"] {
+                let right = format!("{verb} {plural} {}", object.metadata.namespace.as_deref().unwrap_or("-"));
+                assert!(rights.contains(&right), "{right} in {rights:#?}");
+            }
+        }
+        for right in [
+            "watch daemonsets -",
+            "watch pods monitoring-nodes",
+            "update leases monitoring",
+            "create pods/portforward monitoring",
+        ] {
+            assert!(rights.contains(&right.to_owned()), "{right} in {rights:#?}");
+        }
+        assert!(rights.len() <= 64, "{} questions", rights.len());
+    }
+
+    #[test]
+    fn a_sample_takes_no_rights_of_the_stack() {
+        let options = catalog::DemoOptions {
+            namespace: "demo".to_owned(),
+            image: "x".to_owned(),
+            pull_policy: "Never".to_owned(),
+            version: "0.1.0".to_owned(),
+        };
+        let desired = catalog::demo("watcherbot", &options).unwrap();
+        let rights = words(&needed("demo", &desired));
+        assert!(rights.contains(&"create autoscalers demo".to_owned()), "{rights:#?}");
+        assert!(rights.contains(&"patch configmaps demo".to_owned()), "the inventory: {rights:#?}");
+        for never in ["clusterroles", "secrets", "portforward", "monitoring"] {
+            assert!(!rights.iter().any(|right| right.contains(never)), "{never} in {rights:#?}");
+        }
+    }
+
+    /// A cluster that answers reviews by a rule, and whose roles and pods may not be looked at.
+    fn cluster(allows: fn(&Value) -> bool) -> (Cluster, Arc<Mutex<usize>>) {
+        let asked = Arc::new(Mutex::new(0));
+        let count = Arc::clone(&asked);
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let count = Arc::clone(&count);
+            async move {
+                let (status, answer) = if request.uri().path().ends_with("/selfsubjectaccessreviews") {
+                    *count.lock().unwrap() += 1;
+                    let body = request.into_body().collect_bytes().await.unwrap();
+                    let mut review: Value = serde_json::from_slice(&body).unwrap();
+                    let allowed = allows(&review["spec"]["resourceAttributes"]);
+                    review["status"] = json!({"allowed": allowed});
+                    (201, review)
+                } else {
+                    let refused = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                        "message": "no", "reason": "Forbidden", "code": 403});
+                    (403, refused)
+                };
+                let body = Body::from(serde_json::to_vec(&answer).unwrap());
+                Ok::<_, std::convert::Infallible>(http::Response::builder().status(status).body(body).unwrap())
+            }
+        });
+        (Cluster::new(Client::new(service, "default"), "https://x", "x", "default"), asked)
+    }
+
+    #[tokio::test]
+    async fn who_may_do_everything_is_asked_once() {
+        let (cluster, asked) = cluster(|_| true);
+        let found = before_writing(&cluster, "monitoring", &stack()).await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), 1);
+        assert!(found.permissions.iter().all(|permission| permission.allowed));
+        assert!(found.rbac, "who may not read roles sees RBAC at work");
+        assert_eq!(found.host_pods, None);
+    }
+
+    #[tokio::test]
+    async fn a_right_that_is_missing_is_found_among_the_others() {
+        let (cluster, _) = cluster(|asked| asked["verb"] != "*" && asked["resource"] != "clusterroles");
+        let found = before_writing(&cluster, "monitoring", &stack()).await.unwrap();
+        let missing: Vec<_> = found
+            .permissions
+            .iter()
+            .filter(|permission| !permission.allowed)
+            .map(|permission| format!("{} {}", permission.verb, permission.resource))
+            .collect();
+        assert_eq!(missing, ["create clusterroles", "delete clusterroles", "patch clusterroles"]);
+    }
 }
