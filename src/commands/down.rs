@@ -184,7 +184,8 @@ pub async fn down(
     if !left.is_empty() {
         return Err(CommandError::LeftBehind { left });
     }
-    let summary = "nothing is left with scalekit's label, in its namespaces, or of its volumes".to_owned();
+    let but = if planned.teardown.keep.iter().any(|kept| kept.data) { " but the data that was kept" } else { "" };
+    let summary = format!("nothing is left with scalekit's label, in its namespaces, or of its volumes{but}");
     reporter.report(Event::StepFinished { step: Step::Proof, took: proof.elapsed(), summary });
     let removed = if planned.side_loaded {
         let facts = preflight::facts(cluster).await.map_err(|source| unusable(cluster, source))?;

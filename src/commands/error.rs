@@ -29,6 +29,12 @@ pub enum CommandError {
         /// Why.
         source: cluster::Error,
     },
+    /// `render` asks the cluster what it is, and got no answer.
+    #[error("the cluster cannot be asked what it is")]
+    Unasked {
+        /// Why.
+        source: Box<Self>,
+    },
     /// A check before the first write failed.
     #[error("this cluster is not ready for it; nothing was written")]
     Preflight {
@@ -132,11 +138,12 @@ impl CommandError {
             | Self::Load(_)
             | Self::NeedsConsent
             | Self::Connect(ConnectError::UnknownContext { .. } | ConnectError::Kubeconfig { .. }) => 2,
+            Self::Unasked { source } => source.exit_code(),
             Self::Preflight { .. } | Self::Image(_) => 3,
             Self::Connect(_) | Self::Cluster { .. } | Self::Forward(_) | Self::ServiceAccount(_) => 4,
             Self::Install(error) => match error {
                 InstallError::Foreign { .. } | InstallError::Conflict { .. } => 5,
-                InstallError::Failed { .. } | InstallError::TimedOut { .. } => 6,
+                InstallError::Failed { .. } | InstallError::TimedOut { .. } | InstallError::NotGone { .. } => 6,
                 InstallError::Read(source)
                 | InstallError::Inventory { source, .. }
                 | InstallError::Label { source, .. }
@@ -165,6 +172,9 @@ impl CommandError {
             }
             Self::Cluster { source: cluster::Error::Unauthorized { .. }, .. } => {
                 Some("the certificate or token of this context may have expired: fetch the kubeconfig anew".to_owned())
+            }
+            Self::Unasked { .. } => {
+                Some("name both, and no cluster is asked: --platform NAME --storage-class NAME".to_owned())
             }
             Self::ServiceAccount(error) => Some(error.hint().to_string()),
             Self::Image(error) => error.hint(),

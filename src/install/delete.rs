@@ -28,7 +28,7 @@ impl Installer<'_> {
     ///
     /// # Errors
     ///
-    /// [`InstallError::Delete`], or [`InstallError::TimedOut`] with what still holds each object.
+    /// [`InstallError::Delete`], or [`InstallError::NotGone`] with what still holds each object.
     pub async fn delete(&self, teardown: &Teardown) -> Result<(), InstallError> {
         for kept in &teardown.keep {
             if kept.data {
@@ -122,7 +122,7 @@ impl Installer<'_> {
                 return Ok(());
             }
             if self.expired() {
-                return Err(InstallError::TimedOut { waiting: held });
+                return Err(InstallError::NotGone { waiting: held });
             }
             sleep(LOOK_AGAIN).await;
         }
@@ -181,7 +181,7 @@ impl Installer<'_> {
     ///
     /// # Errors
     ///
-    /// [`InstallError::TimedOut`] with what still holds each object.
+    /// [`InstallError::NotGone`] with what still holds each object.
     pub async fn until_settled(&self, live: &[DynamicObject]) -> Result<bool, InstallError> {
         let going: BTreeMap<ObjectRef, String> = live
             .iter()

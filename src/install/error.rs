@@ -77,6 +77,12 @@ pub enum InstallError {
         /// What was still on the way, and why.
         waiting: Vec<Failure>,
     },
+    /// Time ran out while something was on its way out.
+    #[error("not gone in time")]
+    NotGone {
+        /// What is still there, and what holds it.
+        waiting: Vec<Failure>,
+    },
     /// An object could not be labelled as kept, or as in use again.
     #[error("cannot label {object}")]
     Label {
@@ -101,7 +107,7 @@ impl InstallError {
         match self {
             Self::Conflict { conflicts } => conflicts,
             Self::Apply { failures, .. } | Self::Failed { failures } => failures,
-            Self::TimedOut { waiting } => waiting,
+            Self::TimedOut { waiting } | Self::NotGone { waiting } => waiting,
             Self::Read(_)
             | Self::Locked { .. }
             | Self::LockLost
@@ -124,6 +130,11 @@ impl InstallError {
             Self::TimedOut { .. } => {
                 Some("wait longer with --timeout, or look closer with `scalekit status`".to_owned())
             }
+            Self::NotGone { .. } => Some(
+                "run it again, it goes on from here; a finalizer goes when its controller has done its work: is that \
+                 controller still running?"
+                    .to_owned(),
+            ),
             Self::Locked { .. } => Some("wait for it, or end it; a run that died is taken over after 15 s".to_owned()),
             Self::LockLost => Some("run it again: it goes on from where this one stopped".to_owned()),
             Self::Read(_)
