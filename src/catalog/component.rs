@@ -49,6 +49,23 @@ impl Component {
         }
     }
 
+    /// The kind of its workload, which has its name: `StatefulSet`.
+    pub const fn workload(self) -> &'static str {
+        match self {
+            Self::Prometheus => "StatefulSet",
+            Self::NodeExporter => "DaemonSet",
+            Self::KubeStateMetrics | Self::Grafana | Self::Scaler => "Deployment",
+        }
+    }
+
+    /// The namespace that it runs in, by that of the stack.
+    pub fn namespace(self, stack: &str) -> String {
+        match self {
+            Self::NodeExporter => super::nodes_namespace(stack),
+            Self::Prometheus | Self::KubeStateMetrics | Self::Grafana | Self::Scaler => stack.to_owned(),
+        }
+    }
+
     /// The image that is used when no other is asked for. Our own is in no registry: it is made from
     /// the running program, and whoever makes it overrides this name with the one that has its digest.
     pub const fn default_image(self) -> &'static str {

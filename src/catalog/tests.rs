@@ -118,3 +118,12 @@ fn components_are_known_by_their_labels() {
     assert_eq!(component_of(find(&objects, "DaemonSet", "node-exporter")), Some(Component::NodeExporter));
     assert_eq!(component_of(find(&objects, "Namespace", "monitoring")), None);
 }
+
+#[test]
+fn a_component_runs_where_and_as_what_it_says() {
+    let objects = stack(&test_options(), &kind());
+    for component in Component::ALL {
+        let workload = find(&objects, component.workload(), component.name());
+        assert_eq!(workload.metadata.namespace, Some(component.namespace("monitoring")), "{component}");
+    }
+}
