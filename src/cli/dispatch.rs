@@ -1,6 +1,6 @@
 //! From parsed arguments to a command, and from its end to an exit code.
 
-use std::{fs, io, io::IsTerminal, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{io, io::IsTerminal, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{CommandFactory, Parser};
 use tokio_util::sync::CancellationToken;
@@ -11,14 +11,12 @@ use super::{
 };
 use crate::{
     catalog::{self, Component},
-    cluster::{Cluster, Connection, connect},
+    cluster::{Cluster, ConnectError, Connection, connect},
     commands::{self, CommandError, Consent, Service, Wish},
     event::Reporter,
-    object::ObjectRef,
     plan::Data,
     report::{self, Ndjson, Terminal, Verbosity},
     settings::{self, StackFlags, StackSettings},
-    yaml,
 };
 
 /// Namespace of the samples where no other is asked for.
@@ -77,8 +75,9 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
             drop(reporter);
             match output {
                 OutputFormat::Text => report::plan(&plan),
-                OutputFormat::Json => report::json(&plan).map_err(unprintable)?,
+                OutputFormat::Json => report::json(&plan),
             }
+            .map_err(unprintable)?;
             if plan.changes {
                 return Ok(ExitCode::from(10));
             }
@@ -88,8 +87,9 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
             let status = commands::status(settings, &cluster).await?;
             match output {
                 OutputFormat::Text => report::status(&status),
-                OutputFormat::Json => report::json(&status).map_err(unprintable)?,
+                OutputFormat::Json => report::json(&status),
             }
+            .map_err(unprintable)?;
             if !status.healthy {
                 return Ok(ExitCode::from(6));
             }
@@ -162,11 +162,11 @@ async fn down(common: &CommonArgs, args: DownArgs, reporter: Arc<dyn Reporter>) 
             return Err(CommandError::NeedsConsent);
         }
         report::planned_removal(&planned);
-        if asked && !planned.claims.is_empty() && ask("Delete the data too?")? {
+        if asked && !planned.claims.is_empty() && ask("Delete the data too?").await? {
             planned = commands::plan_removal(&cluster, Data::Purge, reporter.as_ref()).await?;
             report::planned_removal(&planned);
         }
-        if !ask("Go on?")? {
+        if !ask("Go on?").await? {
             return Err(CommandError::Declined);
         }
     }
@@ -179,33 +179,55 @@ async fn down(common: &CommonArgs, args: DownArgs, reporter: Arc<dyn Reporter>) 
     Ok(())
 }
 
-fn ask(question: &str) -> Result<bool, CommandError> {
-    dialoguer::Confirm::new().with_prompt(question).default(false).interact().map_err(|dialoguer::Error::IO(source)| {
-        CommandError::Io { what: "the answer could not be read".to_owned(), source }
-    })
+/// Asks on the terminal. A line is read on a thread of its own, so that Ctrl-C ends the run while nobody answers: the
+/// terminal is left as it is, there is nothing to restore.
+async fn ask(question: &str) -> Result<bool, CommandError> {
+    report::question(question);
+    let failed = |source| CommandError::Io { what: "the answer could not be read".to_owned(), source };
+    let read = || {
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).map(|_| answer)
+    };
+    match tokio::task::spawn_blocking(read).await {
+        Ok(Ok(answer)) => Ok(is_yes(&answer)),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Err(CommandError::Interrupted),
+        Ok(Err(error)) => Err(failed(error)),
+        Err(error) => Err(failed(io::Error::other(error))),
+    }
+}
+
+/// Whether an answer is a yes; the end of the input, as Ctrl-D gives it, is none.
+fn is_yes(answer: &str) -> bool {
+    ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
 }
 
 async fn render(common: &CommonArgs, stack: StackArgs, folder: Option<&Path>) -> Result<(), CommandError> {
     let settings = resolved(common, stack, false)?;
+    let namespace = settings.options.namespace.clone();
     // With the platform and the class named, there is nothing to ask a cluster for.
     let cluster = if settings.platform.is_some() && settings.options.storage.class.is_some() {
         None
     } else {
-        Some(connect(&settings.connection).await?)
+        Some(connect(&settings.connection).await.map_err(|error| unasked(error.into()))?)
     };
-    let objects = commands::render(settings, cluster.as_ref()).await?;
-    let Some(folder) = folder else { return report::manifests(&objects).map_err(unprintable) };
-    let failed = |what: String| move |source| CommandError::Io { what, source };
-    fs::create_dir_all(folder).map_err(failed(format!("cannot make {}", folder.display())))?;
-    for object in &objects {
-        let ObjectRef { kind, namespace, name, .. } = ObjectRef::of(object);
-        let scope = namespace.map(|namespace| format!("{namespace}-")).unwrap_or_default();
-        let path = folder.join(format!("{scope}{}-{name}.yaml", kind.to_lowercase()).replace(':', "-"));
-        let text = yaml::to_string(object).map_err(unprintable)?;
-        fs::write(&path, text).map_err(failed(format!("cannot write {}", path.display())))?;
+    let objects = commands::render(settings, cluster.as_ref()).await.map_err(unasked)?;
+    match folder {
+        None => report::manifests(&objects).map_err(unprintable)?,
+        Some(folder) => report::written(&commands::write_manifests(folder, &objects)?, folder, common.quiet),
     }
-    report::note(&format!("{} objects in {}", objects.len(), folder.display()));
+    if !common.quiet {
+        report::left_out(&namespace);
+    }
     Ok(())
+}
+
+/// `render` can do without the cluster that it could not ask.
+fn unasked(error: CommandError) -> CommandError {
+    match error {
+        CommandError::Connect(ConnectError::NoKubeconfig { .. } | ConnectError::Server { .. })
+        | CommandError::Cluster { .. } => CommandError::Unasked { source: Box::new(error) },
+        other => other,
+    }
 }
 
 async fn open(common: &CommonArgs, args: OpenArgs) -> Result<(), CommandError> {
@@ -228,7 +250,7 @@ async fn open(common: &CommonArgs, args: OpenArgs) -> Result<(), CommandError> {
 async fn demo(common: &CommonArgs, command: DemoCommand, reporter: Arc<dyn Reporter>) -> Result<(), CommandError> {
     let namespace = |demo: &DemoArgs| demo.namespace.clone().unwrap_or_else(|| DEMO_NAMESPACE.to_owned());
     match command {
-        DemoCommand::List => report::demos(&catalog::demos()),
+        DemoCommand::List => report::demos(&catalog::demos()).map_err(unprintable)?,
         DemoCommand::Up(DemoUpArgs { demo, images, containerd_socket, timeout }) => {
             let stack = StackArgs { images, containerd_socket, timeout, ..StackArgs::default() };
             let (settings, cluster) = stack_settings(common, stack, false).await?;
@@ -294,7 +316,7 @@ fn trace(common: &CommonArgs, program: bool) {
     let default = match (program, common.verbose) {
         (true, 0) => "info",
         (false, 0 | 1) => "off",
-        (true, _) | (false, 2) => "info,scalekit=debug",
+        (true, _) | (false, 2) => "info,scalekit=debug,kube_client=debug",
         _ => "debug",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("SCALEKIT_LOG")
@@ -328,4 +350,19 @@ async fn signals(stop: CancellationToken) {
 
 fn unprintable(error: impl std::error::Error + Send + Sync + 'static) -> CommandError {
     CommandError::Io { what: "the result could not be written".to_owned(), source: io::Error::other(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_yes;
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        for yes in ["y\n", "Y", "yes\n", " YES \n"] {
+            assert!(is_yes(yes), "{yes:?}");
+        }
+        for no in ["", "\n", "n\n", "yess\n", "of course\n"] {
+            assert!(!is_yes(no), "{no:?}");
+        }
+    }
 }

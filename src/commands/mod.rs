@@ -19,7 +19,7 @@ pub use down::{Consent, Downed, PlannedRemoval, down, plan_removal};
 pub use error::CommandError;
 pub use open::{Opening, Service, open};
 pub use plan::{Plan, PlannedObject, plan};
-pub use render::render;
+pub use render::{Written, render, write_manifests};
 pub use run::{run_controller, run_watcherbot};
 pub use status::status;
 pub use up::{Upped, up};

@@ -6,7 +6,10 @@ mod json;
 mod progress;
 mod text;
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    path::Path,
+};
 
 use kube::core::DynamicObject;
 
@@ -14,7 +17,7 @@ pub use json::Ndjson;
 pub use progress::{Terminal, Verbosity};
 
 use crate::{
-    commands::{CommandError, DemoLoaded, DemoUp, Downed, Plan, PlannedRemoval, Upped},
+    commands::{CommandError, DemoLoaded, DemoUp, Downed, Plan, PlannedRemoval, Upped, Written},
     health::Status,
     yaml,
 };
@@ -46,6 +49,10 @@ pub fn can_ask() -> bool {
 
 /// Prints why a command did not do what was asked: the causes once each, what it concerns, what to do.
 pub fn error(error: &CommandError) {
+    if matches!(error, CommandError::Interrupted) && io::stderr().is_terminal() {
+        // The terminal has written ^C behind whatever stood there.
+        eprintln!();
+    }
     anstream::eprint!("{}", text::error(error));
 }
 
@@ -55,13 +62,21 @@ pub fn upped(done: &Upped) {
 }
 
 /// Prints what `up` would do.
-pub fn plan(plan: &Plan) {
-    data(&text::plan(plan));
+///
+/// # Errors
+///
+/// When stdout takes no more.
+pub fn plan(plan: &Plan) -> io::Result<()> {
+    document(&text::plan(plan))
 }
 
 /// Prints the state of the installation.
-pub fn status(status: &Status) {
-    data(&text::status(status));
+///
+/// # Errors
+///
+/// When stdout takes no more.
+pub fn status(status: &Status) -> io::Result<()> {
+    document(&text::status(status))
 }
 
 /// Prints any value as JSON.
@@ -107,10 +122,12 @@ pub fn demo_loaded(done: &DemoLoaded) {
 }
 
 /// Prints the samples there are.
-pub fn demos(names: &[&str]) {
-    for name in names {
-        data(&format!("{name}\n"));
-    }
+///
+/// # Errors
+///
+/// When stdout takes no more.
+pub fn demos(names: &[&str]) -> io::Result<()> {
+    document(&format!("{}\n", names.join("\n")))
 }
 
 /// Prints where something can be looked at.
@@ -120,6 +137,27 @@ pub fn opened(url: &str, credentials: Option<&(String, String)>) {
         data(&format!("user {user}, password {password}\n"));
     }
     eprintln!("Ctrl-C ends the port-forward");
+}
+
+/// Says what became of a folder of manifests.
+pub fn written(written: &Written, folder: &Path, quiet: bool) {
+    if quiet {
+        return;
+    }
+    eprintln!("{} in {}", text::count(written.files, "manifest"), folder.display());
+    for name in &written.removed {
+        eprintln!("  removed {name}: not part of it any more");
+    }
+}
+
+/// Says what is not among the manifests, and how to make it.
+pub fn left_out(namespace: &str) {
+    eprint!("{}", text::left_out(namespace));
+}
+
+/// Asks a question, to be answered with a line.
+pub fn question(text: &str) {
+    anstream::eprint!("{text} [y/N] ");
 }
 
 /// Says something on the way.

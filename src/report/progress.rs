@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -26,12 +27,15 @@ pub enum Verbosity {
     Verbose,
 }
 
+/// Time between two lines about what is being waited for, where there is no live line.
+const SAY_AGAIN: Duration = Duration::from_secs(1);
+
 /// Writes progress to stderr. Lines that stay are written once; what is being waited for stands in a live line on a
-/// terminal, and elsewhere is said once each time it changes.
+/// terminal, and elsewhere is said once each time it changes, one line a second at most.
 pub struct Terminal {
     verbosity: Verbosity,
     bars: MultiProgress,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
@@ -40,7 +44,53 @@ struct State {
     written: usize,
     total: Option<usize>,
     waiting: BTreeMap<ObjectRef, String>,
-    said: BTreeMap<ObjectRef, String>,
+    news: News,
+}
+
+/// What is being waited for and has not been said yet, where there is no live line to show it in.
+#[derive(Default)]
+struct News {
+    /// What is waited for, and why; what came first is said first.
+    unsaid: Vec<(String, String)>,
+    said: BTreeMap<String, String>,
+}
+
+impl News {
+    /// Takes why something is waited for. It is said unless it was the last that was said about it.
+    fn changed(&mut self, what: String, why: String) {
+        let is_said = self.said.get(&what) == Some(&why);
+        let place = self.unsaid.iter().position(|(known, _)| *known == what);
+        match place {
+            Some(place) if is_said => {
+                self.unsaid.remove(place);
+            }
+            Some(place) => self.unsaid[place].1 = why,
+            None if !is_said => self.unsaid.push((what, why)),
+            None => {}
+        }
+    }
+
+    /// Something is not waited for any more.
+    fn over(&mut self, what: &str) {
+        self.unsaid.retain(|(known, _)| known != what);
+    }
+
+    /// Nothing is waited for any more.
+    fn all_over(&mut self) {
+        self.unsaid.clear();
+        self.said.clear();
+    }
+
+    /// The next line to say.
+    fn next(&mut self) -> Option<String> {
+        if self.unsaid.is_empty() {
+            return None;
+        }
+        let (what, why) = self.unsaid.remove(0);
+        let line = format!("  … {what}: {why}");
+        self.said.insert(what, why);
+        Some(line)
+    }
 }
 
 impl State {
@@ -63,11 +113,23 @@ impl State {
 impl Terminal {
     /// A reporter on stderr.
     pub fn new(verbosity: Verbosity) -> Self {
-        Self {
-            verbosity,
-            bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(8)),
-            state: Mutex::default(),
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(8));
+        let state = Arc::new(Mutex::new(State::default()));
+        if bars.is_hidden() && verbosity > Verbosity::Quiet {
+            let state = Arc::downgrade(&state);
+            // Of its own, since an event says only that something changed, and none comes when a second is over.
+            thread::spawn(move || {
+                while let Some(state) = state.upgrade() {
+                    let line = locked(&state).news.next();
+                    if let Some(line) = line {
+                        anstream::eprintln!("{line}");
+                    }
+                    drop(state);
+                    thread::sleep(SAY_AGAIN);
+                }
+            });
         }
+        Self { verbosity, bars, state }
     }
 
     fn line(&self, text: &str) {
@@ -96,9 +158,8 @@ impl Terminal {
     }
 
     fn waiting(&self, state: &mut State, object: ObjectRef, why: String) {
-        if state.bar.is_none() && self.verbosity >= Verbosity::Verbose && state.said.get(&object) != Some(&why) {
-            self.line(&format!("  … {object}: {why}"));
-            state.said.insert(object.clone(), why.clone());
+        if self.bars.is_hidden() {
+            state.news.changed(object.to_string(), why.clone());
         }
         state.waiting.insert(object, why);
         state.show_waiting();
@@ -107,6 +168,7 @@ impl Terminal {
     fn object(&self, state: &mut State, object: &ObjectRef, action: Action) {
         state.written += 1;
         state.waiting.remove(object);
+        state.news.over(&object.to_string());
         if self.verbosity >= Verbosity::Verbose {
             self.line(&format!("  {} {object}", past(action)));
         }
@@ -120,15 +182,17 @@ impl Reporter for Terminal {
         if self.verbosity == Verbosity::Quiet {
             return;
         }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = locked(&self.state);
         match event {
             Event::StepStarted { step, total } => {
                 state.written = 0;
                 state.total = total;
                 state.waiting.clear();
+                state.news.all_over();
                 self.start(&mut state, present(step).to_owned());
             }
             Event::StepFinished { step: _, took, summary } => {
+                state.news.all_over();
                 if let Some(bar) = state.bar.take() {
                     bar.finish_and_clear();
                 }
@@ -140,13 +204,18 @@ impl Reporter for Terminal {
             Event::InProgress { object, why } => self.waiting(&mut state, object, why),
             Event::Current { object } => {
                 state.waiting.remove(&object);
+                state.news.over(&object.to_string());
                 if self.verbosity >= Verbosity::Verbose {
                     self.line(&format!("  ready {object}"));
                 }
                 state.show_waiting();
             }
             Event::Targets { up, total, waiting } => {
-                state.live(format!("{up} of {total} scrape targets are up; waiting for {}", waiting.join(", ")));
+                let why = format!("{up} of {total} are up; waiting for {}", waiting.join(", "));
+                if self.bars.is_hidden() && total > 0 {
+                    state.news.changed(TARGETS.to_owned(), why.clone());
+                }
+                state.live(format!("{TARGETS}: {why}"));
             }
             Event::Finding(finding) => {
                 let shown = finding.severity >= Severity::Warning
@@ -164,9 +233,17 @@ impl Reporter for Terminal {
     }
 }
 
+/// How the scrape targets are called, together.
+const TARGETS: &str = "scrape targets";
+
+fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Drop for Terminal {
     fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut state = locked(&self.state);
+        state.news.all_over();
         if let Some(bar) = state.bar.take() {
             bar.finish_and_clear();
         }
@@ -225,4 +302,56 @@ pub(super) fn dim(text: &str) -> String {
 
 pub(super) fn bold(text: &str) -> String {
     painted(text, Style::new().bold())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(news: &mut News) -> Vec<String> {
+        std::iter::from_fn(|| news.next()).collect()
+    }
+
+    #[test]
+    fn each_change_is_said_once() {
+        let mut news = News::default();
+        for why in ["a", "a", "b"] {
+            news.changed("x".to_owned(), why.to_owned());
+        }
+        assert_eq!(said(&mut news), ["  … x: b"], "what has passed by is not said any more");
+        news.changed("x".to_owned(), "b".to_owned());
+        assert_eq!(said(&mut news), Vec::<String>::new());
+        news.changed("x".to_owned(), "a".to_owned());
+        assert_eq!(said(&mut news), ["  … x: a"]);
+    }
+
+    #[test]
+    fn what_is_said_already_and_comes_back_is_not_said_again() {
+        let mut news = News::default();
+        news.changed("x".to_owned(), "a".to_owned());
+        assert_eq!(said(&mut news).len(), 1);
+        news.changed("x".to_owned(), "b".to_owned());
+        news.changed("x".to_owned(), "a".to_owned());
+        assert_eq!(said(&mut news), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_came_first_is_said_first_and_what_is_over_not_at_all() {
+        let mut news = News::default();
+        for what in ["z", "y", "x"] {
+            news.changed(what.to_owned(), "why".to_owned());
+        }
+        news.over("y");
+        assert_eq!(said(&mut news), ["  … z: why", "  … x: why"]);
+    }
+
+    #[test]
+    fn a_step_that_follows_says_it_anew() {
+        let mut news = News::default();
+        news.changed("x".to_owned(), "a".to_owned());
+        assert_eq!(said(&mut news).len(), 1);
+        news.all_over();
+        news.changed("x".to_owned(), "a".to_owned());
+        assert_eq!(said(&mut news).len(), 1);
+    }
 }

@@ -6,6 +6,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use super::progress::{bold, dim, severity_mark};
 use crate::{
+    catalog::{ADMIN_SECRET, PASSWORD_KEY},
     commands::{CommandError, DemoUp, Downed, Plan, PlannedObject, PlannedRemoval, Upped},
     health::{Severity, Status},
     plan::{Change, Checked},
@@ -49,9 +50,10 @@ pub(super) fn upped(done: &Upped) -> String {
     } else {
         let _ = writeln!(text, "\n{} ({:.1} s)\n", done.changes, done.took.as_secs_f64());
     }
-    let mut table = plain_table(&["COMPONENT", "IMAGE"]);
+    let mut table = plain_table(&["COMPONENT", "OBJECT", "NAMESPACE", "IMAGE"]);
     for (component, image) in &done.components {
-        table.add_row([component.to_string(), image.clone()]);
+        let object = format!("{}/{component}", component.workload().to_lowercase());
+        table.add_row([component.to_string(), object, component.namespace(&done.namespace), image.clone()]);
     }
     let _ = writeln!(text, "{}", trimmed(&table));
     if let Some(targets) = done.targets {
@@ -65,6 +67,15 @@ pub(super) fn upped(done: &Upped) -> String {
          scalekit status"
     );
     text
+}
+
+/// The Secret that `render` leaves out.
+pub(super) fn left_out(namespace: &str) -> String {
+    format!(
+        "left out: Secret {ADMIN_SECRET}, for a password must not lie in a repository; make it once:\n  \
+         kubectl create secret generic {ADMIN_SECRET} -n {namespace} \
+         --from-literal={PASSWORD_KEY}=\"$(openssl rand -base64 18)\"\n"
+    )
 }
 
 pub(super) fn plan(plan: &Plan) -> String {

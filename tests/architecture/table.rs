@@ -39,18 +39,18 @@ pub const TABLE: &[Rule] = &[
     shell("", "", "scalekit"),
     shell(
         "cli",
-        "settings commands report cluster event catalog plan platform object yaml",
-        "clap clap_complete clap_mangen dialoguer open rustls tokio tokio_util tracing_subscriber",
+        "settings commands report cluster event catalog plan platform",
+        "clap clap_complete clap_mangen open rustls tokio tokio_util tracing_subscriber",
     ),
     shell(
         "report",
-        "commands event health object plan readiness yaml",
+        "commands catalog event health object plan readiness yaml",
         "anstream anstyle comfy_table indicatif kube::core serde serde_json tracing",
     ),
     shell(
         "commands",
         "settings install preflight cluster prometheus images samples autoscaling::controller \
-         catalog plan readiness platform health event object",
+         catalog plan readiness platform health event object yaml",
         "futures getrandom http jiff k8s_openapi kube serde serde_json thiserror tokio tokio_util tracing",
     ),
     shell("settings", "cluster catalog platform quantity yaml", "jiff serde serde_json strsim thiserror"),
@@ -59,7 +59,7 @@ pub const TABLE: &[Rule] = &[
         "cluster catalog plan readiness lease event object",
         "futures jiff k8s_openapi kube serde serde_json thiserror tokio tracing",
     ),
-    shell("preflight", "cluster catalog health", "futures k8s_openapi kube"),
+    shell("preflight", "cluster catalog health object", "futures k8s_openapi kube"),
     shell(
         "autoscaling::controller",
         "cluster prometheus autoscaling::api autoscaling::policy autoscaling::decision catalog event object quantity",

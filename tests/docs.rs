@@ -1,0 +1,112 @@
+//! What the documentation says about the product is so.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+
+use std::{fs, path::Path};
+
+use scalekit::{
+    catalog::{self, Options},
+    cluster::Connection,
+    platform,
+    settings::{self, StackFlags},
+};
+use serde_json::Value;
+
+fn page(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The rows of the first table under a heading, without its head.
+fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
+    let (_, below) = page.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("{heading}"));
+    below
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'))
+        .skip(2)
+        .map(|line| line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect())
+        .collect()
+}
+
+/// `list, watch endpointslices.discovery.k8s.io`.
+fn words(rule: &Value) -> String {
+    let list = |key: &str| -> Vec<String> {
+        rule[key].as_array().into_iter().flatten().map(|item| item.as_str().unwrap().to_owned()).collect()
+    };
+    let mut named = list("nonResourceURLs");
+    for group in list("apiGroups") {
+        let dot = if group.is_empty() { "" } else { "." };
+        named.extend(list("resources").iter().map(|resource| format!("{resource}{dot}{group}")));
+    }
+    format!("{} {}", list("verbs").join(", "), named.join(", "))
+}
+
+#[test]
+fn the_table_of_rights_is_what_the_manifests_give() {
+    let platform = platform::assume("kind".parse().unwrap(), &[], &[]);
+    let mut given = Vec::new();
+    for role in catalog::stack(&Options::new("secret", "0.1.0"), &platform) {
+        if role.types.as_ref().unwrap().kind == "ClusterRole" {
+            for rule in role.data["rules"].as_array().unwrap() {
+                given.push((role.metadata.name.clone().unwrap(), words(rule)));
+            }
+        }
+    }
+    let mut role = String::new();
+    let mut told: Vec<(String, String)> = table(&page("docs/architecture.md"), "### Rights")
+        .into_iter()
+        .map(|row| {
+            if !row[0].is_empty() {
+                role = row[0].trim_matches('`').to_owned();
+            }
+            (role.clone(), row[2].clone())
+        })
+        .collect();
+    given.sort();
+    told.sort();
+    assert_eq!(told, given);
+}
+
+#[test]
+fn the_settings_file_of_the_documentation_holds_the_defaults() {
+    let page = page("docs/settings.md");
+    let (_, example) = page.split_once("```yaml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let resolve = |text: &str| {
+        let path = folder.path().join("scalekit.yaml");
+        fs::write(&path, text).unwrap();
+        let file = settings::read_file(Some(&path)).unwrap();
+        format!("{:?}", settings::resolve(Connection::default(), StackFlags::default(), file).unwrap())
+    };
+    assert!(example.contains("retention"), "{example}");
+    assert_eq!(resolve(example), resolve(""));
+    // What is commented out is a key too.
+    let all: String = example
+        .lines()
+        .map(|line| format!("{}\n", line.replacen("# ", "", usize::from(!line.starts_with("# scalekit.yaml")))))
+        .collect();
+    assert_ne!(resolve(&all), resolve(""), "{all}");
+}
+
+#[test]
+fn every_page_that_is_linked_is_there() {
+    let mut pages = vec!["README.md".to_owned()];
+    for entry in fs::read_dir("docs").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "md") {
+            pages.push(path.display().to_string());
+        }
+    }
+    for name in pages {
+        let text = page(&name);
+        for link in text.split("](").skip(1) {
+            let target = link.split([')', '#']).next().unwrap();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let path = Path::new(&name).parent().unwrap().join(target);
+            assert!(path.exists(), "{name} links to {target}");
+        }
+    }
+}
