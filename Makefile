@@ -6,6 +6,10 @@ BINARY := target/scalekit
 FLAVOUR ?= kind
 CLUSTER ?= scalekit
 export FLAVOUR CLUSTER
+# Where rustup and Go's own archive put their programs, which not every shell has on its path. Last, so that what is
+# on the path is taken first.
+CARGO_HOME ?= $(HOME)/.cargo
+export PATH := $(PATH):$(CARGO_HOME)/bin:/usr/local/go/bin
 # An installation must never land on the cluster that the user happens to work with.
 unexport KUBECONFIG
 
@@ -42,7 +46,9 @@ lint: prerequisites ## Format, lints, documentation, dependencies
 test-unit: prerequisites ## What needs no cluster
 	cargo test --locked
 
-test-cluster: build ## The main job on a real cluster, in both flavours
+test-cluster: build ## The main job on a real cluster, in both flavours; on a given CLUSTER_KUBECONFIG once
 	@dev/test-on kind
+ifndef CLUSTER_KUBECONFIG
 	@dev/test-on microk8s
+endif
 
