@@ -182,6 +182,8 @@ fn without_a_verb_it_shows_the_help() {
 #[case::image_without_reference(&["up", "--image", "grafana"], "COMPONENT=REF")]
 #[case::platform(&["render", "--platform", "openstack"], "openstack")]
 #[case::quiet_and_verbose(&["-q", "-v", "up"], "cannot be used with")]
+#[case::namespace_of_a_sample(&["demo", "up", "watcherbot", "-n", "Demo"], "lower-case")]
+#[case::image_reference(&["up", "--image", "grafana=https://x/y"], "scheme")]
 #[case::keep_and_purge(&["down", "--keep-data", "--purge-data"], "cannot be used with")]
 #[case::no_load(&["demo", "load", "watcherbot"], "--tasks")]
 #[case::two_loads(&["demo", "load", "watcherbot", "--tasks", "1", "--set", "2"], "cannot be used with")]
@@ -309,8 +311,8 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
 
 #[test]
 fn render_needs_no_cluster_and_keeps_the_budget() {
-    let ran = Home::new().run(RENDER).exits(0);
-    assert_eq!(ran.stderr, "");
+    let ran = Home::new().run(RENDER).exits(0).says("kubectl create secret generic grafana-admin -n monitoring");
+    assert_eq!(Home::new().run(RENDER.into_iter().chain(["-q"])).exits(0).stderr, "");
     let objects: Vec<DynamicObject> = yaml::parse_all(&ran.stdout).unwrap();
     assert!((20..=45).contains(&objects.len()), "{} objects", objects.len());
     let images: BTreeSet<String> = objects
@@ -353,10 +355,33 @@ fn render_into_a_folder_writes_one_file_an_object() {
 }
 
 #[test]
+fn render_without_a_cluster_says_how_to_do_without_one() {
+    let home = Home::new();
+    let path = home.kubeconfig("https://127.0.0.1:9", None);
+    let ran = home.run(["--kubeconfig", path.to_str().unwrap(), "render", "--platform", "kind"]).exits(4);
+    ran.says("127.0.0.1:9").says("refused").says("--platform").says("--storage-class").prints_nothing();
+}
+
+#[test]
+fn a_folder_keeps_no_manifest_of_another_time() {
+    let home = Home::new();
+    let into = |namespace: &'static str| RENDER.into_iter().chain(["--output-dir", "manifests", "-n", namespace]);
+    home.run(into("before")).exits(0);
+    let folder = home.0.path().join("manifests");
+    fs::write(folder.join("kustomization.yaml"), "resources: []\n").unwrap();
+    home.run(into("after")).exits(0).says("removed before-deployment-grafana.yaml");
+    let names: Vec<String> =
+        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(!names.iter().any(|name| name.contains("before")), "{names:?}");
+    assert!(names.contains(&"kustomization.yaml".to_owned()), "{names:?}");
+}
+
+#[test]
 fn a_reader_that_has_enough_is_no_error() {
     let home = Home::new();
     for arguments in [&RENDER[..], &["completions", "bash"], &["man"], &["demo", "list"]] {
-        let mut child = home.scalekit().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            home.scalekit().arg("-q").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();

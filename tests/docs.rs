@@ -82,10 +82,8 @@ fn the_settings_file_of_the_documentation_holds_the_defaults() {
     assert!(example.contains("retention"), "{example}");
     assert_eq!(resolve(example), resolve(""));
     // What is commented out is a key too.
-    let all: String = example
-        .lines()
-        .map(|line| format!("{}\n", line.replacen("# ", "", usize::from(!line.starts_with("# scalekit.yaml")))))
-        .collect();
+    let shown = |line: &str| line.replacen("# ", "", usize::from(!line.starts_with("# scalekit.yaml")));
+    let all = example.lines().map(shown).collect::<Vec<_>>().join("\n");
     assert_ne!(resolve(&all), resolve(""), "{all}");
 }
 

@@ -144,7 +144,7 @@ pub fn written(written: &Written, folder: &Path, quiet: bool) {
     if quiet {
         return;
     }
-    eprintln!("{} in {}", text::count(written.files, "manifest"), folder.display());
+    eprintln!("{} in {}", text::count(written.files, "object"), folder.display());
     for name in &written.removed {
         eprintln!("  removed {name}: not part of it any more");
     }
