@@ -24,7 +24,7 @@ fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
         .skip_while(|line| !line.starts_with('|'))
         .take_while(|line| line.starts_with('|'))
         .skip(2)
-        .map(|line| line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect())
+        .map(|line| line.split('|').skip(1).map(|cell| cell.trim().to_owned()).collect())
         .collect()
 }
 
@@ -82,7 +82,10 @@ fn the_settings_file_of_the_documentation_holds_the_defaults() {
     assert!(example.contains("retention"), "{example}");
     assert_eq!(resolve(example), resolve(""));
     // What is commented out is a key too.
-    let shown = |line: &str| line.replacen("# ", "", usize::from(!line.starts_with("# scalekit.yaml")));
+    let shown = |line: &str| match line.trim_start().strip_prefix("# ") {
+        Some(key) if !key.starts_with("scalekit.yaml") => line.replacen("# ", "", 1),
+        _ => line.to_owned(),
+    };
     let all = example.lines().map(shown).collect::<Vec<_>>().join("\n");
     assert_ne!(resolve(&all), resolve(""), "{all}");
 }
@@ -98,6 +101,9 @@ fn every_page_that_is_linked_is_there() {
     }
     for name in pages {
         let text = page(&name);
+        // What is commented out is not there yet.
+        let text: String =
+            text.split("<!--").map(|part| part.split_once("-->").map_or(part, |(_, rest)| rest)).collect();
         for link in text.split("](").skip(1) {
             let target = link.split([')', '#']).next().unwrap();
             if target.is_empty() || target.contains("://") {

@@ -20,7 +20,7 @@ pub enum Checked {
     },
     /// Somebody else manages fields of it.
     Conflict {
-        /// Field and the API server's sentence about its owner.
+        /// Field and the API server's sentence about its owner. `fields` in JSON are those that differ.
         #[serde(rename = "conflicts")]
         fields: Vec<(String, String)>,
     },

@@ -266,9 +266,16 @@ pub(super) fn demo_up(done: &DemoUp) -> String {
     )
 }
 
+/// Columns below which a table is let run over the edge.
+const NARROWEST: u16 = 80;
+
 fn plain_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    // A terminal that knows no width says 0, and a letter a line is no table.
+    if table.width().is_some_and(|width| width < NARROWEST) {
+        table.set_width(NARROWEST);
+    }
     table
 }
 
