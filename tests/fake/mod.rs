@@ -354,6 +354,11 @@ impl State {
             }
         }
         let code = if found.is_some() { 200 } else { 201 };
+        if call.verb == "create" {
+            let mut value = call.body.clone();
+            value["metadata"]["namespace"] = json!(key.namespace);
+            return Reply::Json(code, self.store.put(key, value, None));
+        }
         if call.verb == "replace" {
             return Reply::Json(200, self.store.put(key, call.body.clone(), None));
         }
