@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use kube::ResourceExt;
+use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
     CommandError, image,
@@ -30,7 +30,7 @@ pub struct PlannedRemoval {
     /// Whether anything of ours is there at all, other than data that was kept before.
     pub anything: bool,
     data: Data,
-    /// The stack, whose lock is taken; `None` when its inventory is not there any more.
+    /// The stack, whose lock is taken; `None` when neither its namespace nor its inventory is there any more.
     release: Option<Release>,
     /// Whether an image was sent to the nodes, which is not needed any more.
     side_loaded: bool,
@@ -119,19 +119,24 @@ fn decide(survey: &Survey, data: Data) -> PlannedRemoval {
         claims,
         anything,
         data,
-        release: survey
-            .ours
-            .iter()
-            .map(ObjectRef::of)
-            .find(is_inventory)
-            .and_then(|inventory| inventory.namespace)
-            .map(|namespace| stack_release(&namespace)),
+        release: survey.ours.iter().find_map(stack_of),
         side_loaded: survey.ours.iter().any(image::runs_side_loaded),
     }
 }
 
-fn is_inventory(object: &ObjectRef) -> bool {
-    object.kind == "ConfigMap" && object.name == catalog::INVENTORY
+/// The stack, by its namespace or by its inventory: a removal that died may have taken either already, and its lock
+/// lies there as long as the namespace does.
+fn stack_of(object: &DynamicObject) -> Option<Release> {
+    let reference = ObjectRef::of(object);
+    let namespace = match reference.kind.as_str() {
+        "Namespace" => reference.name,
+        "ConfigMap" if reference.name == catalog::INVENTORY => {
+            return reference.namespace.as_deref().map(stack_release);
+        }
+        _ => return None,
+    };
+    let release = stack_release(&namespace);
+    (object.labels().get(catalog::APPLYSET_PART_OF) == Some(&release.applyset)).then_some(release)
 }
 
 /// Carries a planned removal out, waits until everything is gone, and looks for what is left.

@@ -6,29 +6,28 @@ use std::{
 };
 
 use http::{Method, header};
-use scalekit::cluster::{INSTALLED, Kind};
+use scalekit::cluster::{INSTALLED, Kind, TRACES};
 use serde_json::{Value, json};
 
 use super::store::{Key, selected};
 
 /// Kinds that a cluster has and scalekit does not install.
-const OTHERS: [Kind; 6] = [
+const OTHERS: [Kind; 5] = [
     Kind { group: "", version: "v1", kind: "Node", plural: "nodes", namespaced: false },
     Kind { group: "", version: "v1", kind: "PersistentVolume", plural: "persistentvolumes", namespaced: false },
     Kind { group: "storage.k8s.io", version: "v1", kind: "StorageClass", plural: "storageclasses", namespaced: false },
-    Kind { group: "", version: "v1", kind: "Pod", plural: "pods", namespaced: true },
     Kind { group: "", version: "v1", kind: "Event", plural: "events", namespaced: true },
     Kind { group: "batch", version: "v1", kind: "CronJob", plural: "cronjobs", namespaced: true },
 ];
 
 pub(super) fn kinds() -> impl Iterator<Item = &'static Kind> {
-    INSTALLED.iter().chain(&OTHERS)
+    INSTALLED.iter().chain(&TRACES).chain(&OTHERS)
 }
 
 /// One request, as it came.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// `get`, `list`, `watch`, `apply`, `patch`, `create` or `delete`.
+    /// `get`, `list`, `watch`, `apply`, `patch`, `create`, `replace` or `delete`.
     pub verb: &'static str,
     /// Path of the URL.
     pub path: String,
@@ -58,6 +57,7 @@ impl Call {
             Method::PATCH if text(header::CONTENT_TYPE).contains("apply-patch") => "apply",
             Method::PATCH => "patch",
             Method::POST => "create",
+            Method::PUT => "replace",
             Method::DELETE => "delete",
             _ => "get",
         };
@@ -67,7 +67,7 @@ impl Call {
 
     /// Whether it changes something.
     pub fn is_write(&self) -> bool {
-        ["apply", "patch", "create", "delete"].contains(&self.verb)
+        ["apply", "patch", "create", "replace", "delete"].contains(&self.verb)
             && !self.query.contains_key("dryRun")
             && !self.path.ends_with("/selfsubjectaccessreviews")
     }
@@ -180,7 +180,7 @@ pub(super) fn discovery(path: &str) -> Option<Value> {
     };
     let resource = |kind: &Kind| {
         json!({"resource": kind.plural, "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
-            "scope": if kind.namespaced { "Namespaced" } else { "Cluster" }, "singularResource": "", "verbs": ["get", "list", "watch", "create", "patch", "delete"]})
+            "scope": if kind.namespaced { "Namespaced" } else { "Cluster" }, "singularResource": "", "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"]})
     };
     let items: Vec<Value> = groups
         .into_iter()

@@ -166,9 +166,10 @@ impl FakeCluster {
         self.state().log.clone()
     }
 
-    /// The requests that change something.
+    /// The requests that change something, but for those of the lock.
     pub fn writes(&self) -> Vec<String> {
-        self.calls().iter().filter(|call| call.is_write()).map(ToString::to_string).collect()
+        let calls = self.calls();
+        calls.iter().filter(|call| call.is_write() && !call.path.contains("/leases")).map(ToString::to_string).collect()
     }
 
     /// Forgets the requests so far.
@@ -306,10 +307,14 @@ impl State {
                 Reply::Text(self.logs.get(&key.name).cloned().unwrap_or_default())
             }
             ("get", Some(found)) => Reply::Json(200, found),
-            ("get" | "patch" | "delete", None) => {
+            ("get" | "patch" | "replace" | "delete", None) => {
                 not_found(&format!("{} \"{}\" not found", place.kind.plural, key.name))
             }
             ("delete", Some(found)) => self.delete(call, &key, &found),
+            ("replace", Some(found)) if stale(&call.body["metadata"], &found) => {
+                let message = "the object has been modified; please apply your changes to the latest version";
+                Reply::Json(409, failure(409, "Conflict", message, &json!({})))
+            }
             ("create", Some(_)) => Reply::Json(409, failure(409, "AlreadyExists", "already exists", &json!({}))),
             (_, found) => self.write(call, &key, found),
         }
@@ -349,6 +354,14 @@ impl State {
             }
         }
         let code = if found.is_some() { 200 } else { 201 };
+        if call.verb == "create" {
+            let mut value = call.body.clone();
+            value["metadata"]["namespace"] = json!(key.namespace);
+            return Reply::Json(code, self.store.put(key, value, None));
+        }
+        if call.verb == "replace" {
+            return Reply::Json(200, self.store.put(key, call.body.clone(), None));
+        }
         if call.verb == "patch" {
             let mut value = found.expect("looked up before");
             merge_patch(&mut value, &call.body);
@@ -407,9 +420,9 @@ impl State {
     }
 
     fn delete(&mut self, call: &Call, key: &Key, found: &Value) -> Reply {
-        let wanted = &call.body["preconditions"]["uid"];
-        if !wanted.is_null() && *wanted != found["metadata"]["uid"] {
-            let message = format!("the UID in the precondition ({wanted}) does not match");
+        let wanted = &call.body["preconditions"];
+        if stale(wanted, found) || (!wanted["uid"].is_null() && wanted["uid"] != found["metadata"]["uid"]) {
+            let message = format!("the precondition {wanted} does not hold");
             return Reply::Json(409, failure(409, "Conflict", &message, &json!({})));
         }
         if key.kind == "Namespace" {
@@ -455,6 +468,11 @@ impl State {
             }
         }
     }
+}
+
+/// Whether a request was made for another version of the object than the one that is there.
+fn stale(wanted: &Value, found: &Value) -> bool {
+    !wanted["resourceVersion"].is_null() && wanted["resourceVersion"] != found["metadata"]["resourceVersion"]
 }
 
 fn not_found(message: &str) -> Reply {
