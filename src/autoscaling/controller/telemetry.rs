@@ -41,6 +41,14 @@ struct ObjectMetric {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ObjectTarget {
+    namespace: String,
+    name: String,
+    metric: String,
+    r#type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ObjectCondition {
     namespace: String,
     name: String,
@@ -76,6 +84,11 @@ struct Write {
     outcome: &'static str,
 }
 
+/// Types of targets, as they are written in a spec.
+const AVERAGE_VALUE: &str = "AverageValue";
+const VALUE: &str = "Value";
+const UTILIZATION: &str = "Utilization";
+
 /// The series of one object whose labels change.
 #[derive(Default)]
 struct Known {
@@ -92,7 +105,7 @@ pub struct Telemetry {
     min: Family<Object, Gauge>,
     max: Family<Object, Gauge>,
     value: Family<ObjectMetric, FloatGauge>,
-    target: Family<ObjectMetric, FloatGauge>,
+    target: Family<ObjectTarget, FloatGauge>,
     conditions: Family<ObjectCondition, Gauge>,
     last_rescale: Family<Rescale, FloatGauge>,
     decisions: Family<DecisionLabels, Counter>,
@@ -109,7 +122,7 @@ impl Default for Telemetry {
         let mut registry = Registry::default();
         let (desired, current, min, max) =
             <(Family<Object, Gauge>, Family<_, _>, Family<_, _>, Family<_, _>)>::default();
-        let (value, target) = <(Family<ObjectMetric, FloatGauge>, Family<_, _>)>::default();
+        let (value, target) = <(Family<ObjectMetric, FloatGauge>, Family<ObjectTarget, FloatGauge>)>::default();
         let (conditions, last_rescale) = <(Family<ObjectCondition, Gauge>, Family<Rescale, FloatGauge>)>::default();
         let (decisions, queries, writes) = <(Family<_, _>, Family<_, _>, Family<_, _>)>::default();
         let query_duration = Histogram::new(exponential_buckets(0.001, 2.0, 14));
@@ -224,12 +237,15 @@ impl Telemetry {
             // An old value would look like a new one.
             None => _ = self.value.remove(&labels),
         }
-        let target = match metric.target {
-            Some(Target::Utilization(percent)) => percent.into(),
-            Some(Target::AverageValue(milli) | Target::Value(milli)) => units(milli),
+        let (r#type, target) = match metric.target {
+            Some(Target::Utilization(percent)) => (UTILIZATION, percent.into()),
+            Some(Target::AverageValue(milli)) => (AVERAGE_VALUE, units(milli)),
+            Some(Target::Value(milli)) => (VALUE, units(milli)),
             None => return,
         };
-        self.target.get_or_create(&labels).set(target);
+        // Of another type before, perhaps.
+        self.forget_target(key, &metric.name, Some(r#type));
+        self.target.get_or_create(&target_labels(key, &metric.name, r#type)).set(target);
     }
 
     /// An object is gone.
@@ -245,9 +261,14 @@ impl Telemetry {
     }
 
     fn forget_metric(&self, key: &Key, name: &str) {
-        let labels = labels(key, name);
-        self.value.remove(&labels);
-        self.target.remove(&labels);
+        self.value.remove(&labels(key, name));
+        self.forget_target(key, name, None);
+    }
+
+    fn forget_target(&self, key: &Key, name: &str, except: Option<&'static str>) {
+        for r#type in [AVERAGE_VALUE, VALUE, UTILIZATION].into_iter().filter(|r#type| Some(*r#type) != except) {
+            self.target.remove(&target_labels(key, name, r#type));
+        }
     }
 
     /// A query was answered, or not.
@@ -276,6 +297,10 @@ impl Telemetry {
         let outcome = if result.is_ok() { "ok" } else { "error" };
         self.writes.get_or_create(&Write { resource, outcome }).inc();
     }
+}
+
+fn target_labels(key: &Key, metric: &str, r#type: &'static str) -> ObjectTarget {
+    ObjectTarget { namespace: key.namespace.clone(), name: key.name.clone(), metric: metric.to_owned(), r#type }
 }
 
 fn action(decision: &Decision) -> &'static str {

@@ -246,7 +246,7 @@ async fn our_own_metrics_say_what_was_decided() {
         "scalekit_autoscaler_current_replicas{namespace=\"demo\",name=\"w\"} 1",
         "scalekit_autoscaler_max_replicas{namespace=\"demo\",name=\"w\"} 5",
         "scalekit_autoscaler_metric_value{namespace=\"demo\",name=\"w\",metric=\"active-tasks\"} 25.0",
-        "scalekit_autoscaler_metric_target{namespace=\"demo\",name=\"w\",metric=\"active-tasks\"} 10.0",
+        "scalekit_autoscaler_metric_target{namespace=\"demo\",name=\"w\",metric=\"active-tasks\",type=\"AverageValue\"} 10.0",
         "scalekit_autoscaler_decisions_total{reason=\"DesiredWithinRange\",action=\"scale_up\"} 1",
         "scalekit_autoscaler_api_writes_total{resource=\"scale\",outcome=\"ok\"} 1",
         "scalekit_autoscaler_condition{namespace=\"demo\",name=\"w\",condition=\"AbleToScale\",reason=\"SucceededRescale\"} 1",
