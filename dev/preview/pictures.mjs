@@ -21,7 +21,12 @@ try {
     const said = new Set();
     page.on('pageerror', (error) => said.add(error.message));
     await page.goto(`http://127.0.0.1:${port}/?dashboard=${name}&${query}`);
-    await page.waitForFunction('window.report?.done', null, { timeout: 120_000 });
+    // The first time, Vite puts the packages together: minutes on a slow machine.
+    const done = page.waitForFunction('window.report?.done', null, { timeout: 400_000 });
+    await done.catch((error) => { throw new Error(`${name}: ${[...said].join('\n')}`, { cause: error }); });
+    // Tables draw what is in sight only.
+    await page.setViewportSize({ width: 1500, height: await page.evaluate('document.body.scrollHeight') });
+    await page.waitForTimeout(1000);
     await page.screenshot({ path: join(out, `dashboard-${name}.png`), fullPage: true });
     const report = await page.evaluate('window.report');
     const wrong = [...report.wrong, ...said, ...report.empty.filter((line) => line.endsWith(': NO DATA'))];

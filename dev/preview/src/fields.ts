@@ -3,7 +3,7 @@
 import {
   applyFieldOverrides, booleanOverrideProcessor, cacheFieldDisplayNames, DataFrame, dataLinksOverrideProcessor,
   displayNameOverrideProcessor, Field, FieldConfigOptionsRegistry, FieldConfigPropertyItem, FieldConfigSource,
-  FieldType, GrafanaTheme2, identityOverrideProcessor, numberOverrideProcessor, standardTransformers,
+  FieldType, getValueFormats, GrafanaTheme2, identityOverrideProcessor, numberOverrideProcessor, standardTransformers,
   standardTransformersRegistry, thresholdsOverrideProcessor, transformDataFrame, unitOverrideProcessor,
   valueMappingsOverrideProcessor,
 } from '@grafana/data';
@@ -68,8 +68,7 @@ function withDefaults(panel: Panel): FieldConfigSource {
   };
   defaults.color ??= { mode: (panel.type === 'timeseries' ? 'palette-classic' : 'thresholds') as never };
   // JSON has no -Infinity: the first step is null there.
-  const overridden = config.overrides.flatMap(({ properties }) => properties.filter(({ id }) => id === 'thresholds'));
-  for (const thresholds of [defaults.thresholds, ...overridden.map(({ value }) => value)]) {
+  for (const thresholds of [defaults.thresholds, ...values(config, 'thresholds')]) {
     thresholds.steps[0].value = -Infinity;
   }
   return config;
@@ -78,7 +77,7 @@ function withDefaults(panel: Panel): FieldConfigSource {
 export interface Configured {
   frames: DataFrame[];
   config: FieldConfigSource;
-  /** Options that a dashboard uses and nobody knows. */
+  /** Options and units that a dashboard uses and nobody knows. */
   unknown: string[];
 }
 
@@ -97,7 +96,17 @@ export function configure(panel: Panel, frames: DataFrame[], theme: GrafanaTheme
     replaceVariables: (text) => text,
   });
   cacheFieldDisplayNames(configured); // the heads of tables read what this keeps
-  return { frames: configured, config, unknown: used.filter((id) => !registry.getIfExists(id)) };
+  const units = [config.defaults.unit, ...values(config, 'unit')].filter((unit) => unit && !UNITS.has(unit));
+  const unknown = used.filter((id) => !registry.getIfExists(id));
+  return { frames: configured, config, unknown: [...unknown, ...units.filter((unit) => !/^(prefix|suffix):/.test(unit))] };
+}
+
+/** Units are plain text to the types: one that is misspelled would be shown beside the number. */
+const UNITS = new Set(getValueFormats().flatMap(({ submenu }) => submenu.map(({ value }) => value)));
+
+function values(config: FieldConfigSource, wanted: string) {
+  const properties = config.overrides.flatMap(({ properties }) => properties);
+  return properties.filter(({ id }) => id === wanted).map(({ value }) => value);
 }
 
 // The registry refuses an id that is there twice, and the package's list has some twice.

@@ -32,7 +32,7 @@ async function loadPanel(panel: Panel, range: TimeRange, timeZone: string, varia
     const answers = queries.filter(({ hide }) => !hide).map((query) => run(query, range, pixels, variables, query.refId));
     const frames: DataFrame[] = nameValues((await Promise.all(answers)).flat(), queries.length);
     const { frames: configured, config, unknown } = configure(panel, await transform(panel, frames), theme, timeZone);
-    report.wrong.push(...unknown.map((id) => `${panel.title}: nobody knows the option ${id}`));
+    report.wrong.push(...unknown.map((id) => `${panel.title}: nobody knows ${id}`));
     if (!configured.some(({ length }) => length > 0)) {
       report.empty.push(`${panel.title}: ${config.defaults.noValue ?? 'NO DATA'}`);
     }

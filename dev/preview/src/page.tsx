@@ -100,7 +100,7 @@ function Frame({ one, width, height, range, timeZone, marks, variables }: Proper
       padding={panel.type === 'table' ? 'none' : 'md'}
       {...{ width, height }}
     >
-      {(width, height) => <Contents loaded={one} {...{ width, height, range, timeZone, marks }} />}
+      {(width: number, height: number) => <Contents loaded={one} {...{ width, height, range, timeZone, marks }} />}
     </PanelChrome>
   );
 }

@@ -45,7 +45,7 @@ function Nothing({ height, text }: { height: number; text: string }) {
 }
 
 function Graph({ loaded, width, height, range, timeZone, marks }: Properties) {
-  const legend = { calcs: [], displayMode: 'list', placement: 'bottom', showLegend: true, ...loaded.panel.options?.legend };
+  const legend = (loaded.panel.options?.legend ?? { displayMode: 'list', placement: 'bottom', showLegend: true }) as never;
   return (
     <TimeSeries frames={loaded.frames} structureRev={1} {...{ width, height, timeZone, legend }} timeRange={range}>
       {(config) => <Marks config={config} marks={marks} />}
@@ -121,6 +121,7 @@ function Values({ loaded, width, height, range, timeZone }: Properties) {
             graphMode={options.graphMode as never}
             justifyMode={options.justifyMode as never}
             textMode={options.textMode as never}
+            text={options.text as never}
           />
         ) : (
           <BarGauge

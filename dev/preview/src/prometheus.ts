@@ -85,7 +85,8 @@ function seriesFrame({ metric, values }: Run, query: Query, refId: string, times
       {
         name: 'Value',
         type: FieldType.number,
-        values: times.map((time) => at.get(time) ?? null),
+        // What is not a number is a gap.
+        values: times.map((time) => (Number.isNaN(at.get(time) ?? NaN) ? null : at.get(time))),
         labels: metric,
         config: { displayNameFromDS: name },
       },

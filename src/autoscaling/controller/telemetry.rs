@@ -199,7 +199,9 @@ impl Telemetry {
             to: decision.desired_replicas,
         };
         let before = self.known().entry(key.clone()).or_default().last_rescale.replace(now.clone());
-        before.iter().for_each(|before| _ = self.last_rescale.remove(before));
+        if let Some(before) = before.filter(|before| *before != now) {
+            self.last_rescale.remove(&before);
+        }
         self.last_rescale.get_or_create(&now).set(units(decision.at.as_millisecond()));
     }
 
@@ -255,9 +257,15 @@ impl Telemetry {
             family.remove(&object);
         }
         let Known { metrics, conditions, last_rescale } = self.known().remove(key).unwrap_or_default();
-        metrics.iter().for_each(|name| self.forget_metric(key, name));
-        conditions.iter().for_each(|condition| _ = self.conditions.remove(condition));
-        last_rescale.iter().for_each(|rescale| _ = self.last_rescale.remove(rescale));
+        for name in &metrics {
+            self.forget_metric(key, name);
+        }
+        for condition in &conditions {
+            self.conditions.remove(condition);
+        }
+        if let Some(rescale) = last_rescale {
+            self.last_rescale.remove(&rescale);
+        }
     }
 
     fn forget_metric(&self, key: &Key, name: &str) {
