@@ -342,14 +342,14 @@ fn every_job_is_bounded(#[values("kind", "microk8s", "k3s", "generic")] platform
         let interval = job.get("scrape_interval").unwrap_or(&config["global"]["scrape_interval"]);
         assert!(interval.is_string(), "{name}");
     }
-    assert_eq!(jobs(&config).len(), 11);
+    assert_eq!(jobs(&config).len(), 13);
 }
 
 /// One process of MicroK8s answers for the API server and the kubelet with the union of their series.
 #[test]
 fn no_metric_of_the_control_plane_is_kept_by_two_jobs() {
     let lists = allow_lists();
-    let one_process = ["apiserver", "kubelet", "cadvisor"];
+    let one_process = ["apiserver", "kubelet", "cadvisor", "kubelet-probes"];
     let candidates = [
         "apiserver_request_total",
         "apiserver_request_duration_seconds_bucket",
@@ -390,7 +390,7 @@ fn every_job_is_expected_or_optional() {
         assert!(expected.iter().chain(&optional).all(|job| configured.contains(job.as_str())), "{name}");
         assert!(expected.iter().all(|job| !optional.contains(job)), "{name}");
     }
-    assert_eq!(catalog::expected_jobs(&platform("kind")).len(), 10);
+    assert_eq!(catalog::expected_jobs(&platform("kind")).len(), 11);
     assert_eq!(catalog::expected_jobs(&platform("microk8s")), catalog::expected_jobs(&platform("kind")));
 }
 

@@ -13,12 +13,12 @@ const ALERTS: &str = "alerts.rules.yml";
 const RECORDED: &str = "recorded.rules.yml";
 
 /// Jobs that scrape the kubelet's port, whose certificate not every cluster can verify.
-const KUBELET_JOBS: [&str; 2] = ["kubelet", "cadvisor"];
+const KUBELET_JOBS: [&str; 3] = ["kubelet", "cadvisor", "kubelet-probes"];
 const SERVICE_ACCOUNT_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
-/// Jobs that may have no target without anything being wrong: nobody needs to annotate a pod.
+/// Jobs that may have no target without anything being wrong: nobody needs to annotate anything.
 pub fn optional_jobs() -> Vec<String> {
-    vec!["annotated-pods".to_owned()]
+    vec!["annotated-pods".to_owned(), "annotated-services".to_owned()]
 }
 
 /// Jobs that have at least one target on this platform, all of them up, when the stack is healthy.
@@ -139,6 +139,6 @@ mod tests {
         let expression = |platform| built(&test_options(), platform)[ALERTS].to_string();
         assert!(expression("kind").contains(r#"absent(up{job=\"coredns\"})"#));
         assert!(!expression("generic").contains(r#"absent(up{job=\"coredns\"})"#));
-        assert!(!expression("kind").contains("annotated-pods"));
+        assert!(!expression("kind").contains("annotated-"));
     }
 }
