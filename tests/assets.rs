@@ -1,6 +1,9 @@
 //! What is compiled in holds together: manifests, configurations and dashboards.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use kube::core::DynamicObject;
 use promql_parser::{
@@ -68,9 +71,17 @@ fn prometheus_config(platform_name: &str) -> Value {
 }
 
 fn rules() -> Vec<Value> {
-    let rules: Value = yaml::parse(&file(&stack("kind"), "prometheus-config", "scalekit.rules.yml")).expect("YAML");
-    let groups = rules["groups"].as_array().expect("groups");
-    groups.iter().flat_map(|group| group["rules"].as_array().expect("rules").clone()).collect()
+    let stack = stack("kind");
+    let files = ["alerts.rules.yml", "recorded.rules.yml"].map(|name| file(&stack, "prometheus-config", name));
+    let groups = files.iter().flat_map(|text| {
+        let rules: Value = yaml::parse(text).expect("YAML");
+        rules["groups"].as_array().expect("groups").clone()
+    });
+    groups.flat_map(|group| group["rules"].as_array().expect("rules").clone()).collect()
+}
+
+fn alerts() -> impl Iterator<Item = Value> {
+    rules().into_iter().filter(|rule| rule["alert"].is_string())
 }
 
 fn dashboards() -> BTreeMap<String, Value> {
@@ -144,6 +155,10 @@ fn the_stack_stays_within_its_budget() {
     assert!(requested <= 300, "{requested} MiB requested");
     let dashboards = objects.iter().filter(|object| title(object).starts_with("ConfigMap grafana-dashboards"));
     assert!(dashboards.count() <= 2);
+    for object in objects.iter().filter(|object| kind(object) == "ConfigMap") {
+        let bytes = object.data.to_string().len();
+        assert!(bytes < 900 << 10, "{} has {bytes} bytes, and the API server takes no more than 1 MiB", title(object));
+    }
 }
 
 fn requested_mebibytes(container: &Value) -> u64 {
@@ -327,14 +342,14 @@ fn every_job_is_bounded(#[values("kind", "microk8s", "k3s", "generic")] platform
         let interval = job.get("scrape_interval").unwrap_or(&config["global"]["scrape_interval"]);
         assert!(interval.is_string(), "{name}");
     }
-    assert_eq!(jobs(&config).len(), 11);
+    assert_eq!(jobs(&config).len(), 13);
 }
 
 /// One process of MicroK8s answers for the API server and the kubelet with the union of their series.
 #[test]
 fn no_metric_of_the_control_plane_is_kept_by_two_jobs() {
     let lists = allow_lists();
-    let one_process = ["apiserver", "kubelet", "cadvisor"];
+    let one_process = ["apiserver", "kubelet", "cadvisor", "kubelet-probes"];
     let candidates = [
         "apiserver_request_total",
         "apiserver_request_duration_seconds_bucket",
@@ -375,25 +390,86 @@ fn every_job_is_expected_or_optional() {
         assert!(expected.iter().chain(&optional).all(|job| configured.contains(job.as_str())), "{name}");
         assert!(expected.iter().all(|job| !optional.contains(job)), "{name}");
     }
-    assert_eq!(catalog::expected_jobs(&platform("kind")).len(), 10);
+    assert_eq!(catalog::expected_jobs(&platform("kind")).len(), 11);
     assert_eq!(catalog::expected_jobs(&platform("microk8s")), catalog::expected_jobs(&platform("kind")));
 }
 
 #[test]
 fn rules_read_metrics_that_are_kept() {
     for rule in rules() {
-        let expression = rule["expr"].as_str().expect("an expression");
-        check_expression(expression, "a rule");
-        if rule["alert"].is_string() {
-            for key in ["summary", "description"] {
-                assert!(rule["annotations"][key].is_string(), "{key} of {}", rule["alert"]);
-            }
-            assert!(rule["labels"]["severity"].is_string(), "severity of {}", rule["alert"]);
-        }
+        check_expression(rule["expr"].as_str().expect("an expression"), &format!("the rule {}", rule_name(&rule)));
     }
 }
 
+fn rule_name(rule: &Value) -> &str {
+    rule["alert"].as_str().or(rule["record"].as_str()).expect("a name")
+}
+
+#[test]
+fn every_alert_says_what_is_wrong_and_what_to_do() {
+    let runbooks = std::fs::read_to_string("docs/runbooks.md").expect("the runbooks");
+    let sections: BTreeSet<_> = runbooks.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let mut names = BTreeSet::new();
+    for alert in alerts() {
+        let name = rule_name(&alert).to_owned();
+        assert!(sections.contains(name.as_str()), "{name} has no runbook");
+        let anchor = format!("docs/runbooks.md#{}", name.to_lowercase());
+        assert_eq!(alert["annotations"]["runbook_url"], anchor.as_str(), "{name}");
+        for key in ["summary", "description"] {
+            assert!(alert["annotations"][key].is_string(), "{key} of {name}");
+        }
+        let severity = alert["labels"]["severity"].as_str().expect("a severity");
+        assert!(matches!(severity, "critical" | "warning"), "severity of {name}");
+        assert!(names.insert(name), "{} is there twice", rule_name(&alert));
+    }
+    let orphans: Vec<_> = sections.into_iter().filter(|section| !names.contains(*section)).collect();
+    assert!(orphans.is_empty(), "runbooks of no alert: {orphans:?}");
+}
+
+/// promtool runs them (`dev/test-rules`); here is counted that none is missing.
+#[test]
+fn every_alert_is_tested_to_fire_and_to_be_silent() {
+    let (mut fires, mut silent) = (BTreeSet::new(), BTreeSet::new());
+    for entry in std::fs::read_dir("tests/rules").expect("tests of the rules") {
+        let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("text");
+        let file: Value = yaml::parse(&text).expect("YAML");
+        for test in file["tests"].as_array().expect("tests") {
+            for case in test["alert_rule_test"].as_array().into_iter().flatten() {
+                let name = case["alertname"].as_str().expect("a name").to_owned();
+                let expected = case["exp_alerts"].as_array().expect("what is expected");
+                if expected.is_empty() {
+                    silent.insert(name)
+                } else {
+                    fires.insert(name)
+                };
+            }
+        }
+    }
+    let all: BTreeSet<String> = alerts().map(|alert| rule_name(&alert).to_owned()).collect();
+    assert_eq!(fires, all, "alerts that are tested to fire");
+    assert_eq!(silent, all, "alerts that are tested to be silent");
+}
+
 // --- Dashboards ----------------------------------------------------------------------------------
+
+const DASHBOARDS: [&str; 7] = [
+    "scalekit-application",
+    "scalekit-autoscaling",
+    "scalekit-nodes",
+    "scalekit-overview",
+    "scalekit-prometheus",
+    "scalekit-scaler",
+    "scalekit-workloads",
+];
+
+/// The panels that show something: a row is but a heading.
+fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    dashboard["panels"].as_array().expect("panels").iter().filter(|panel| panel["type"] != "row")
+}
+
+fn variables(dashboard: &Value) -> &Vec<Value> {
+    dashboard["templating"]["list"].as_array().expect("variables")
+}
 
 #[test]
 fn dashboards_are_classic_and_can_be_told_apart() {
@@ -405,10 +481,13 @@ fn dashboards_are_classic_and_can_be_told_apart() {
         assert!(uids.insert(dashboard["uid"].as_str().expect("a uid").to_owned()), "uid of {name}");
         assert!(titles.insert(dashboard["title"].as_str().expect("a title").to_owned()), "title of {name}");
         assert!(dashboard.get("id").is_none(), "{name} carries the number of some database");
-        let panels = dashboard["panels"].as_array().expect("panels");
-        let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64()).collect();
-        assert_eq!(ids.len(), panels.len(), "panel ids of {name}");
-        for panel in panels {
+        assert!(dashboard["description"].is_string(), "{name} does not say which question it answers");
+        assert_eq!(dashboard["tags"], serde_json::json!(["scalekit"]), "by which the others link to {name}");
+        assert_eq!(dashboard["links"][0]["tags"], serde_json::json!(["scalekit"]), "{name} links to no other");
+        let all = dashboard["panels"].as_array().expect("panels");
+        let ids: BTreeSet<_> = all.iter().map(|panel| panel["id"].as_u64()).collect();
+        assert_eq!(ids.len(), all.len(), "panel ids of {name}");
+        for panel in panels(&dashboard) {
             assert!(panel["description"].is_string(), "{name}: {} has no description", panel["title"]);
             assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{name}: {} has no unit", panel["title"]);
             for target in panel["targets"].as_array().expect("targets") {
@@ -416,13 +495,73 @@ fn dashboards_are_classic_and_can_be_told_apart() {
             }
         }
     }
-    assert!(uids.contains("scalekit-autoscaling"));
+    assert_eq!(uids.into_iter().collect::<Vec<_>>(), DASHBOARDS);
+}
+
+#[test]
+fn panels_stand_side_by_side_on_the_grid() {
+    for (name, dashboard) in dashboards() {
+        let mut taken = BTreeSet::new();
+        for panel in dashboard["panels"].as_array().expect("panels") {
+            let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().expect("a place"));
+            assert!(x + w <= 24, "{name}: {} is wider than the grid", panel["title"]);
+            for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+                assert!(taken.insert(cell), "{name}: {} lies on another panel", panel["title"]);
+            }
+        }
+    }
+}
+
+/// Links from one dashboard to another, and the variables that they set.
+#[test]
+fn dashboards_link_to_what_is_there() {
+    let dashboards = dashboards();
+    let variables_of = |uid: &str| {
+        let found = dashboards.values().find(|dashboard| dashboard["uid"] == uid);
+        let list = variables(found.unwrap_or_else(|| panic!("there is no dashboard {uid}")));
+        list.iter().map(|variable| variable["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    let mut links = 0;
+    for dashboard in dashboards.values() {
+        let text = dashboard.to_string();
+        for link in text.split("/d/").skip(1).map(|rest| rest.split('"').next().expect("a part")) {
+            let (uid, query) = link.split_once('?').expect("a link takes the time range along");
+            assert!(query.contains("${__url_time_range}"), "{link}");
+            for parameter in query.split('&').filter_map(|parameter| parameter.strip_prefix("var-")) {
+                let name = parameter.split('=').next().expect("a name").to_owned();
+                assert!(variables_of(uid).contains(&name), "{uid} has no variable {name}");
+            }
+            variables_of(uid);
+            links += 1;
+        }
+    }
+    assert!(links > 5, "{links}");
+}
+
+#[test]
+fn dashboards_use_the_variables_that_they_have() {
+    for (name, dashboard) in dashboards() {
+        let names: Vec<_> = variables(&dashboard).iter().map(|v| v["name"].as_str().expect("a name")).collect();
+        let text = dashboard.to_string();
+        for own in &names {
+            assert!(text.contains(&format!("${own}")), "{name} does not use {own}");
+        }
+        let expressions = panels(&dashboard).flat_map(|panel| panel["targets"].as_array().expect("targets"));
+        for expression in expressions.map(|target| target["expr"].as_str().expect("an expression")) {
+            for used in expression.split('$').skip(1) {
+                let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                // What is left are the groups of regular expressions, and Grafana's own.
+                let own = used.starts_with("__") || used.parse::<u8>().is_ok();
+                assert!(own || names.contains(&used.as_str()), "{name}: ${used} in {expression}");
+            }
+        }
+    }
 }
 
 #[test]
 fn dashboards_read_metrics_that_are_kept() {
     for (name, dashboard) in dashboards() {
-        for panel in dashboard["panels"].as_array().expect("panels") {
+        for panel in panels(&dashboard) {
             for target in panel["targets"].as_array().expect("targets") {
                 check_expression(
                     target["expr"].as_str().expect("an expression"),
@@ -430,30 +569,37 @@ fn dashboards_read_metrics_that_are_kept() {
                 );
             }
         }
-        for variable in dashboard["templating"]["list"].as_array().expect("variables") {
+        for variable in variables(&dashboard) {
             let query = variable["definition"].as_str().expect("a definition");
+            assert_eq!(query, variable["query"]["query"].as_str().expect("a query"), "{name}");
             let inner =
                 query.strip_prefix("label_values(").and_then(|rest| rest.rsplit_once(',')).expect("label_values");
             check_expression(inner.0, &format!("{name}: variable {}", variable["name"]));
         }
+        for annotation in dashboard["annotations"]["list"].as_array().expect("annotations") {
+            if let Some(expression) = annotation["expr"].as_str() {
+                check_expression(expression, &format!("{name}: {}", annotation["name"]));
+            }
+        }
     }
 }
 
-/// Metrics that no allow-list names: those that Prometheus makes itself at each scrape, and those of
-/// the sample workloads, which come through the annotated pods as they are.
-const OTHERWISE_THERE: [&str; 2] = ["up", "scrape_samples_post_metric_relabeling"];
-const SAMPLE_WORKLOADS: [&str; 1] = ["watcherBot_active_tasks"];
+/// Metrics that no allow-list names: Prometheus makes them itself, at each scrape and for each rule.
+const MADE_BY_PROMETHEUS: [&str; 5] =
+    ["up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling", "ALERTS"];
+
+/// What each job keeps, and the rules: read once, for there are hundreds of expressions.
+static KEPT: LazyLock<(BTreeMap<String, AllowList>, Vec<Value>)> = LazyLock::new(|| (allow_lists(), rules()));
 
 fn check_expression(expression: &str, place: &str) {
     let text = expression.replace("$__rate_interval", "1m").replace("$__interval", "1m").replace("$__range", "1h");
     let parsed = parser::parse(&text).unwrap_or_else(|error| panic!("{place}: {text}: {error}"));
     let mut metrics = Vec::new();
     collect_metrics(&parsed, &mut metrics);
-    let lists = allow_lists();
     for metric in metrics {
-        let kept = lists.values().any(|list| list.matches(&metric))
-            || OTHERWISE_THERE.contains(&metric.as_str())
-            || SAMPLE_WORKLOADS.contains(&metric.as_str());
+        let kept = KEPT.0.values().any(|list| list.matches(&metric))
+            || MADE_BY_PROMETHEUS.contains(&metric.as_str())
+            || KEPT.1.iter().any(|rule| rule["record"] == metric.as_str());
         assert!(kept, "{place} reads {metric}, which no job keeps");
     }
 }

@@ -9,15 +9,16 @@ use super::{
 use crate::platform::{Platform, PlatformKind};
 
 const CONFIG: &str = "prometheus.yml";
-const RULES: &str = "scalekit.rules.yml";
+const ALERTS: &str = "alerts.rules.yml";
+const RECORDED: &str = "recorded.rules.yml";
 
 /// Jobs that scrape the kubelet's port, whose certificate not every cluster can verify.
-const KUBELET_JOBS: [&str; 2] = ["kubelet", "cadvisor"];
+const KUBELET_JOBS: [&str; 3] = ["kubelet", "cadvisor", "kubelet-probes"];
 const SERVICE_ACCOUNT_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
-/// Jobs that may have no target without anything being wrong: nobody needs to annotate a pod.
+/// Jobs that may have no target without anything being wrong: nobody needs to annotate anything.
 pub fn optional_jobs() -> Vec<String> {
-    vec!["annotated-pods".to_owned()]
+    vec!["annotated-pods".to_owned(), "annotated-services".to_owned()]
 }
 
 /// Jobs that have at least one target on this platform, all of them up, when the stack is healthy.
@@ -54,14 +55,15 @@ pub(super) fn files(options: &Options, platform: &Platform, namespaces: &Namespa
         }
     }
 
-    let mut rules = assets::config("prometheus", RULES);
-    for group in edit::items(&mut rules, "/groups") {
+    let mut alerts = assets::config("prometheus", ALERTS);
+    for group in edit::items(&mut alerts, "/groups") {
         for rule in edit::items(group, "/rules").filter(|rule| rule["alert"] == "JobWithoutTargets") {
             let absent = expected_jobs(platform).into_iter().map(|job| format!("absent(up{{job=\"{job}\"}})"));
             rule["expr"] = json!(absent.collect::<Vec<_>>().join(" or "));
         }
     }
-    vec![(CONFIG.to_owned(), config), (RULES.to_owned(), rules)]
+    let recorded = assets::config("prometheus", RECORDED);
+    vec![(CONFIG.to_owned(), config), (ALERTS.to_owned(), alerts), (RECORDED.to_owned(), recorded)]
 }
 
 /// Prometheus refuses a timeout that is longer than the interval, and a job may be slower than the
@@ -134,9 +136,9 @@ mod tests {
 
     #[test]
     fn the_alert_for_jobs_without_targets_names_the_jobs_of_this_platform() {
-        let expression = |platform| built(&test_options(), platform)[RULES].to_string();
+        let expression = |platform| built(&test_options(), platform)[ALERTS].to_string();
         assert!(expression("kind").contains(r#"absent(up{job=\"coredns\"})"#));
         assert!(!expression("generic").contains(r#"absent(up{job=\"coredns\"})"#));
-        assert!(!expression("kind").contains("annotated-pods"));
+        assert!(!expression("kind").contains("annotated-"));
     }
 }

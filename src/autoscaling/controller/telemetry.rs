@@ -1,8 +1,9 @@
 //! The scaler's own metrics.
 
 use std::{
+    collections::HashMap,
     fmt,
-    sync::{Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
 use jiff::SignedDuration;
@@ -20,7 +21,7 @@ use prometheus_client::{
 
 use super::Key;
 use crate::{
-    autoscaling::decision::{Action, Decision, metrics::MetricResult, policy::Target},
+    autoscaling::decision::{Action, Condition, Decision, Memory, metrics::MetricResult, policy::Target},
     prometheus::Error,
 };
 
@@ -40,9 +41,36 @@ struct ObjectMetric {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ObjectTarget {
+    namespace: String,
+    name: String,
+    metric: String,
+    r#type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ObjectCondition {
+    namespace: String,
+    name: String,
+    condition: &'static str,
+    reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rescale {
+    namespace: String,
+    name: String,
+    action: &'static str,
+    reason: String,
+    cause: String,
+    from: i32,
+    to: i32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DecisionLabels {
     reason: String,
-    action: String,
+    action: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,6 +84,19 @@ struct Write {
     outcome: &'static str,
 }
 
+/// Types of targets, as they are written in a spec.
+const AVERAGE_VALUE: &str = "AverageValue";
+const VALUE: &str = "Value";
+const UTILIZATION: &str = "Utilization";
+
+/// The series of one object whose labels change.
+#[derive(Default)]
+struct Known {
+    metrics: Vec<String>,
+    conditions: Vec<ObjectCondition>,
+    last_rescale: Option<Rescale>,
+}
+
 /// All metrics, and how they are written down.
 pub struct Telemetry {
     registry: Registry,
@@ -64,14 +105,16 @@ pub struct Telemetry {
     min: Family<Object, Gauge>,
     max: Family<Object, Gauge>,
     value: Family<ObjectMetric, FloatGauge>,
-    target: Family<ObjectMetric, FloatGauge>,
+    target: Family<ObjectTarget, FloatGauge>,
+    conditions: Family<ObjectCondition, Gauge>,
+    last_rescale: Family<Rescale, FloatGauge>,
     decisions: Family<DecisionLabels, Counter>,
     queries: Family<Outcome, Counter>,
     query_duration: Histogram,
     lateness: Histogram,
     writes: Family<Write, Counter>,
-    /// Which metrics an object has, so that a metric it no longer has is forgotten.
-    known: Mutex<std::collections::HashMap<Key, Vec<String>>>,
+    /// What an object has, so that what it no longer has is forgotten.
+    known: Mutex<HashMap<Key, Known>>,
 }
 
 impl Default for Telemetry {
@@ -79,7 +122,8 @@ impl Default for Telemetry {
         let mut registry = Registry::default();
         let (desired, current, min, max) =
             <(Family<Object, Gauge>, Family<_, _>, Family<_, _>, Family<_, _>)>::default();
-        let (value, target) = <(Family<ObjectMetric, FloatGauge>, Family<_, _>)>::default();
+        let (value, target) = <(Family<ObjectMetric, FloatGauge>, Family<ObjectTarget, FloatGauge>)>::default();
+        let (conditions, last_rescale) = <(Family<ObjectCondition, Gauge>, Family<Rescale, FloatGauge>)>::default();
         let (decisions, queries, writes) = <(Family<_, _>, Family<_, _>, Family<_, _>)>::default();
         let query_duration = Histogram::new(exponential_buckets(0.001, 2.0, 14));
         let lateness = Histogram::new(exponential_buckets(0.001, 2.0, 14));
@@ -91,6 +135,9 @@ impl Default for Telemetry {
         scaler.register("max_replicas", "Most replicas", max.clone());
         scaler.register("metric_value", "Value of a metric in all, in per cent for a utilization", value.clone());
         scaler.register("metric_target", "Target of a metric, for each replica where it is an average", target.clone());
+        scaler.register("condition", "Whether a condition of the status holds, and why", conditions.clone());
+        let help = "When the count was last changed, and why";
+        scaler.register_with_unit("last_rescale_timestamp", help, Unit::Seconds, last_rescale.clone());
         scaler.register("decisions", "Decisions by reason and action", decisions.clone());
         scaler.register("queries", "Queries to Prometheus by outcome", queries.clone());
         scaler.register_with_unit("query_duration", "Time of a query", Unit::Seconds, query_duration.clone());
@@ -105,6 +152,8 @@ impl Default for Telemetry {
             max,
             value,
             target,
+            conditions,
+            last_rescale,
             decisions,
             queries,
             query_duration,
@@ -131,20 +180,52 @@ impl Telemetry {
         self.current.get_or_create(&object).set(decision.current_replicas.into());
         self.min.get_or_create(&object).set(decision.bounds.min().into());
         self.max.get_or_create(&object).set(decision.bounds.max().into());
-        let action = match decision.action() {
-            Action::Hold => "hold",
-            Action::ScaleUp => "scale_up",
-            Action::ScaleDown => "scale_down",
+        let action = action(decision);
+        self.decisions.get_or_create(&DecisionLabels { reason: reason.to_owned(), action }).inc();
+        decision.metrics.iter().for_each(|metric| self.metric(key, metric));
+        let now: Vec<String> = decision.metrics.iter().map(|metric| metric.name.clone()).collect();
+        self.keep_metrics(key, now);
+    }
+
+    /// The count was changed as was decided.
+    pub fn rescaled(&self, key: &Key, decision: &Decision, reason: &str) {
+        let now = Rescale {
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            action: action(decision),
+            reason: reason.to_owned(),
+            cause: decision.reason.clone(),
+            from: decision.current_replicas,
+            to: decision.desired_replicas,
         };
-        self.decisions.get_or_create(&DecisionLabels { reason: reason.to_owned(), action: action.to_owned() }).inc();
-        let mut now = Vec::new();
-        for metric in &decision.metrics {
-            now.push(metric.name.clone());
-            self.metric(key, metric);
+        let before = self.known().entry(key.clone()).or_default().last_rescale.replace(now.clone());
+        if let Some(before) = before.filter(|before| *before != now) {
+            self.last_rescale.remove(&before);
         }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known.insert(key.clone(), now.clone()).unwrap_or_default();
+        self.last_rescale.get_or_create(&now).set(units(decision.at.as_millisecond()));
+    }
+
+    /// What the status says. Without a decision nothing was read: what was read before would look like it.
+    pub fn conditions(&self, key: &Key, memory: &Memory, decided: bool) {
+        let now: Vec<_> = memory.conditions.iter().map(|condition| (of(key, condition), condition.status)).collect();
+        for (condition, status) in &now {
+            self.conditions.get_or_create(condition).set((*status).into());
+        }
+        let now: Vec<ObjectCondition> = now.into_iter().map(|(condition, _)| condition).collect();
+        let before = std::mem::replace(&mut self.known().entry(key.clone()).or_default().conditions, now.clone());
+        before.iter().filter(|old| !now.contains(old)).for_each(|old| _ = self.conditions.remove(old));
+        if !decided {
+            self.keep_metrics(key, Vec::new());
+        }
+    }
+
+    fn keep_metrics(&self, key: &Key, now: Vec<String>) {
+        let before = std::mem::replace(&mut self.known().entry(key.clone()).or_default().metrics, now.clone());
         before.iter().filter(|name| !now.contains(name)).for_each(|name| self.forget_metric(key, name));
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Key, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn metric(&self, key: &Key, metric: &MetricResult) {
@@ -158,12 +239,15 @@ impl Telemetry {
             // An old value would look like a new one.
             None => _ = self.value.remove(&labels),
         }
-        let target = match metric.target {
-            Some(Target::Utilization(percent)) => percent.into(),
-            Some(Target::AverageValue(milli) | Target::Value(milli)) => units(milli),
+        let (r#type, target) = match metric.target {
+            Some(Target::Utilization(percent)) => (UTILIZATION, percent.into()),
+            Some(Target::AverageValue(milli)) => (AVERAGE_VALUE, units(milli)),
+            Some(Target::Value(milli)) => (VALUE, units(milli)),
             None => return,
         };
-        self.target.get_or_create(&labels).set(target);
+        // Of another type before, perhaps.
+        self.forget_target(key, &metric.name, Some(r#type));
+        self.target.get_or_create(&target_labels(key, &metric.name, r#type)).set(target);
     }
 
     /// An object is gone.
@@ -172,14 +256,27 @@ impl Telemetry {
         for family in [&self.desired, &self.current, &self.min, &self.max] {
             family.remove(&object);
         }
-        let metrics = self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-        metrics.iter().flatten().for_each(|name| self.forget_metric(key, name));
+        let Known { metrics, conditions, last_rescale } = self.known().remove(key).unwrap_or_default();
+        for name in &metrics {
+            self.forget_metric(key, name);
+        }
+        for condition in &conditions {
+            self.conditions.remove(condition);
+        }
+        if let Some(rescale) = last_rescale {
+            self.last_rescale.remove(&rescale);
+        }
     }
 
     fn forget_metric(&self, key: &Key, name: &str) {
-        let labels = labels(key, name);
-        self.value.remove(&labels);
-        self.target.remove(&labels);
+        self.value.remove(&labels(key, name));
+        self.forget_target(key, name, None);
+    }
+
+    fn forget_target(&self, key: &Key, name: &str, except: Option<&'static str>) {
+        for r#type in [AVERAGE_VALUE, VALUE, UTILIZATION].into_iter().filter(|r#type| Some(*r#type) != except) {
+            self.target.remove(&target_labels(key, name, r#type));
+        }
     }
 
     /// A query was answered, or not.
@@ -207,6 +304,27 @@ impl Telemetry {
     pub fn write<T, E>(&self, resource: &'static str, result: &Result<T, E>) {
         let outcome = if result.is_ok() { "ok" } else { "error" };
         self.writes.get_or_create(&Write { resource, outcome }).inc();
+    }
+}
+
+fn target_labels(key: &Key, metric: &str, r#type: &'static str) -> ObjectTarget {
+    ObjectTarget { namespace: key.namespace.clone(), name: key.name.clone(), metric: metric.to_owned(), r#type }
+}
+
+fn action(decision: &Decision) -> &'static str {
+    match decision.action() {
+        Action::Hold => "hold",
+        Action::ScaleUp => "scale_up",
+        Action::ScaleDown => "scale_down",
+    }
+}
+
+fn of(key: &Key, condition: &Condition) -> ObjectCondition {
+    ObjectCondition {
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+        condition: condition.kind.as_str(),
+        reason: condition.reason.clone(),
     }
 }
 

@@ -135,7 +135,9 @@ async fn tell(
         }),
     };
     tell_failure(context, object, &mut kept, failure, now).await;
+    context.telemetry.conditions(key, &memory, true);
     if matches!(result, Ok(true)) {
+        context.telemetry.rescaled(key, &decision, line::reason(&decision));
         let note = rescale_note(&decision);
         let action = if decision.action() == Action::ScaleUp { "ScaleUp" } else { "ScaleDown" };
         let event = Event { warning: false, reason: "SuccessfulRescale", action, note };
@@ -222,6 +224,7 @@ async fn tell_status(
     message: &str,
     now: Timestamp,
 ) {
+    context.telemetry.conditions(key, memory, false);
     let generation = object.metadata.generation;
     let status = status::without_decision(reason, message, memory, now, generation, object.status.as_ref());
     write_status(context, key, object, &status).await;

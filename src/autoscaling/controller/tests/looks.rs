@@ -246,12 +246,27 @@ async fn our_own_metrics_say_what_was_decided() {
         "scalekit_autoscaler_current_replicas{namespace=\"demo\",name=\"w\"} 1",
         "scalekit_autoscaler_max_replicas{namespace=\"demo\",name=\"w\"} 5",
         "scalekit_autoscaler_metric_value{namespace=\"demo\",name=\"w\",metric=\"active-tasks\"} 25.0",
-        "scalekit_autoscaler_metric_target{namespace=\"demo\",name=\"w\",metric=\"active-tasks\"} 10.0",
+        "scalekit_autoscaler_metric_target{namespace=\"demo\",name=\"w\",metric=\"active-tasks\",type=\"AverageValue\"} 10.0",
         "scalekit_autoscaler_decisions_total{reason=\"DesiredWithinRange\",action=\"scale_up\"} 1",
         "scalekit_autoscaler_api_writes_total{resource=\"scale\",outcome=\"ok\"} 1",
+        "scalekit_autoscaler_condition{namespace=\"demo\",name=\"w\",condition=\"AbleToScale\",reason=\"SucceededRescale\"} 1",
+        "scalekit_autoscaler_last_rescale_timestamp_seconds{namespace=\"demo\",name=\"w\",action=\"scale_up\",\
+         reason=\"DesiredWithinRange\",cause=\"active-tasks above target\",from=\"1\",to=\"3\"} ",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
+    bench.prometheus.set(Ok(vec![45.0]));
+    bench.look().await;
+    let text = bench.context.telemetry.text();
+    let rescales: Vec<_> = text.lines().filter(|line| line.contains("last_rescale_timestamp_seconds{")).collect();
+    assert_eq!(rescales.len(), 1, "{rescales:?}");
+    assert!(rescales[0].contains("from=\"3\",to=\"5\""), "{rescales:?}");
+    bench.api.cluster().target_exists = false;
+    bench.look().await;
+    let text = bench.context.telemetry.text();
+    assert!(text.contains("condition=\"AbleToScale\",reason=\"FailedGetScale\"} 0"), "{text}");
+    assert_eq!(text.matches("condition=\"AbleToScale\"").count(), 1, "{text}");
+    assert!(!text.contains("metric_value{"), "a value that was not read\n{text}");
     let key = super::super::Key { namespace: "demo".to_owned(), name: "w".to_owned() };
     bench.context.telemetry.forget(&key);
     assert!(!bench.context.telemetry.text().contains("name=\"w\""));
