@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
+    leader::Fence,
     observe::observation,
     target::{ReadScale, Target},
     telemetry::Telemetry,
@@ -31,7 +32,7 @@ pub async fn decide_and_act(
     scale: ReadScale,
     readings: &[Reading],
     memory: &Memory,
-    telemetry: &Telemetry,
+    (fence, telemetry): (&Fence, &Telemetry),
     now: Timestamp,
 ) -> Acted {
     let (mut scale, mut attempt) = (scale, 1);
@@ -42,8 +43,13 @@ pub async fn decide_and_act(
             let memory = decision.memory.clone();
             return Acted { decision, memory, result: Ok(false) };
         }
-        let written = target.order(&scale, decision.desired_replicas).await;
-        telemetry.write("scale", &written);
+        let written = if fence.may_write() {
+            let written = target.order(&scale, decision.desired_replicas).await;
+            telemetry.write("scale", &written);
+            written
+        } else {
+            Err(ApiError::NotLeading)
+        };
         let error = match written {
             Ok(()) => {
                 let memory = decision::settle(policy, &decision, now);

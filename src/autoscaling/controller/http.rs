@@ -1,7 +1,7 @@
 //! `/livez`, `/readyz` and `/metrics`.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
@@ -20,17 +20,32 @@ use super::{Clock, telemetry::Telemetry};
 /// it waits for anybody.
 const OLDEST_SIGN_S: i64 = 60;
 
+/// Whether this controller can stand for election.
+enum Standing {
+    Unknown,
+    Well,
+    Problem(String),
+}
+
 /// How the controller is.
 pub struct Vitals {
     clock: Clock,
     last_sign_s: AtomicI64,
     listed: AtomicBool,
+    leading: AtomicBool,
+    standing: Mutex<Standing>,
 }
 
 impl Vitals {
     /// Alive, and not ready.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, last_sign_s: AtomicI64::new(clock.now().as_second()), listed: AtomicBool::new(false) }
+        Self {
+            clock,
+            last_sign_s: AtomicI64::new(clock.now().as_second()),
+            listed: AtomicBool::new(false),
+            leading: AtomicBool::new(false),
+            standing: Mutex::new(Standing::Unknown),
+        }
     }
 
     /// The loop has come round.
@@ -41,6 +56,34 @@ impl Vitals {
     /// All Autoscalers are known.
     pub fn listed(&self) {
         self.listed.store(true, Ordering::Relaxed);
+    }
+
+    /// This controller leads, or stands by.
+    pub fn leads(&self, leads: bool) {
+        self.leading.store(leads, Ordering::Relaxed);
+        self.listed.store(false, Ordering::Relaxed);
+    }
+
+    /// The lease was read or written, or could not be.
+    pub fn standing(&self, problem: Option<String>) {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) =
+            problem.map_or(Standing::Well, Standing::Problem);
+    }
+
+    /// Whether this controller does what it is there for.
+    fn readiness(&self) -> Result<&'static str, String> {
+        if self.leading.load(Ordering::Relaxed) {
+            return if self.listed.load(Ordering::Relaxed) {
+                Ok("ok: leading")
+            } else {
+                Err("the Autoscalers are not listed yet; may this ServiceAccount list them?".to_owned())
+            };
+        }
+        match &*self.standing.lock().unwrap_or_else(PoisonError::into_inner) {
+            Standing::Well => Ok("ok: standing by"),
+            Standing::Problem(problem) => Err(problem.clone()),
+            Standing::Unknown => Err("the lease has not been read yet".to_owned()),
+        }
     }
 
     fn is_alive(&self, now: Timestamp) -> bool {
@@ -71,11 +114,10 @@ async fn livez(State(shared): State<Shared>) -> (StatusCode, &'static str) {
     }
 }
 
-async fn readyz(State(shared): State<Shared>) -> (StatusCode, &'static str) {
-    if shared.vitals.listed.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ok")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the Autoscalers are not listed yet; may this ServiceAccount list them?")
+async fn readyz(State(shared): State<Shared>) -> (StatusCode, String) {
+    match shared.vitals.readiness() {
+        Ok(how) => (StatusCode::OK, how.to_owned()),
+        Err(problem) => (StatusCode::SERVICE_UNAVAILABLE, problem),
     }
 }
 
@@ -101,9 +143,20 @@ mod tests {
     async fn ready_is_when_all_are_listed() {
         let vitals = Arc::new(Vitals::new(Clock::start()));
         assert_eq!(status(&vitals, "/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
+        vitals.leads(true);
+        assert_eq!(status(&vitals, "/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
         vitals.listed();
         assert_eq!(status(&vitals, "/readyz").await, StatusCode::OK);
         assert_eq!(status(&vitals, "/metrics").await, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn who_stands_by_is_ready_if_it_could_take_over() {
+        let vitals = Arc::new(Vitals::new(Clock::start()));
+        vitals.standing(Some("leases are forbidden".to_owned()));
+        assert_eq!(status(&vitals, "/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
+        vitals.standing(None);
+        assert_eq!(status(&vitals, "/readyz").await, StatusCode::OK);
     }
 
     #[tokio::test]

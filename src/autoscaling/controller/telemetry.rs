@@ -69,6 +69,7 @@ pub struct Telemetry {
     queries: Family<Outcome, Counter>,
     query_duration: Histogram,
     lateness: Histogram,
+    leader: Gauge,
     writes: Family<Write, Counter>,
     /// Which metrics an object has, so that a metric it no longer has is forgotten.
     known: Mutex<std::collections::HashMap<Key, Vec<String>>>,
@@ -96,6 +97,8 @@ impl Default for Telemetry {
         scaler.register_with_unit("query_duration", "Time of a query", Unit::Seconds, query_duration.clone());
         scaler.register_with_unit("tick_lateness", "Delay of a look at an object", Unit::Seconds, lateness.clone());
         scaler.register("api_writes", "Writes to the API server by resource and outcome", writes.clone());
+        let leader = Gauge::default();
+        scaler.register("leader", "Whether this controller leads", leader.clone());
         registry.register_collector(Box::new(Own));
         Self {
             registry,
@@ -109,6 +112,7 @@ impl Default for Telemetry {
             queries,
             query_duration,
             lateness,
+            leader,
             writes,
             known: Mutex::default(),
         }
@@ -196,6 +200,17 @@ impl Telemetry {
         };
         self.queries.get_or_create(&Outcome { outcome }).inc();
         self.query_duration.observe(took.as_secs_f64());
+    }
+
+    /// This controller leads, or does no longer: then what it knew of objects is another's to tell.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
+        if !leads {
+            let known: Vec<Key> = self.known.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+            for key in &known {
+                self.forget(key);
+            }
+        }
     }
 
     /// An object was looked at, so long after its time.

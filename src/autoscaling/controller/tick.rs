@@ -13,6 +13,7 @@ use super::{
     Clock, FIELD_MANAGER, Key,
     act::{Acted, decide_and_act},
     event::{Event, Recorder},
+    leader::Fence,
     line,
     observe::{Readings, readings},
     servers::Servers,
@@ -39,6 +40,8 @@ pub struct Context {
     pub kinds: Kinds,
     /// Events.
     pub recorder: Recorder,
+    /// Whether this controller may write.
+    pub fence: Fence,
     /// Our own metrics.
     pub telemetry: Arc<Telemetry>,
     /// The time.
@@ -99,7 +102,8 @@ async fn look(
         }
         kept.target_uid = Some(scale.uid().to_owned());
     }
-    let acted = decide_and_act(policy, &target, scale, &readings, &kept.memory, &context.telemetry, now).await;
+    let passed = (&context.fence, &*context.telemetry);
+    let acted = decide_and_act(policy, &target, scale, &readings, &kept.memory, passed, now).await;
     (tell(context, key, object, kept, policy, acted).await, wake)
 }
 
@@ -207,6 +211,9 @@ async fn tell_failure(
         return;
     };
     if kept.told.as_deref() != Some(reason) {
+        if !context.fence.may_write() {
+            return;
+        }
         kept.told = Some(reason.to_owned());
         let event = Event { warning: true, reason, action: "Decide", note };
         context.recorder.record(object, event, &context.telemetry, now).await;
@@ -231,7 +238,7 @@ async fn tell_status(
 /// as they are stored.
 async fn write_status(context: &Context, key: &Key, object: &Autoscaler, status: &AutoscalerStatus) {
     let same = |before: &AutoscalerStatus| serde_json::to_value(before).ok() == serde_json::to_value(status).ok();
-    if object.status.as_ref().is_some_and(same) {
+    if object.status.as_ref().is_some_and(same) || !context.fence.may_write() {
         return;
     }
     let api: Api<Autoscaler> = Api::namespaced(context.client.clone(), &key.namespace);

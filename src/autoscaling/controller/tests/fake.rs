@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::super::{
     Clock, Key,
     event::Recorder,
+    leader::Fence,
     servers::{MetricSource, Servers},
     target::Kinds,
     telemetry::Telemetry,
@@ -37,6 +38,9 @@ pub struct Cluster {
     pub pods: Vec<Value>,
     pub autoscaler: Value,
     pub events: Vec<Value>,
+    pub lease: Option<Value>,
+    /// Requests about the lease are not answered.
+    pub lease_is_lost: bool,
     /// Writes, as `METHOD path?query`.
     pub writes: Vec<String>,
 }
@@ -61,6 +65,8 @@ impl FakeApi {
             pods: Vec::new(),
             autoscaler,
             events: Vec::new(),
+            lease: None,
+            lease_is_lost: false,
             writes: Vec::new(),
         })))
     }
@@ -154,7 +160,30 @@ impl Cluster {
                 });
                 respond(StatusCode::OK, &list)
             }
+            (_, "/apis/coordination.k8s.io/v1/namespaces/default/leases/scalekit-scaler")
+            | (&Method::POST, "/apis/coordination.k8s.io/v1/namespaces/default/leases") => {
+                self.answer_lease(method, body)
+            }
             other => panic!("not expected: {other:?}"),
+        }
+    }
+
+    fn answer_lease(&mut self, method: &Method, body: &Value) -> Response<Answer> {
+        let stored = self.lease.as_ref().map(|lease| lease["metadata"]["resourceVersion"].clone());
+        match (method, stored) {
+            _ if self.lease_is_lost => refuse(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "etcd is gone"),
+            (&Method::GET, None) => refuse(StatusCode::NOT_FOUND, "NotFound", "no lease"),
+            (&Method::GET, Some(_)) => respond(StatusCode::OK, self.lease.as_ref().expect("it is there")),
+            (&Method::PUT, Some(version)) if version != body["metadata"]["resourceVersion"] => {
+                refuse(StatusCode::CONFLICT, "Conflict", "the object has been modified")
+            }
+            (&Method::POST, Some(_)) => refuse(StatusCode::CONFLICT, "AlreadyExists", "it is there"),
+            _ => {
+                self.version += 1;
+                let mut lease = body.clone();
+                lease["metadata"]["resourceVersion"] = json!(self.version.to_string());
+                respond(StatusCode::OK, self.lease.insert(lease))
+            }
         }
     }
 
@@ -230,6 +259,7 @@ impl Bench {
             default_server: "http://prometheus".to_owned(),
             kinds: Kinds::default(),
             recorder: Recorder::new(api.client(), "pod-1".to_owned()),
+            fence: Fence::open(),
             telemetry,
             clock,
         };
