@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`.
+//! `/livez`, `/readyz`, `/metrics` and `/explain/NAMESPACE/NAME`.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -6,15 +6,16 @@ use std::sync::{
 };
 
 use axum::{
-    Router,
-    extract::State,
+    Json, Router,
+    extract::{Path, Query, State},
     http::{StatusCode, header},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::get,
 };
 use jiff::Timestamp;
+use serde::Deserialize;
 
-use super::{Clock, telemetry::Telemetry};
+use super::{Clock, Key, history::History, telemetry::Telemetry};
 
 /// How old the last sign of life may be, in seconds. The loop wakes up every few seconds, and nothing in
 /// it waits for anybody.
@@ -95,15 +96,17 @@ impl Vitals {
 struct Shared {
     vitals: Arc<Vitals>,
     telemetry: Arc<Telemetry>,
+    history: Arc<History>,
 }
 
 /// What is served.
-pub fn router(vitals: Arc<Vitals>, telemetry: Arc<Telemetry>) -> Router {
+pub fn router(vitals: Arc<Vitals>, telemetry: Arc<Telemetry>, history: Arc<History>) -> Router {
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Shared { vitals, telemetry })
+        .route("/explain/{namespace}/{name}", get(explain))
+        .with_state(Shared { vitals, telemetry, history })
 }
 
 async fn livez(State(shared): State<Shared>) -> (StatusCode, &'static str) {
@@ -126,6 +129,39 @@ async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, OPEN_METRICS)], shared.telemetry.text())
 }
 
+/// What about an Autoscaler is to be explained, and how.
+#[derive(Deserialize)]
+struct Asked {
+    /// An instant such as `2026-11-25T14:05:00Z`; without it the last decision.
+    at: Option<String>,
+    /// `json`, or text.
+    output: Option<String>,
+}
+
+async fn explain(
+    State(shared): State<Shared>,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(asked): Query<Asked>,
+) -> Response {
+    if !shared.vitals.leading.load(Ordering::Relaxed) {
+        let message = "this scaler does not lead; the one that holds the Lease scalekit-scaler knows\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+    }
+    let Ok(at) = asked.at.as_deref().map(str::parse::<Timestamp>).transpose() else {
+        return (StatusCode::BAD_REQUEST, "at is not an instant; write one such as 2026-11-25T14:05:00Z\n")
+            .into_response();
+    };
+    let key = Key { namespace, name };
+    match shared.history.explain(&key, at) {
+        Some(explanation) if asked.output.as_deref() == Some("json") => Json(explanation).into_response(),
+        Some(explanation) => explanation.text().into_response(),
+        None => {
+            let message = format!("no decision about Autoscaler {key} is known for that time\n");
+            (StatusCode::NOT_FOUND, message).into_response()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use axum::{body::Body, http::Request};
@@ -136,7 +172,7 @@ mod tests {
 
     async fn status(vitals: &Arc<Vitals>, path: &str) -> StatusCode {
         let request = Request::get(path).body(Body::empty()).expect("a request");
-        router(vitals.clone(), Arc::default()).oneshot(request).await.expect("an answer").status()
+        router(vitals.clone(), Arc::default(), Arc::default()).oneshot(request).await.expect("an answer").status()
     }
 
     #[tokio::test]
@@ -148,6 +184,15 @@ mod tests {
         vitals.listed();
         assert_eq!(status(&vitals, "/readyz").await, StatusCode::OK);
         assert_eq!(status(&vitals, "/metrics").await, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_known_is_not_explained() {
+        let vitals = Arc::new(Vitals::new(Clock::start()));
+        assert_eq!(status(&vitals, "/explain/demo/w").await, StatusCode::SERVICE_UNAVAILABLE);
+        vitals.leads(true);
+        assert_eq!(status(&vitals, "/explain/demo/w").await, StatusCode::NOT_FOUND);
+        assert_eq!(status(&vitals, "/explain/demo/w?at=noon").await, StatusCode::BAD_REQUEST);
     }
 
     #[tokio::test]

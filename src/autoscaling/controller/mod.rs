@@ -8,17 +8,20 @@
 //! written through the scale subresource only, provided that nobody else wrote in between. Of several controllers
 //! one leads, and the others stand by with nothing in memory. Needed rights:
 //! `autoscalers` get, list, watch; `autoscalers/status` patch; `*/scale` of the targets' kinds get, update;
+//! the targets themselves get, to name who else writes their count; `horizontalpodautoscalers` list, watch;
 //! `events.k8s.io` events create; `pods` list, for metrics with a target of type Value; in the controller's own
 //! namespace `leases` create, and get and update of its own.
 
 mod act;
 mod clock;
 mod event;
+mod history;
 mod http;
 mod leader;
 mod line;
 mod observe;
 mod phase;
+mod rivals;
 mod schedule;
 mod servers;
 mod service_account;
@@ -48,8 +51,10 @@ pub use self::service_account::{MissingServiceAccount, SERVICE_HOST, TOKEN, chec
 use self::{
     clock::{Clock, until},
     event::Recorder,
+    history::History,
     http::Vitals,
     leader::{Elector, Fence, Stop},
+    rivals::Hpas,
     schedule::{Due, Schedule},
     servers::Servers,
     target::Kinds,
@@ -71,7 +76,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 pub struct Options {
     /// The Prometheus server of metrics that name none, such as `http://prometheus.monitoring:9090`.
     pub prometheus: String,
-    /// Where `/livez`, `/readyz` and `/metrics` are served.
+    /// Where `/livez`, `/readyz`, `/metrics` and `/explain/NAMESPACE/NAME` are served.
     pub listen: SocketAddr,
     /// What signs events: the name of the pod.
     pub instance: String,
@@ -128,8 +133,9 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     let clock = Clock::start();
     let telemetry = Arc::<Telemetry>::default();
     let vitals = Arc::new(Vitals::new(clock));
+    let history = Arc::<History>::default();
     let listener = TcpListener::bind(listen).await.map_err(|source| Error::Listen { address: listen, source })?;
-    let server = axum::serve(listener, http::router(vitals.clone(), telemetry.clone()));
+    let server = axum::serve(listener, http::router(vitals.clone(), telemetry.clone(), history.clone()));
     let (elector, fence) = Elector::new(&client, &instance, clock, vitals.clone());
     let context = Arc::new(Context {
         client: client.clone(),
@@ -138,6 +144,8 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         kinds: Kinds::default(),
         recorder: Recorder::new(client.clone(), instance),
         fence,
+        hpas: Hpas::default(),
+        history,
         telemetry,
         clock,
     });
@@ -188,6 +196,7 @@ async fn lead(
         };
         vitals.leads(false);
         context.telemetry.leads(false);
+        context.history.clear();
         if let Some(result) = ended {
             return result;
         }
@@ -207,9 +216,10 @@ async fn reconcile(
     shutdown: &CancellationToken,
 ) -> Result<Stopped, Error> {
     // An object that cannot be read must not hide the others.
-    let autoscalers: Api<DeserializeGuard<Autoscaler>> = Api::all(client);
+    let autoscalers: Api<DeserializeGuard<Autoscaler>> = Api::all(client.clone());
     let watch = watcher::watcher(autoscalers, watcher::Config::default().page_size(500)).default_backoff();
     let mut watch = std::pin::pin!(watch);
+    let mut hpas = context.hpas.watch(client);
     let mut schedule = Schedule::default();
     let mut looks: JoinSet<Looked> = JoinSet::new();
     loop {
@@ -220,7 +230,7 @@ async fn reconcile(
             let context = context.clone();
             looks.spawn(async move {
                 let kept = due.kept.clone();
-                let (kept, wake) = tick(&context, &due.key, &due.object, kept).await;
+                let (kept, wake) = tick(&context, &due.key, &due.object, kept, due.elder.as_ref()).await;
                 Looked { due, kept, wake }
             });
         }
@@ -241,6 +251,9 @@ async fn reconcile(
                 }
                 None => return Err(Error::WatchEnded),
             },
+            Some(error) = hpas.next() => {
+                tracing::warn!("HorizontalPodAutoscalers cannot be watched, trying again: {error}");
+            }
             () = tokio::time::sleep(sleep) => {}
         }
     }
@@ -260,13 +273,13 @@ fn take(event: Event<DeserializeGuard<Autoscaler>>, schedule: &mut Schedule, con
         Event::Init => schedule.list_begins(),
         Event::InitApply(object) | Event::Apply(object) => seen(object, schedule, context),
         Event::InitDone => {
-            schedule.list_ends().iter().for_each(|key| context.telemetry.forget(key));
+            schedule.list_ends().iter().for_each(|key| context.forget(key));
             vitals.listed();
         }
         Event::Delete(object) => {
             let key = key(&object);
             schedule.remove(&key);
-            context.telemetry.forget(&key);
+            context.forget(&key);
         }
     }
 }

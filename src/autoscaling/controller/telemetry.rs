@@ -153,7 +153,8 @@ impl Telemetry {
 
     fn metric(&self, key: &Key, metric: &MetricResult) {
         let labels = labels(key, &metric.name);
-        let value = metric.outcome.as_ref().ok().map(|proposal| match metric.target {
+        let read = metric.outcome.as_ref().ok().filter(|_| metric.failure().is_none());
+        let value = read.map(|proposal| match metric.target {
             Some(Target::Utilization(_)) => proposal.utilization.map_or(f64::NAN, f64::from),
             _ => units(proposal.total),
         });
@@ -192,6 +193,8 @@ impl Telemetry {
             Ok(values) if values.is_empty() => "absent",
             Ok(_) => "value",
             Err(Error::Unreachable(_)) => "unreachable",
+            Err(Error::Timeout(_)) => "timeout",
+            Err(Error::TooLarge(_)) => "too_large",
             Err(Error::NotPrometheus { .. }) => "not_prometheus",
             Err(Error::Refused { .. }) => "refused",
             Err(Error::WrongType(_)) => "wrong_type",

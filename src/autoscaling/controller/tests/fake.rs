@@ -17,6 +17,7 @@ use super::super::{
     Clock, Key,
     event::Recorder,
     leader::Fence,
+    rivals::Hpas,
     servers::{MetricSource, Servers},
     target::Kinds,
     telemetry::Telemetry,
@@ -32,6 +33,8 @@ pub struct Cluster {
     pub replicas: i32,
     pub uid: String,
     pub version: u64,
+    /// Who wrote the count last.
+    pub writer: String,
     /// What somebody else orders just before each of our next writes.
     pub others: VecDeque<i32>,
     pub target_exists: bool,
@@ -60,6 +63,7 @@ impl FakeApi {
             replicas,
             uid: "target-1".to_owned(),
             version: 1,
+            writer: "kubectl".to_owned(),
             others: VecDeque::new(),
             target_exists: true,
             pods: Vec::new(),
@@ -133,7 +137,26 @@ impl Cluster {
                 }
                 let ordered = body["spec"]["replicas"].as_i64().expect("a count");
                 (self.replicas, self.version) = (i32::try_from(ordered).expect("a count"), self.version + 1);
+                "scalekit-autoscaler".clone_into(&mut self.writer);
                 respond(StatusCode::OK, &self.scale())
+            }
+            (&Method::GET, "/apis/apps/v1/namespaces/demo/deployments/w") => {
+                let replicas = json!({"f:spec": {"f:replicas": {}}});
+                let entry = json!({"manager": self.writer, "operation": "Update", "fieldsType": "FieldsV1",
+                    "time": "2026-01-01T00:00:00Z", "fieldsV1": replicas});
+                let metadata = json!({"name": "w", "namespace": "demo", "uid": self.uid, "managedFields": [entry]});
+                let object =
+                    json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata});
+                respond(StatusCode::OK, &object)
+            }
+            (&Method::GET, "/apis/autoscaling/v2/horizontalpodautoscalers") if uri.contains("watch=true") => {
+                let nothing = futures::stream::pending::<Result<Bytes, std::convert::Infallible>>();
+                Response::new(Answer::from_stream(nothing))
+            }
+            (&Method::GET, "/apis/autoscaling/v2/horizontalpodautoscalers") => {
+                let list = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscalerList",
+                    "metadata": {"resourceVersion": "1"}, "items": []});
+                respond(StatusCode::OK, &list)
             }
             (&Method::GET, "/api/v1/namespaces/demo/pods") => {
                 respond(StatusCode::OK, &json!({"kind": "PodList", "metadata": {}, "items": self.pods}))
@@ -224,7 +247,7 @@ impl FakePrometheus {
 }
 
 impl MetricSource for FakePrometheus {
-    fn query<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
+    fn query<'a>(&'a self, _: &'a str, _: Option<std::time::Duration>) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
         async {
             let mut state = self.0.lock().expect("a lock");
             state.1 += 1;
@@ -246,6 +269,8 @@ pub struct Bench {
     pub prometheus: FakePrometheus,
     pub context: Context,
     pub kept: Kept,
+    /// An older Autoscaler of the same target.
+    pub elder: Option<Key>,
 }
 
 impl Bench {
@@ -260,10 +285,12 @@ impl Bench {
             kinds: Kinds::default(),
             recorder: Recorder::new(api.client(), "pod-1".to_owned()),
             fence: Fence::open(),
+            hpas: Hpas::default(),
+            history: Arc::default(),
             telemetry,
             clock,
         };
-        Self { api, prometheus, context, kept: Kept::default() }
+        Self { api, prometheus, context, kept: Kept::default(), elder: None }
     }
 
     /// The Autoscaler as a watch would have it.
@@ -275,7 +302,7 @@ impl Bench {
     pub async fn look(&mut self) -> Option<jiff::Timestamp> {
         let key = Key { namespace: "demo".to_owned(), name: "w".to_owned() };
         let kept = std::mem::take(&mut self.kept);
-        let (kept, wake) = tick(&self.context, &key, &self.object(), kept).await;
+        let (kept, wake) = tick(&self.context, &key, &self.object(), kept, self.elder.as_ref()).await;
         self.kept = kept;
         wake
     }

@@ -34,7 +34,7 @@ async fn it_looks_at_what_is_listed_and_stops_within_a_second() {
     };
     tokio::time::timeout(Duration::from_secs(10), told).await.expect("a look within its interval");
     assert_eq!(api.cluster().replicas, 3);
-    assert_eq!(api.cluster().events[0]["reason"], "FailedGetPrometheusMetric");
+    assert_eq!(api.cluster().events[0]["reason"], "PrometheusUnreachable");
     shutdown.cancel();
     let ended = tokio::time::timeout(Duration::from_secs(1), running).await.expect("it stops within a second");
     ended.expect("no panic").expect("no error");
