@@ -3,10 +3,11 @@
 //! ```text
 //! api (what users write) → policy → decision (pure)
 //!                                      ↑ observation, memory
-//!                          controller: watch, tick, observe, act, tell
+//!                          controller: watch, tick, observe, act, tell → explain (in words)
 //! ```
 
 pub mod api;
 pub mod controller;
 pub mod decision;
+pub mod explain;
 pub mod policy;

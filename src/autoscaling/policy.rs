@@ -1,16 +1,20 @@
 //! From what users write to what is decided on.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, tz::TimeZone};
 use std::time::Duration;
 
 use super::{
     api::{
-        AutoscalerSpec, MetricSpec, MetricType, ModeSpec, OnAbsentSpec, PolicyType, PrometheusTarget, QuantityText,
-        ScalingRulesSpec, SelectPolicySpec, TargetType,
+        AutoscalerSpec, MetricSpec, MetricType, ModeSpec, OnAbsentSpec, PolicyType, PrometheusMetric, PrometheusTarget,
+        QuantityText, ScalingRulesSpec, ScheduleSpec, SelectPolicySpec, TargetType,
     },
-    decision::policy::{
-        Behavior, Bounds, Metric, Mode, OnAbsent, Policy, PolicyKind, Rules, ScalingPolicy, SelectPolicy, Source,
-        Target,
+    decision::{
+        cron::Cron,
+        policy::{
+            Behavior, Bounds, Fallback, Metric, Mode, OnAbsent, Policy, PolicyKind, Rules, ScalingPolicy, SelectPolicy,
+            Source, Target,
+        },
+        schedule::Schedule,
     },
 };
 
@@ -53,10 +57,35 @@ impl TryFrom<&AutoscalerSpec> for Policy {
                 ModeSpec::Paused => Mode::Paused,
             },
             behavior: behavior.transpose()?,
+            cooldown: spec.cooldown.as_deref().map(|text| signed("spec.cooldown", text, COOLDOWNS)).transpose()?,
+            fallback: spec
+                .fallback
+                .as_ref()
+                .map(|fallback| {
+                    Ok(Fallback {
+                        after: signed("spec.fallback.after", &fallback.after, FALLBACKS)?,
+                        replicas: fallback.replicas.max(0),
+                        below_current: fallback.allow_scale_down,
+                    })
+                })
+                .transpose()?,
+            schedules: spec
+                .schedules
+                .iter()
+                .enumerate()
+                .map(|(place, schedule)| schedule_of(place, schedule))
+                .collect::<Result<_, _>>()?,
             ..Self::new(Bounds::new(spec.min_replicas, spec.max_replicas), metrics.collect::<Result<_, _>>()?)
         })
     }
 }
+
+/// The least and the greatest duration of a field.
+type Range = (Duration, Duration);
+const INTERVALS: Range = (Duration::from_secs(1), Duration::from_mins(5));
+const COOLDOWNS: Range = (Duration::ZERO, Duration::from_hours(168));
+const FALLBACKS: Range = (Duration::from_secs(1), Duration::from_hours(24));
+const AGES: Range = (Duration::from_secs(1), Duration::from_hours(1));
 
 /// How often to decide.
 ///
@@ -64,13 +93,55 @@ impl TryFrom<&AutoscalerSpec> for Policy {
 ///
 /// When it is no duration, or not between 1 second and 5 minutes.
 pub fn interval(spec: &AutoscalerSpec) -> Result<Duration, InvalidSpec> {
-    let problem = || invalid("spec.interval", "it must be a duration between 1s and 5m, such as 15s");
+    duration("spec.interval", &spec.interval, INTERVALS)
+}
+
+/// How old the samples of a metric may be, where it says so.
+///
+/// # Errors
+///
+/// When it is no duration, or not between 1 second and 1 hour.
+pub fn max_age(place: usize, metric: &PrometheusMetric) -> Result<Option<Duration>, InvalidSpec> {
+    let field = || format!("spec.metrics[{place}].prometheus.maxAge");
+    metric.max_age.as_deref().map(|text| duration(&field(), text, AGES)).transpose()
+}
+
+fn signed(field: &str, text: &str, range: Range) -> Result<SignedDuration, InvalidSpec> {
+    Ok(SignedDuration::try_from(duration(field, text, range)?).unwrap_or(SignedDuration::MAX))
+}
+
+fn duration(field: &str, text: &str, (least, most): Range) -> Result<Duration, InvalidSpec> {
+    let problem = || {
+        let of = |duration: Duration| {
+            format!("{:#}", SignedDuration::try_from(duration).unwrap_or_default()).replace(' ', "")
+        };
+        invalid(field, format!("it must be a duration between {} and {}, such as 15s or 2m", of(least), of(most)))
+    };
     // Longer texts cannot be in range, and could overflow the parser.
-    let text = Some(spec.interval.as_str()).filter(|text| text.len() <= 16).ok_or_else(problem)?;
-    let parsed: kube::core::Duration = text.parse().map_err(|_| problem())?;
-    let interval = Duration::from(parsed);
-    let in_range = !parsed.is_negative() && (Duration::from_secs(1)..=Duration::from_mins(5)).contains(&interval);
-    in_range.then_some(interval).ok_or_else(problem)
+    let parsed: kube::core::Duration =
+        Some(text).filter(|text| text.len() <= 16).ok_or_else(problem)?.parse().map_err(|_| problem())?;
+    let duration = Duration::from(parsed);
+    let in_range = !parsed.is_negative() && (least..=most).contains(&duration);
+    in_range.then_some(duration).ok_or_else(problem)
+}
+
+fn schedule_of(place: usize, schedule: &ScheduleSpec) -> Result<Schedule, InvalidSpec> {
+    let field = |name: &str| format!("spec.schedules[{place}].{name}");
+    let cron = |name: &str, text: &str| {
+        text.parse::<Cron>().map_err(|error| invalid(field(name), format!("`{text}`: {error}")))
+    };
+    let zone = TimeZone::get(&schedule.time_zone).map_err(|_| {
+        let problem = format!("there is no time zone `{}`; write one such as Europe/Berlin or UTC", schedule.time_zone);
+        invalid(field("timeZone"), problem)
+    })?;
+    Ok(Schedule {
+        name: schedule.name.clone(),
+        zone,
+        start: cron("start", &schedule.start)?,
+        end: cron("end", &schedule.end)?,
+        min: schedule.min_replicas,
+        max: schedule.max_replicas,
+    })
 }
 
 /// The longest time that any window or period of a policy looks back.
@@ -88,7 +159,11 @@ fn metric_of(place: usize, metric: &MetricSpec) -> Result<Metric, InvalidSpec> {
     match metric.kind {
         MetricType::Prometheus => {
             let prometheus = metric.prometheus.as_ref().ok_or_else(|| invalid(field(""), "it is not set"))?;
+            max_age(place, prometheus)?;
+            let activation =
+                prometheus.activation.as_ref().map(|text| milli_of(text, &field(".activation"))).transpose()?;
             Ok(Metric {
+                activation: activation.unwrap_or(0),
                 name: prometheus.name.clone(),
                 source: Source::Prometheus,
                 target: Some(target_of(&prometheus.target, &field(".target"))?),
@@ -102,14 +177,17 @@ fn metric_of(place: usize, metric: &MetricSpec) -> Result<Metric, InvalidSpec> {
     }
 }
 
+fn milli_of(text: &QuantityText, field: &str) -> Result<i64, InvalidSpec> {
+    text.quantity()
+        .and_then(crate::quantity::Quantity::milli)
+        .map_err(|error| invalid(field, format!("`{}` is not a quantity: {error}", text.0)))
+}
+
 fn target_of(target: &PrometheusTarget, field: &str) -> Result<Target, InvalidSpec> {
     let milli = |quantity: Option<&QuantityText>, name: &str| {
         let field = format!("{field}.{name}");
         let text = quantity.ok_or_else(|| invalid(&field, "it is not set"))?;
-        let milli = text
-            .quantity()
-            .and_then(crate::quantity::Quantity::milli)
-            .map_err(|error| invalid(&field, format!("`{}` is not a quantity: {error}", text.0)))?;
+        let milli = milli_of(text, &field)?;
         if milli > 0 { Ok(milli) } else { Err(invalid(&field, "it must be greater than 0")) }
     };
     match (target.kind, &target.average_value, &target.value) {

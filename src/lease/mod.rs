@@ -4,11 +4,19 @@
 //! its whole duration *as observed here*, on a clock that only goes forward. Clocks of different machines are
 //! never compared. [`decide`] is pure: the caller reads, asks, and writes with the resource version it has read,
 //! so that of two that decide to take the lease only one succeeds.
+//!
+//! A [`Candidate`] is one replica that stands for election: what to ask next, and until when it may act.
+
+mod candidate;
+#[cfg(test)]
+mod model;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::{api::coordination::v1::LeaseSpec, apimachinery::pkg::apis::meta::v1::MicroTime};
+
+pub use candidate::{Answer, Ask, Candidate, Grant, Moment};
 
 /// How long a lease holds, and how it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

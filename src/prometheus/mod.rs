@@ -22,7 +22,7 @@ pub use direct::Direct;
 /// command line goes through a port-forward.
 pub trait Transport: Send + Sync {
     /// Sends one GET and returns status and body, or why there was no answer, as a clause that
-    /// completes «Prometheus did not answer: …».
+    /// completes «Prometheus did not answer: …». What is longer than [`LONGEST_ANSWER`] may be cut anywhere beyond it.
     fn get<'a>(&'a self, path_and_query: &'a str) -> BoxFuture<'a, Result<(http::StatusCode, Bytes), String>>;
 }
 
@@ -32,6 +32,9 @@ pub enum Error {
     /// No connection, a broken one, or no answer in time.
     #[error("Prometheus did not answer: {0}")]
     Unreachable(String),
+    /// No answer in time.
+    #[error("Prometheus did not answer within {0:?}")]
+    Timeout(Duration),
     /// An answer that is not of the API: a proxy's page, a login form, a half document.
     #[error("the answer is not from Prometheus' API (HTTP {status}): {reason}")]
     NotPrometheus {
@@ -48,6 +51,9 @@ pub enum Error {
         /// `error` of the API.
         message: String,
     },
+    /// An answer longer than any that one number needs.
+    #[error("the answer is longer than {0} bytes; aggregate in the query, for example with sum(…)")]
+    TooLarge(usize),
     /// The query gives something that is not one number per series: a string or a range.
     #[error("the query gives a {0}, not a scalar or an instant vector")]
     WrongType(String),
@@ -58,6 +64,34 @@ pub enum Error {
     #[error("the answer is partial: {0}")]
     Partial(String),
 }
+
+impl Error {
+    /// The error in one word, for conditions and events.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "PrometheusUnreachable",
+            Self::Timeout(_) => "PrometheusTimeout",
+            Self::NotPrometheus { status: 401 | 403, .. } => "PrometheusUnauthorized",
+            Self::NotPrometheus { .. } => "NotPrometheus",
+            Self::Refused { kind, .. } if kind == "bad_data" => "InvalidQuery",
+            Self::Refused { kind, .. } if kind == "timeout" => "QueryTimeout",
+            Self::Refused { .. } => "QueryRefused",
+            Self::TooLarge(_) => "AnswerTooLarge",
+            Self::WrongType(_) => "WrongResultType",
+            Self::NotFinite(text) if text.eq_ignore_ascii_case("nan") => "NotANumber",
+            Self::NotFinite(_) => "InfiniteValue",
+            Self::Partial(_) => "PartialAnswer",
+        }
+    }
+
+    /// Whether it is the server that is in trouble, and not the query.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Timeout(_) | Self::NotPrometheus { .. })
+    }
+}
+
+/// The longest answer to a query that is read, in bytes: some thousand series.
+pub const LONGEST_ANSWER: usize = 512 * 1024;
 
 /// A Prometheus server behind some [`Transport`].
 pub struct Client<T> {
@@ -77,7 +111,24 @@ impl<T: Transport> Client<T> {
     ///
     /// See [`Error`]; a value that is not finite is an error, never a number.
     pub async fn query(&self, query: &str) -> Result<Vec<Sample>, Error> {
-        let (status, body) = self.get(&format!("/api/v1/query?{}", encode(&[("query", query)]))).await?;
+        self.query_within(query, None).await
+    }
+
+    /// Evaluates `query` now, with samples that are at most `max_age` old: an older one is not there. Where it is
+    /// `None`, the server's own look-back counts (5 minutes unless configured). A range such as `[5m]` looks back as
+    /// far as it says.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn query_within(&self, query: &str, max_age: Option<Duration>) -> Result<Vec<Sample>, Error> {
+        let look_back = max_age.map(|age| format!("{}ms", age.as_millis()));
+        let pairs = [("query", Some(query)), ("lookback_delta", look_back.as_deref())];
+        let pairs: Vec<_> = pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let (status, body) = self.get(&format!("/api/v1/query?{}", encode(&pairs))).await?;
+        if body.len() > LONGEST_ANSWER {
+            return Err(Error::TooLarge(LONGEST_ANSWER));
+        }
         answer::query(status, &body)
     }
 
@@ -97,7 +148,7 @@ impl<T: Transport> Client<T> {
     async fn get(&self, path_and_query: &str) -> Result<(http::StatusCode, Bytes), Error> {
         match tokio::time::timeout(self.timeout, self.transport.get(path_and_query)).await {
             Ok(answer) => answer.map_err(Error::Unreachable),
-            Err(_) => Err(Error::Unreachable(format!("no answer within {:?}", self.timeout))),
+            Err(_) => Err(Error::Timeout(self.timeout)),
         }
     }
 }
@@ -126,7 +177,44 @@ fn encode(pairs: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::encode;
+    use std::sync::Mutex;
+
+    use futures::FutureExt;
+
+    use super::*;
+
+    /// Answers everything alike, and remembers what was asked.
+    struct Alike {
+        body: Bytes,
+        asked: Mutex<Vec<String>>,
+    }
+
+    impl Transport for Alike {
+        fn get<'a>(&'a self, path_and_query: &'a str) -> BoxFuture<'a, Result<(http::StatusCode, Bytes), String>> {
+            self.asked.lock().expect("a lock").push(path_and_query.to_owned());
+            std::future::ready(Ok((http::StatusCode::OK, self.body.clone()))).boxed()
+        }
+    }
+
+    fn client(body: &str) -> Client<Alike> {
+        let transport = Alike { body: Bytes::copy_from_slice(body.as_bytes()), asked: Mutex::default() };
+        Client::new(transport, Duration::from_secs(1))
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_is_not_read() {
+        let client = client(&format!("[{}]", " ".repeat(LONGEST_ANSWER)));
+        assert_eq!(client.query("x").await, Err(Error::TooLarge(LONGEST_ANSWER)));
+    }
+
+    #[tokio::test]
+    async fn the_age_of_samples_is_asked_for() {
+        let client = client(r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#);
+        assert_eq!(client.query_within("x", Some(Duration::from_mins(2))).await, Ok(vec![]));
+        assert_eq!(client.query("x").await, Ok(vec![]));
+        let asked = client.transport.asked.lock().expect("a lock").clone();
+        assert_eq!(asked, ["/api/v1/query?query=x&lookback_delta=120000ms", "/api/v1/query?query=x"]);
+    }
 
     #[test]
     fn promql_survives_the_query_string() {

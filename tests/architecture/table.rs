@@ -62,7 +62,8 @@ pub const TABLE: &[Rule] = &[
     shell("preflight", "cluster catalog health object", "futures k8s_openapi kube"),
     shell(
         "autoscaling::controller",
-        "cluster prometheus autoscaling::api autoscaling::policy autoscaling::decision catalog event object quantity",
+        "cluster prometheus autoscaling::api autoscaling::policy autoscaling::explain autoscaling::decision lease catalog \
+         event object quantity",
         "axum bytes fastrand futures http jiff k8s_openapi kube prometheus_client serde serde_json thiserror \
          tokio tokio_util tower tracing",
     ),
@@ -82,6 +83,7 @@ pub const TABLE: &[Rule] = &[
         "quantity",
         "k8s_openapi kube::CustomResource kube::CustomResourceExt kube::KubeSchema schemars serde",
     ),
+    pure("autoscaling::explain", "autoscaling::decision", "jiff serde"),
     pure("autoscaling::decision", "", "jiff serde"),
     pure("event", "health object", "serde"),
     // Of prometheus what an answer says about the scrape targets: values, no client.

@@ -154,6 +154,7 @@ fn replica_count(vector: &form::Vector) -> Answer {
         source: source(kind, vector.resource.as_ref(), vector.container.as_ref()),
         target: vector.target.map(target),
         on_absent: OnAbsent::Error,
+        activation: 0,
     };
     let side = |tolerance| Rules { tolerance, ..Rules::default() };
     let policy = Policy {
@@ -313,6 +314,7 @@ fn reconcile(vector: &form::Vector) -> Answer {
         source: source(&metric.metric_type, metric.resource.as_ref(), metric.container.as_ref()),
         target: metric.target.map(target),
         on_absent: OnAbsent::Error,
+        activation: 0,
     };
     let policy = policy(vector, vector.metrics.iter().map(metric).collect());
     let resource = vector.metrics.iter().find_map(|metric| metric.resource.as_deref()).unwrap_or("cpu");
@@ -328,6 +330,7 @@ fn reconcile(vector: &form::Vector) -> Answer {
         scale_downs: events(&vector.scale_down_events),
         conditions: vector.conditions.iter().map(condition).collect(),
         last_scale: None,
+        ..Memory::default()
     };
     let decision = decide(&policy, &observation, &memory, NOW);
     let after = settle(&policy, &decision, NOW);

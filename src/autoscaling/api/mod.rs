@@ -5,6 +5,8 @@
 //! no rule can see, such as a query's syntax. Names, defaults and meaning are those of
 //! `autoscaling/v2` wherever the HPA has the field.
 
+mod beyond;
+mod prometheus;
 mod quantity_text;
 mod spec;
 mod status;
@@ -16,15 +18,16 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
+pub use beyond::{FallbackSpec, ScheduleSpec};
+pub use prometheus::{OnAbsentSpec, PrometheusMetric, PrometheusTarget, ReduceSpec, TargetType};
 pub use quantity_text::QuantityText;
 pub use spec::{
-    Autoscaler, AutoscalerSpec, BehaviorSpec, MetricSpec, MetricType, ModeSpec, OnAbsentSpec, PolicyType,
-    PrometheusMetric, PrometheusTarget, ScaleTargetRef, ScalingPolicySpec, ScalingRulesSpec, SelectPolicySpec,
-    TargetType,
+    Autoscaler, AutoscalerSpec, BehaviorSpec, MetricSpec, MetricType, ModeSpec, PolicyType, ScaleTargetRef,
+    ScalingPolicySpec, ScalingRulesSpec, SelectPolicySpec,
 };
 pub use status::{
-    AutoscalerStatus, ConditionStatus, DecisionStatus, MemoryStatus, MetricStatus, RecommendationStatus,
-    ScaleEventStatus,
+    AutoscalerStatus, ConditionStatus, DecisionStatus, MemoryStatus, MetricStatus, MissingStatus, RecommendationStatus,
+    RivalStatus, ScaleEventStatus,
 };
 
 /// The definition of the resource, as it is installed.

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AutoscalerStatus, QuantityText};
+use super::{AutoscalerStatus, FallbackSpec, PrometheusMetric, QuantityText, ScheduleSpec};
 
 /// What is to be scaled, on what, and within which bounds.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ use super::{AutoscalerStatus, QuantityText};
     validation = Rule::new("self.maxReplicas >= self.minReplicas")
         .message("maxReplicas must not be less than minReplicas; raise maxReplicas or lower minReplicas")
         .field_path(".maxReplicas"),
+    validation = Rule::new("!has(self.fallback) || self.fallback.replicas <= self.maxReplicas")
+        .message("fallback.replicas is more than maxReplicas; write maxReplicas or less")
+        .field_path(".fallback.replicas"),
     validation = Rule::new("self.metrics.all(m, !has(m.prometheus) || self.metrics.exists_one(n, has(n.prometheus) && n.prometheus.name == m.prometheus.name))")
         .message("two metrics have the same name; give each metric a name of its own")
         .field_path(".metrics"),
@@ -68,6 +71,25 @@ pub struct AutoscalerSpec {
     #[schemars(length(max = 10))]
     #[x_kube(validation = Rule::new("self.size() >= 1").message("metrics is empty; name at least one metric to scale on"))]
     pub metrics: Vec<MetricSpec>,
+
+    /// With `minReplicas` 0: how long no metric may have been above 0 before the last replica goes, as in Go (5m).
+    /// While a metric cannot be read, the time stands still. Where it is not set, windows and rates alone count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new(r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) <= duration('168h')")
+        .message("cooldown must be a duration up to 168h, such as 5m or 1h30m"))]
+    pub cooldown: Option<String>,
+
+    /// What counts for a metric that has been missing for long. Where it is not set, the replica count does not
+    /// fall while a metric is missing, however long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<FallbackSpec>,
+
+    /// When other bounds hold, each in a time zone. Of several that hold at once, the later in the list has the
+    /// last word.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub schedules: Vec<ScheduleSpec>,
 
     /// How fast the replica count may change, as in the `HorizontalPodAutoscaler`. Where it is not set, the
     /// count may double (or become 4) at each decision, and falls to the highest proposal of 5 minutes.
@@ -129,80 +151,6 @@ pub struct MetricSpec {
 pub enum MetricType {
     #[expect(missing_docs, reason = "a description would turn the enum into alternatives in the schema")]
     Prometheus,
-}
-
-/// The answer to a PromQL query.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PrometheusMetric {
-    /// What the metric is called in the status, in events and in logs.
-    #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
-        .message("name must be lower-case letters, digits and -, such as active-tasks"))]
-    pub name: String,
-    /// A PromQL expression that gives one number: a scalar or a vector, whose series are summed.
-    #[schemars(length(min = 1, max = 4096))]
-    pub query: String,
-    /// What the metric should be.
-    pub target: PrometheusTarget,
-    /// What it means when the query gives no series. Hold: nothing is known, do not scale down. Zero: it is
-    /// 0. Error: do not scale down, and report it as an error. A server that does not answer is never absence.
-    #[serde(default)]
-    pub on_absent: OnAbsentSpec,
-    /// The Prometheus server, such as `http://prometheus.monitoring:9090`. Where it is not set, the one that
-    /// scalekit was installed with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = Rule::new("self.matches('^http://[^/ ]+')")
-        .message("serverAddress must be an address such as http://prometheus.monitoring:9090"))]
-    pub server_address: Option<String>,
-}
-
-/// What a metric should be.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[x_kube(
-    validation = Rule::new("self.type == 'AverageValue' ? has(self.averageValue) && !has(self.value) : has(self.value) && !has(self.averageValue)")
-        .message("a target of type AverageValue needs averageValue and no value; one of type Value needs value and no averageValue"),
-    validation = Rule::new("!has(self.averageValue) || (type(self.averageValue) == int ? self.averageValue > 0 : isQuantity(self.averageValue) && quantity(self.averageValue).isGreaterThan(quantity('0')))")
-        .message("averageValue must be a quantity greater than 0, such as 10 or 500m")
-        .field_path(".averageValue"),
-    validation = Rule::new("!has(self.value) || (type(self.value) == int ? self.value > 0 : isQuantity(self.value) && quantity(self.value).isGreaterThan(quantity('0')))")
-        .message("value must be a quantity greater than 0, such as 10 or 500m")
-        .field_path(".value"),
-)]
-#[serde(rename_all = "camelCase")]
-pub struct PrometheusTarget {
-    /// `AverageValue`: the answer is a total, and each replica takes `averageValue` of it. `Value`: the answer
-    /// is a level, such as a latency, and the replicas are multiplied by how far it is above `value`.
-    #[serde(rename = "type")]
-    pub kind: TargetType,
-    /// What one replica takes, such as "10" or "500m".
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub average_value: Option<QuantityText>,
-    /// What the metric should be, such as "10" or "500m".
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<QuantityText>,
-}
-
-/// How a target is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum TargetType {
-    #[expect(missing_docs, reason = "a description would turn the enum into alternatives in the schema")]
-    AverageValue,
-    #[expect(missing_docs, reason = "as above")]
-    Value,
-}
-
-/// What it means when there is nothing to read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum OnAbsentSpec {
-    #[default]
-    #[expect(missing_docs, reason = "a description would turn the enum into alternatives in the schema")]
-    Hold,
-    #[expect(missing_docs, reason = "as above")]
-    Zero,
-    #[expect(missing_docs, reason = "as above")]
-    Error,
 }
 
 /// How fast the replica count may change. Where only one direction is set, the other has its defaults.

@@ -60,7 +60,7 @@ pub struct MetricStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConditionStatus {
-    /// `AbleToScale`, `ScalingActive`, `ScalingLimited` or `ScaledToZero`.
+    /// `AbleToScale`, `ScalingActive`, `ScalingLimited`, `ScaledToZero` or `Conflict`.
     #[serde(rename = "type")]
     pub kind: String,
     /// `True` or `False`.
@@ -100,6 +100,46 @@ pub struct MemoryStatus {
     /// Recent scale-downs that still matter to a rate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scale_downs: Vec<ScaleEventStatus>,
+    /// Since when no metric has been above 0; for the cooldown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_since: Option<MicroTime>,
+    /// How many seconds no metric had been above 0 when one could no longer be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_seconds: Option<i64>,
+    /// Somebody else who wrote the replica count, and is left alone for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rival: Option<RivalStatus>,
+    /// Metrics that cannot be read, for the fallback.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingStatus>,
+}
+
+/// Somebody else who wrote the replica count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RivalStatus {
+    /// The field manager that wrote it.
+    pub manager: String,
+    /// What it was.
+    pub from: i32,
+    /// What it was set to.
+    pub to: i32,
+    /// How often it did so.
+    pub times: i32,
+    /// When it did so last.
+    pub time: MicroTime,
+    /// Until when it is left alone.
+    pub until: MicroTime,
+}
+
+/// A metric that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MissingStatus {
+    /// What the metric is called.
+    pub metric: String,
+    /// Since when.
+    pub since: MicroTime,
 }
 
 /// A proposal.

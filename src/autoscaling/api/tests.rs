@@ -92,3 +92,30 @@ fn contradicting_bounds_are_named() {
     let error = Policy::try_from(&with("/minReplicas", json!(9))).expect_err("max is 5");
     assert_eq!(error.field, "spec.maxReplicas");
 }
+
+#[test]
+fn what_the_hpa_does_not_have() {
+    let mut spec = spec();
+    spec["cooldown"] = json!("5m");
+    spec["fallback"] = json!({"after": "3m", "replicas": 4, "allowScaleDown": true});
+    spec["schedules"] = json!([{"name": "office", "timeZone": "Europe/Berlin", "start": "0 8 * * 1-5",
+        "end": "0 18 * * 1-5", "minReplicas": 3}]);
+    spec["metrics"][0]["prometheus"]["activation"] = json!("500m");
+    let policy = Policy::try_from(&serde_json::from_value::<AutoscalerSpec>(spec).expect("a spec")).expect("a policy");
+    assert_eq!(policy.cooldown, Some(jiff::SignedDuration::from_mins(5)));
+    let fallback = policy.fallback.expect("a fallback");
+    assert_eq!((fallback.after.as_secs(), fallback.replicas, fallback.below_current), (180, 4, true));
+    assert_eq!(policy.schedules[0].zone.iana_name(), Some("Europe/Berlin"));
+    assert_eq!((policy.schedules[0].min, policy.schedules[0].max), (Some(3), None));
+    assert_eq!(policy.metrics[0].activation, 500);
+}
+
+#[rstest]
+#[case::cooldown("/cooldown", json!("soon"), "spec.cooldown: it must be a duration between 0s and 168h, such as 15s or 2m")]
+#[case::max_age("/metrics/0/prometheus/maxAge", json!("0s"), "spec.metrics[0].prometheus.maxAge: it must be a duration between 1s and 1h, such as 15s or 2m")]
+#[case::zone("/schedules", json!([{"name": "s", "timeZone": "Europe/Bonn", "start": "0 8 * * *", "end": "0 9 * * *", "minReplicas": 1}]), "spec.schedules[0].timeZone: there is no time zone `Europe/Bonn`; write one such as Europe/Berlin or UTC")]
+#[case::never("/schedules", json!([{"name": "s", "start": "0 8 * * *", "end": "0 9 31 4 *", "minReplicas": 1}]), "spec.schedules[0].end: `0 9 31 4 *`: it never comes: no such day is in these months")]
+fn what_cannot_be_is_told_by_its_field(#[case] path: &str, #[case] value: Value, #[case] expected: &str) {
+    let error = Policy::try_from(&with(path, value)).expect_err("it cannot be");
+    assert_eq!(error.to_string(), expected);
+}

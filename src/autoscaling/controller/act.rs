@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
+    leader::Fence,
     observe::observation,
     target::{ReadScale, Target},
     telemetry::Telemetry,
@@ -24,26 +25,34 @@ pub struct Acted {
 const ATTEMPTS: usize = 5;
 
 /// Decides and carries it out. On a conflict the scale is read again and the decision made anew, from the
-/// same readings: the one that was made was for another count.
+/// same readings: the one that was made was for another count. Nothing is written while somebody else is left alone.
+#[expect(clippy::too_many_arguments, reason = "each is another thing")]
 pub async fn decide_and_act(
     policy: &Policy,
     target: &Target,
     scale: ReadScale,
     readings: &[Reading],
     memory: &Memory,
-    telemetry: &Telemetry,
+    yields_to: Option<&str>,
+    (fence, telemetry): (&Fence, &Telemetry),
     now: Timestamp,
 ) -> Acted {
     let (mut scale, mut attempt) = (scale, 1);
     loop {
         let observation = observation(policy, target, &scale, readings).await;
-        let decision = decide(policy, &observation, memory, now);
+        let mut decision = decide(policy, &observation, memory, now);
+        decision.yields_to = yields_to.map(str::to_owned);
         if !decision.is_to_be_written() {
             let memory = decision.memory.clone();
             return Acted { decision, memory, result: Ok(false) };
         }
-        let written = target.order(&scale, decision.desired_replicas).await;
-        telemetry.write("scale", &written);
+        let written = if fence.may_write() {
+            let written = target.order(&scale, decision.desired_replicas).await;
+            telemetry.write("scale", &written);
+            written
+        } else {
+            Err(ApiError::NotLeading)
+        };
         let error = match written {
             Ok(()) => {
                 let memory = decision::settle(policy, &decision, now);

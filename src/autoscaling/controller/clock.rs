@@ -5,6 +5,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
+use crate::lease::Moment;
+
 /// Wall time at the start, and from there on monotonic: a step of the wall clock must neither empty a
 /// window nor stretch it.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +26,14 @@ impl Clock {
     pub fn now(self) -> Timestamp {
         let elapsed = SignedDuration::try_from(self.started.elapsed()).unwrap_or(SignedDuration::MAX);
         self.wall.saturating_add(elapsed).unwrap_or(Timestamp::MAX)
+    }
+}
+
+impl Clock {
+    /// Both clocks as they are, for a lease: whether they agree is a question of its own.
+    #[expect(clippy::disallowed_methods, reason = "the edge")]
+    pub fn moment(self) -> Moment {
+        Moment { monotonic: self.started.elapsed(), wall: Timestamp::now() }
     }
 }
 

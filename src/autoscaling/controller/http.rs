@@ -1,36 +1,52 @@
-//! `/livez`, `/readyz` and `/metrics`.
+//! `/livez`, `/readyz`, `/metrics` and `/explain/NAMESPACE/NAME`.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use axum::{
-    Router,
-    extract::State,
+    Json, Router,
+    extract::{Path, Query, State},
     http::{StatusCode, header},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::get,
 };
 use jiff::Timestamp;
+use serde::Deserialize;
 
-use super::{Clock, telemetry::Telemetry};
+use super::{Clock, Key, history::History, telemetry::Telemetry};
 
 /// How old the last sign of life may be, in seconds. The loop wakes up every few seconds, and nothing in
 /// it waits for anybody.
 const OLDEST_SIGN_S: i64 = 60;
+
+/// Whether this controller can stand for election.
+enum Standing {
+    Unknown,
+    Well,
+    Problem(String),
+}
 
 /// How the controller is.
 pub struct Vitals {
     clock: Clock,
     last_sign_s: AtomicI64,
     listed: AtomicBool,
+    leading: AtomicBool,
+    standing: Mutex<Standing>,
 }
 
 impl Vitals {
     /// Alive, and not ready.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, last_sign_s: AtomicI64::new(clock.now().as_second()), listed: AtomicBool::new(false) }
+        Self {
+            clock,
+            last_sign_s: AtomicI64::new(clock.now().as_second()),
+            listed: AtomicBool::new(false),
+            leading: AtomicBool::new(false),
+            standing: Mutex::new(Standing::Unknown),
+        }
     }
 
     /// The loop has come round.
@@ -43,6 +59,34 @@ impl Vitals {
         self.listed.store(true, Ordering::Relaxed);
     }
 
+    /// This controller leads, or stands by.
+    pub fn leads(&self, leads: bool) {
+        self.leading.store(leads, Ordering::Relaxed);
+        self.listed.store(false, Ordering::Relaxed);
+    }
+
+    /// The lease was read or written, or could not be.
+    pub fn standing(&self, problem: Option<String>) {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) =
+            problem.map_or(Standing::Well, Standing::Problem);
+    }
+
+    /// Whether this controller does what it is there for.
+    fn readiness(&self) -> Result<&'static str, String> {
+        if self.leading.load(Ordering::Relaxed) {
+            return if self.listed.load(Ordering::Relaxed) {
+                Ok("ok: leading")
+            } else {
+                Err("the Autoscalers are not listed yet; may this ServiceAccount list them?".to_owned())
+            };
+        }
+        match &*self.standing.lock().unwrap_or_else(PoisonError::into_inner) {
+            Standing::Well => Ok("ok: standing by"),
+            Standing::Problem(problem) => Err(problem.clone()),
+            Standing::Unknown => Err("the lease has not been read yet".to_owned()),
+        }
+    }
+
     fn is_alive(&self, now: Timestamp) -> bool {
         now.as_second() - self.last_sign_s.load(Ordering::Relaxed) <= OLDEST_SIGN_S
     }
@@ -52,15 +96,17 @@ impl Vitals {
 struct Shared {
     vitals: Arc<Vitals>,
     telemetry: Arc<Telemetry>,
+    history: Arc<History>,
 }
 
 /// What is served.
-pub fn router(vitals: Arc<Vitals>, telemetry: Arc<Telemetry>) -> Router {
+pub fn router(vitals: Arc<Vitals>, telemetry: Arc<Telemetry>, history: Arc<History>) -> Router {
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Shared { vitals, telemetry })
+        .route("/explain/{namespace}/{name}", get(explain))
+        .with_state(Shared { vitals, telemetry, history })
 }
 
 async fn livez(State(shared): State<Shared>) -> (StatusCode, &'static str) {
@@ -71,17 +117,49 @@ async fn livez(State(shared): State<Shared>) -> (StatusCode, &'static str) {
     }
 }
 
-async fn readyz(State(shared): State<Shared>) -> (StatusCode, &'static str) {
-    if shared.vitals.listed.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ok")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the Autoscalers are not listed yet; may this ServiceAccount list them?")
+async fn readyz(State(shared): State<Shared>) -> (StatusCode, String) {
+    match shared.vitals.readiness() {
+        Ok(how) => (StatusCode::OK, how.to_owned()),
+        Err(problem) => (StatusCode::SERVICE_UNAVAILABLE, problem),
     }
 }
 
 async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, OPEN_METRICS)], shared.telemetry.text())
+}
+
+/// What about an Autoscaler is to be explained, and how.
+#[derive(Deserialize)]
+struct Asked {
+    /// An instant such as `2026-11-25T14:05:00Z`; without it the last decision.
+    at: Option<String>,
+    /// `json`, or text.
+    output: Option<String>,
+}
+
+async fn explain(
+    State(shared): State<Shared>,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(asked): Query<Asked>,
+) -> Response {
+    if !shared.vitals.leading.load(Ordering::Relaxed) {
+        let message = "this scaler does not lead; the one that holds the Lease scalekit-scaler knows\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+    }
+    let Ok(at) = asked.at.as_deref().map(str::parse::<Timestamp>).transpose() else {
+        return (StatusCode::BAD_REQUEST, "at is not an instant; write one such as 2026-11-25T14:05:00Z\n")
+            .into_response();
+    };
+    let key = Key { namespace, name };
+    match shared.history.explain(&key, at) {
+        Some(explanation) if asked.output.as_deref() == Some("json") => Json(explanation).into_response(),
+        Some(explanation) => explanation.text().into_response(),
+        None => {
+            let message = format!("no decision about Autoscaler {key} is known for that time\n");
+            (StatusCode::NOT_FOUND, message).into_response()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -94,16 +172,36 @@ mod tests {
 
     async fn status(vitals: &Arc<Vitals>, path: &str) -> StatusCode {
         let request = Request::get(path).body(Body::empty()).expect("a request");
-        router(vitals.clone(), Arc::default()).oneshot(request).await.expect("an answer").status()
+        router(vitals.clone(), Arc::default(), Arc::default()).oneshot(request).await.expect("an answer").status()
     }
 
     #[tokio::test]
     async fn ready_is_when_all_are_listed() {
         let vitals = Arc::new(Vitals::new(Clock::start()));
         assert_eq!(status(&vitals, "/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
+        vitals.leads(true);
+        assert_eq!(status(&vitals, "/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
         vitals.listed();
         assert_eq!(status(&vitals, "/readyz").await, StatusCode::OK);
         assert_eq!(status(&vitals, "/metrics").await, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_known_is_not_explained() {
+        let vitals = Arc::new(Vitals::new(Clock::start()));
+        assert_eq!(status(&vitals, "/explain/demo/w").await, StatusCode::SERVICE_UNAVAILABLE);
+        vitals.leads(true);
+        assert_eq!(status(&vitals, "/explain/demo/w").await, StatusCode::NOT_FOUND);
+        assert_eq!(status(&vitals, "/explain/demo/w?at=noon").await, StatusCode::BAD_REQUEST);
+    }
+
+    #[tokio::test]
+    async fn who_stands_by_is_ready_if_it_could_take_over() {
+        let vitals = Arc::new(Vitals::new(Clock::start()));
+        vitals.standing(Some("leases are forbidden".to_owned()));
+        assert_eq!(status(&vitals, "/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
+        vitals.standing(None);
+        assert_eq!(status(&vitals, "/readyz").await, StatusCode::OK);
     }
 
     #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+pub use crate::autoscaling::explain::decimal;
+
 use crate::autoscaling::decision::{
     Action, Decision, Mode, Path, metrics::MetricResult, policy::Target, stabilization::Stabilized,
 };
@@ -29,6 +31,9 @@ pub fn reading(metric: &MetricResult) -> String {
 }
 
 fn verdict(decision: &Decision) -> &'static str {
+    if decision.yields_to.is_some() && decision.action() != Action::Hold {
+        return "left alone, somebody else writes the count";
+    }
     match (decision.path, decision.mode, decision.action()) {
         (Path::Paused, ..) => "paused",
         (Path::Disabled, ..) => "the target is off: holding",
@@ -42,7 +47,7 @@ fn verdict(decision: &Decision) -> &'static str {
 
 /// The metric's value in all, or in per cent, or why there is none.
 fn value(metric: &MetricResult) -> String {
-    match &metric.outcome {
+    match metric.failure().map_or_else(|| metric.outcome.as_ref(), Err) {
         Ok(proposal) => match proposal.utilization {
             Some(percent) => format!("{percent}%"),
             None => decimal(proposal.total),
@@ -72,6 +77,7 @@ pub fn reason(decision: &Decision) -> &'static str {
         Path::AboveMaximum => "TooManyReplicas",
         Path::BelowMinimum => "TooFewReplicas",
         Path::NoData => decision.failure.as_ref().map_or("NoData", |failure| failure.reason),
+        Path::Metrics if decision.cooling_down.is_some() => "CoolingDown",
         Path::Metrics => decision
             .stabilized
             .as_ref()
@@ -79,16 +85,6 @@ pub fn reason(decision: &Decision) -> &'static str {
             .or_else(|| decision.limited.map(|limited| limited.reason.as_str()))
             .unwrap_or("ValidMetricFound"),
     }
-}
-
-/// Thousandths as a decimal number, without trailing zeros.
-pub fn decimal(milli: i64) -> String {
-    let sign = if milli < 0 { "-" } else { "" };
-    let (whole, fraction) = (milli.unsigned_abs() / 1000, milli.unsigned_abs() % 1000);
-    if fraction == 0 {
-        return format!("{sign}{whole}");
-    }
-    format!("{sign}{whole}.{}", format!("{fraction:03}").trim_end_matches('0'))
 }
 
 #[cfg(test)]

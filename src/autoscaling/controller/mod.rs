@@ -5,17 +5,23 @@
 //! ```
 //!
 //! One task owns the schedule; each look is a task of its own that returns what is to be kept. The count is
-//! written through the scale subresource only, provided that nobody else wrote in between. Needed rights:
+//! written through the scale subresource only, provided that nobody else wrote in between. Of several controllers
+//! one leads, and the others stand by with nothing in memory. Needed rights:
 //! `autoscalers` get, list, watch; `autoscalers/status` patch; `*/scale` of the targets' kinds get, update;
-//! `events.k8s.io` events create; `pods` list, for metrics with a target of type Value.
+//! the targets themselves get, to name who else writes their count; `horizontalpodautoscalers` list, watch;
+//! `events.k8s.io` events create; `pods` list, for metrics with a target of type Value; in the controller's own
+//! namespace `leases` create, and get and update of its own.
 
 mod act;
 mod clock;
 mod event;
+mod history;
 mod http;
+mod leader;
 mod line;
 mod observe;
 mod phase;
+mod rivals;
 mod schedule;
 mod servers;
 mod service_account;
@@ -45,7 +51,10 @@ pub use self::service_account::{MissingServiceAccount, SERVICE_HOST, TOKEN, chec
 use self::{
     clock::{Clock, until},
     event::Recorder,
+    history::History,
     http::Vitals,
+    leader::{Elector, Fence, Stop},
+    rivals::Hpas,
     schedule::{Due, Schedule},
     servers::Servers,
     target::Kinds,
@@ -67,7 +76,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 pub struct Options {
     /// The Prometheus server of metrics that name none, such as `http://prometheus.monitoring:9090`.
     pub prometheus: String,
-    /// Where `/livez`, `/readyz` and `/metrics` are served.
+    /// Where `/livez`, `/readyz`, `/metrics` and `/explain/NAMESPACE/NAME` are served.
     pub listen: SocketAddr,
     /// What signs events: the name of the pod.
     pub instance: String,
@@ -87,6 +96,9 @@ pub enum Error {
     /// The HTTP server ended, which it never does by itself.
     #[error("the HTTP server ended")]
     ServerEnded,
+    /// The election ended, which it never does by itself.
+    #[error("the election of a leader ended")]
+    ElectionEnded,
     /// The watch of Autoscalers ended, which it never does by itself.
     #[error("the watch of Autoscalers ended")]
     WatchEnded,
@@ -121,35 +133,93 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     let clock = Clock::start();
     let telemetry = Arc::<Telemetry>::default();
     let vitals = Arc::new(Vitals::new(clock));
+    let history = Arc::<History>::default();
     let listener = TcpListener::bind(listen).await.map_err(|source| Error::Listen { address: listen, source })?;
-    let server = axum::serve(listener, http::router(vitals.clone(), telemetry.clone()));
+    let server = axum::serve(listener, http::router(vitals.clone(), telemetry.clone(), history.clone()));
+    let (elector, fence) = Elector::new(&client, &instance, clock, vitals.clone());
     let context = Arc::new(Context {
         client: client.clone(),
         servers: Servers::new(Box::new(servers::direct), clock, telemetry.clone()),
         default_server: prometheus,
         kinds: Kinds::default(),
         recorder: Recorder::new(client.clone(), instance),
+        fence,
+        hpas: Hpas::default(),
+        history,
         telemetry,
         clock,
     });
     tracing::info!(%listen, prometheus = context.default_server, "the autoscaler runs");
-    tokio::select! {
+    let stop = Stop::default();
+    let mut election = tokio::spawn(elector.run(stop.clone()));
+    let result = tokio::select! {
         biased;
-        result = reconcile(client, context, &vitals, shutdown) => result,
+        result = lead(client, context, &vitals, &shutdown) => result,
         _ = server => Err(Error::ServerEnded),
+        _ = &mut election => Err(Error::ElectionEnded),
+    };
+    match &result {
+        Ok(Stopped { all_looks_ended: true }) => stop.release.cancel(),
+        _ => stop.leave.cancel(),
     }
+    if !election.is_finished() && tokio::time::timeout(GRACE, &mut election).await.is_err() {
+        tracing::warn!("the lease was not given back in time, it runs out by itself");
+        election.abort();
+    }
+    result.map(drop)
+}
+
+/// Leads whenever it may, until `shutdown`.
+async fn lead(
+    client: Client,
+    context: Arc<Context>,
+    vitals: &Vitals,
+    shutdown: &CancellationToken,
+) -> Result<Stopped, Error> {
+    let mut fence: Fence = context.fence.clone();
+    loop {
+        vitals.beat();
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(Stopped { all_looks_ended: true }),
+            () = fence.opened() => {}
+            () = tokio::time::sleep(LONGEST_SLEEP) => continue,
+        }
+        tracing::info!("this controller leads");
+        vitals.leads(true);
+        context.telemetry.leads(true);
+        let ended = tokio::select! {
+            biased;
+            // Everything that it had begun is dropped with it; what was kept is in the statuses.
+            () = fence.closed() => None,
+            result = reconcile(client.clone(), context.clone(), vitals, shutdown) => Some(result),
+        };
+        vitals.leads(false);
+        context.telemetry.leads(false);
+        context.history.clear();
+        if let Some(result) = ended {
+            return result;
+        }
+        tracing::warn!("this controller does not lead any more: the lease was not renewed in time");
+    }
+}
+
+/// How the loop ended when it was told to.
+struct Stopped {
+    all_looks_ended: bool,
 }
 
 async fn reconcile(
     client: Client,
     context: Arc<Context>,
     vitals: &Vitals,
-    shutdown: CancellationToken,
-) -> Result<(), Error> {
+    shutdown: &CancellationToken,
+) -> Result<Stopped, Error> {
     // An object that cannot be read must not hide the others.
-    let autoscalers: Api<DeserializeGuard<Autoscaler>> = Api::all(client);
+    let autoscalers: Api<DeserializeGuard<Autoscaler>> = Api::all(client.clone());
     let watch = watcher::watcher(autoscalers, watcher::Config::default().page_size(500)).default_backoff();
     let mut watch = std::pin::pin!(watch);
+    let mut hpas = context.hpas.watch(client);
     let mut schedule = Schedule::default();
     let mut looks: JoinSet<Looked> = JoinSet::new();
     loop {
@@ -160,7 +230,7 @@ async fn reconcile(
             let context = context.clone();
             looks.spawn(async move {
                 let kept = due.kept.clone();
-                let (kept, wake) = tick(&context, &due.key, &due.object, kept).await;
+                let (kept, wake) = tick(&context, &due.key, &due.object, kept, due.elder.as_ref()).await;
                 Looked { due, kept, wake }
             });
         }
@@ -181,12 +251,15 @@ async fn reconcile(
                 }
                 None => return Err(Error::WatchEnded),
             },
+            Some(error) = hpas.next() => {
+                tracing::warn!("HorizontalPodAutoscalers cannot be watched, trying again: {error}");
+            }
             () = tokio::time::sleep(sleep) => {}
         }
     }
     let ended = tokio::time::timeout(GRACE, async { while looks.join_next().await.is_some() {} }).await;
     tracing::info!(all_looks_ended = ended.is_ok(), "the autoscaler stops");
-    Ok(())
+    Ok(Stopped { all_looks_ended: ended.is_ok() })
 }
 
 struct Looked {
@@ -200,13 +273,13 @@ fn take(event: Event<DeserializeGuard<Autoscaler>>, schedule: &mut Schedule, con
         Event::Init => schedule.list_begins(),
         Event::InitApply(object) | Event::Apply(object) => seen(object, schedule, context),
         Event::InitDone => {
-            schedule.list_ends().iter().for_each(|key| context.telemetry.forget(key));
+            schedule.list_ends().iter().for_each(|key| context.forget(key));
             vitals.listed();
         }
         Event::Delete(object) => {
             let key = key(&object);
             schedule.remove(&key);
-            context.telemetry.forget(&key);
+            context.forget(&key);
         }
     }
 }

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use super::{
     Key,
     phase::{next_tick, phase},
+    rivals::Siblings,
     tick::Kept,
 };
 use crate::autoscaling::{api::Autoscaler, policy::interval};
@@ -40,6 +41,8 @@ pub struct Due {
     pub kept: Kept,
     /// When it should have been.
     pub at: Timestamp,
+    /// An older Autoscaler of the same workload.
+    pub elder: Option<Key>,
 }
 
 /// All objects and their times.
@@ -48,6 +51,7 @@ pub struct Schedule {
     tracked: HashMap<Key, Tracked>,
     /// May hold times that are no longer an object's: they are skipped.
     queue: BinaryHeap<Reverse<(Timestamp, Key)>>,
+    siblings: Siblings,
     /// During a list: what was listed so far.
     listed: Option<HashSet<Key>>,
 }
@@ -80,6 +84,7 @@ impl Schedule {
         let phase = question.map_or(Duration::ZERO, |prometheus| {
             phase(prometheus.server_address.as_deref().unwrap_or(default_server), &prometheus.query, interval)
         });
+        self.siblings.seen(&key, self.tracked.get(&key).map(|tracked| &*tracked.object), &object);
         let object = Arc::new(object);
         let due = match self.tracked.get_mut(&key) {
             Some(tracked) if tracked.object.metadata.uid == object.metadata.uid => {
@@ -103,7 +108,9 @@ impl Schedule {
 
     /// An object is gone.
     pub fn remove(&mut self, key: &Key) {
-        self.tracked.remove(key);
+        if let Some(tracked) = self.tracked.remove(key) {
+            self.siblings.gone(key, &tracked.object);
+        }
     }
 
     /// When the next object is due.
@@ -118,7 +125,8 @@ impl Schedule {
             let Some(tracked) = self.tracked.get_mut(&key).filter(|tracked| tracked.due == at) else { continue };
             // Somebody still looks at it: it comes again when they have done.
             let Some(kept) = tracked.kept.take() else { continue };
-            return Some(Due { key, object: tracked.object.clone(), kept, at });
+            let elder = self.siblings.elder(&key, &tracked.object);
+            return Some(Due { key, object: tracked.object.clone(), kept, at, elder });
         }
         None
     }

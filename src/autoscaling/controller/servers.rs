@@ -36,8 +36,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 /// Something that answers PromQL queries: the seam at which tests put another server.
 pub trait MetricSource: Send + Sync {
-    /// Evaluates `query` now.
-    fn query<'a>(&'a self, query: &'a str) -> BoxFuture<'a, Result<Vec<Sample>, Error>>;
+    /// Evaluates `query` now, with samples that are at most `max_age` old.
+    fn query<'a>(&'a self, query: &'a str, max_age: Option<Duration>) -> BoxFuture<'a, Result<Vec<Sample>, Error>>;
 
     /// Whether it accepts connections.
     fn accepts(&self) -> BoxFuture<'_, bool>;
@@ -50,8 +50,8 @@ struct DirectSource {
 }
 
 impl MetricSource for DirectSource {
-    fn query<'a>(&'a self, query: &'a str) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
-        self.client.query(query).boxed()
+    fn query<'a>(&'a self, query: &'a str, max_age: Option<Duration>) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
+        self.client.query_within(query, max_age).boxed()
     }
 
     fn accepts(&self) -> BoxFuture<'_, bool> {
@@ -76,17 +76,33 @@ pub fn direct(address: &str) -> Result<Arc<dyn MetricSource>, String> {
     Ok(Arc::new(DirectSource { client, host, port }))
 }
 
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// A PromQL expression.
+    pub query: String,
+    /// How old a sample may be, where that is not left to the server.
+    pub max_age: Option<Duration>,
+}
+
 /// What a query gave.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// One value for each series, in milli-units; empty when there is none.
     Values(Vec<i64>),
-    /// No usable answer, for this reason.
-    Failed(String),
+    /// No usable answer.
+    Failed {
+        /// Why, in one word.
+        reason: &'static str,
+        /// Why, in a sentence.
+        message: String,
+    },
     /// The server did not answer lately and is left alone until then.
     LeftAlone {
-        /// Why it was left alone.
-        reason: String,
+        /// Why it was left alone, in one word.
+        reason: &'static str,
+        /// The same in a sentence.
+        message: String,
         /// When it is asked again.
         until: Timestamp,
     },
@@ -97,7 +113,7 @@ type InFlight = Shared<BoxFuture<'static, Result<Vec<i64>, Error>>>;
 struct Server {
     source: Arc<dyn MetricSource>,
     slots: Arc<Semaphore>,
-    in_flight: HashMap<String, InFlight>,
+    in_flight: HashMap<Question, InFlight>,
     outage: Option<Outage>,
 }
 
@@ -105,7 +121,8 @@ struct Server {
 struct Outage {
     failures: u32,
     until: Timestamp,
-    reason: String,
+    reason: &'static str,
+    message: String,
     /// It did not even accept connections, when that was last looked at.
     gone: bool,
     looked_at: Timestamp,
@@ -125,32 +142,32 @@ impl Servers {
         Self { connect, clock, telemetry, by_address: Mutex::default() }
     }
 
-    /// Asks `address` for `query`. `interval` is the shortest time that the server is left alone for when
+    /// Asks `address`. `interval` is the shortest time that the server is left alone for when
     /// it does not answer.
-    pub async fn ask(&self, address: &str, query: &str, interval: Duration) -> Answer {
+    pub async fn ask(&self, address: &str, what: &Question, interval: Duration) -> Answer {
         self.look_whether_it_is_back(address, interval).await;
         let started = self.clock.now();
-        let question = match self.question(address, query, started) {
+        let question = match self.question(address, what, started) {
             Ok(question) => question,
             Err(answer) => return answer,
         };
         let answer = question.await;
-        self.lock().get_mut(address).map(|server| server.in_flight.remove(query));
+        self.lock().get_mut(address).map(|server| server.in_flight.remove(what));
         match answer {
             Ok(values) => {
                 self.answered(address);
                 Answer::Values(values)
             }
-            Err(error @ (Error::Unreachable(_) | Error::NotPrometheus { .. })) => {
-                let reason = format!("{address}: {error}");
+            Err(error) if error.is_outage() => {
+                let (reason, message) = (error.reason(), format!("{address}: {error}"));
                 let gone = matches!(error, Error::Unreachable(_)) && !self.accepts(address).await;
-                let until = self.did_not_answer(address, &reason, gone, started, interval);
-                Answer::LeftAlone { reason, until }
+                let until = self.did_not_answer(address, (reason, &message), gone, started, interval);
+                Answer::LeftAlone { reason, message, until }
             }
             // The server is well; it is the query that is not.
             Err(error) => {
                 self.answered(address);
-                Answer::Failed(format!("{address}: {error}"))
+                Answer::Failed { reason: error.reason(), message: format!("{address}: {error}") }
             }
         }
     }
@@ -186,29 +203,31 @@ impl Servers {
         }
     }
 
-    fn question(&self, address: &str, query: &str, now: Timestamp) -> Result<InFlight, Answer> {
+    fn question(&self, address: &str, what: &Question, now: Timestamp) -> Result<InFlight, Answer> {
         let mut servers = self.lock();
         if !servers.contains_key(address) {
-            let source = (self.connect)(address).map_err(Answer::Failed)?;
+            let source = (self.connect)(address)
+                .map_err(|message| Answer::Failed { reason: "InvalidServerAddress", message })?;
             let slots = Arc::new(Semaphore::new(CONCURRENCY));
             let server = Server { source, slots, in_flight: HashMap::new(), outage: None };
             servers.insert(address.to_owned(), server);
         }
         let Some(server) = servers.get_mut(address) else {
-            return Err(Answer::Failed(format!("{address} is not known")));
+            return Err(Answer::Failed { reason: "InvalidServerAddress", message: format!("{address} is not known") });
         };
         if let Some(outage) = server.outage.as_ref().filter(|outage| outage.until > now) {
-            return Err(Answer::LeftAlone { reason: outage.reason.clone(), until: outage.until });
+            let Outage { reason, message, until, .. } = outage.clone();
+            return Err(Answer::LeftAlone { reason, message, until });
         }
-        if let Some(question) = server.in_flight.get(query) {
+        if let Some(question) = server.in_flight.get(what) {
             return Ok(question.clone());
         }
         let (source, slots, telemetry) = (server.source.clone(), server.slots.clone(), self.telemetry.clone());
-        let (text, clock) = (query.to_owned(), self.clock);
+        let (asked, clock) = (what.clone(), self.clock);
         let question = async move {
             let _slot = slots.acquire_owned().await;
             let started = clock.now();
-            let answer = source.query(&text).await.map(|samples| {
+            let answer = source.query(&asked.query, asked.max_age).await.map(|samples| {
                 // NaN does not get here: the client makes it an error.
                 samples.into_iter().filter_map(|sample| milli_from_f64(sample.value)).collect()
             });
@@ -217,7 +236,7 @@ impl Servers {
         }
         .boxed()
         .shared();
-        server.in_flight.insert(query.to_owned(), question.clone());
+        server.in_flight.insert(what.clone(), question.clone());
         Ok(question)
     }
 
@@ -232,7 +251,7 @@ impl Servers {
     fn did_not_answer(
         &self,
         address: &str,
-        reason: &str,
+        (reason, message): (&'static str, &str),
         gone: bool,
         started: Timestamp,
         interval: Duration,
@@ -247,12 +266,12 @@ impl Servers {
         };
         let wait = wait(failures, interval, fastrand::f64());
         let until = now.saturating_add(SignedDuration::try_from(wait).unwrap_or_default()).unwrap_or(Timestamp::MAX);
-        server.outage = Some(Outage { failures, until, reason: reason.to_owned(), gone, looked_at: now });
+        server.outage = Some(Outage { failures, until, reason, message: message.to_owned(), gone, looked_at: now });
         drop(servers);
         tracing::warn!(
             server = address,
             failures,
-            "{reason}; the replica counts are held, next try in {:.1} s",
+            "{message}; the replica counts are held, next try in {:.1} s",
             wait.as_secs_f64()
         );
         until
@@ -267,114 +286,5 @@ fn wait(failures: u32, interval: Duration, jitter: f64) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use rstest::rstest;
-
-    use super::*;
-
-    #[rstest]
-    #[case::shortest(1, 0.0, 15)]
-    #[case::first(1, 1.0, 30)]
-    #[case::second(2, 1.0, 60)]
-    #[case::half_of_the_third(3, 0.5, 60)]
-    #[case::longest(30, 1.0, 300)]
-    fn the_wait_doubles_between_one_interval_and_five_minutes(
-        #[case] failures: u32,
-        #[case] jitter: f64,
-        #[case] seconds: u64,
-    ) {
-        assert_eq!(wait(failures, Duration::from_secs(15), jitter), Duration::from_secs(seconds));
-    }
-
-    #[derive(Default)]
-    struct Fake {
-        answers: Mutex<Vec<Result<Vec<f64>, Error>>>,
-        accepts: AtomicBool,
-    }
-
-    impl MetricSource for Fake {
-        fn query<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
-            async {
-                tokio::task::yield_now().await;
-                let answer = self.answers.lock().expect("a lock").remove(0);
-                let sample = |value| Sample { labels: std::collections::BTreeMap::new(), value, at: 0.0 };
-                answer.map(|values| values.into_iter().map(sample).collect())
-            }
-            .boxed()
-        }
-
-        fn accepts(&self) -> BoxFuture<'_, bool> {
-            std::future::ready(self.accepts.load(Ordering::Relaxed)).boxed()
-        }
-    }
-
-    fn servers(answers: Vec<Result<Vec<f64>, Error>>) -> Servers {
-        servers_of(&Arc::new(Fake { answers: Mutex::new(answers), ..Fake::default() }))
-    }
-
-    fn servers_of(fake: &Arc<Fake>) -> Servers {
-        let fake: Arc<dyn MetricSource> = fake.clone();
-        Servers::new(Box::new(move |_| Ok(fake.clone())), Clock::start(), Arc::default())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_was_not_there_is_asked_as_soon_as_it_accepts_connections() {
-        let answers = vec![Err(Error::Unreachable("refused".to_owned())), Ok(vec![1.0])];
-        let fake = Arc::new(Fake { answers: Mutex::new(answers), ..Fake::default() });
-        let servers = servers_of(&fake);
-        servers.ask("s", "q", INTERVAL).await;
-        tokio::time::advance(Duration::from_secs(8)).await;
-        assert!(matches!(servers.ask("s", "q", INTERVAL).await, Answer::LeftAlone { .. }), "still not there");
-        fake.accepts.store(true, Ordering::Relaxed);
-        assert!(matches!(servers.ask("s", "q", INTERVAL).await, Answer::LeftAlone { .. }), "looked at just now");
-        tokio::time::advance(Duration::from_secs(8)).await;
-        assert_eq!(servers.ask("s", "q", INTERVAL).await, Answer::Values(vec![1000]));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_accepts_and_does_not_answer_is_left_alone_for_the_whole_wait() {
-        let answers = vec![Err(Error::Unreachable("no answer within 5s".to_owned()))];
-        let fake = Arc::new(Fake { answers: Mutex::new(answers), accepts: AtomicBool::new(true) });
-        let servers = servers_of(&fake);
-        servers.ask("s", "q", INTERVAL).await;
-        tokio::time::advance(Duration::from_secs(14)).await;
-        assert!(matches!(servers.ask("s", "q", INTERVAL).await, Answer::LeftAlone { .. }));
-    }
-
-    const INTERVAL: Duration = Duration::from_secs(15);
-
-    #[tokio::test]
-    async fn the_same_question_at_the_same_time_is_asked_once() {
-        let servers = servers(vec![Ok(vec![1.5])]);
-        let (one, other) = tokio::join!(servers.ask("s", "q", INTERVAL), servers.ask("s", "q", INTERVAL));
-        assert_eq!((one, other), (Answer::Values(vec![1500]), Answer::Values(vec![1500])));
-    }
-
-    #[tokio::test]
-    async fn a_server_that_does_not_answer_is_left_alone() {
-        let servers = servers(vec![Err(Error::Unreachable("refused".to_owned()))]);
-        let Answer::LeftAlone { reason, until } = servers.ask("s", "q", INTERVAL).await else { panic!("it failed") };
-        assert_eq!(reason, "s: Prometheus did not answer: refused");
-        // Asking again would panic: there is no second answer.
-        assert_eq!(servers.ask("s", "other", INTERVAL).await, Answer::LeftAlone { reason, until });
-    }
-
-    #[tokio::test]
-    async fn a_bad_query_does_not_count_against_the_server() {
-        let refused = Error::Refused { kind: "bad_data".to_owned(), message: "no".to_owned() };
-        let servers = servers(vec![Err(refused), Ok(vec![])]);
-        assert!(matches!(servers.ask("s", "q(", INTERVAL).await, Answer::Failed(_)));
-        assert_eq!(servers.ask("s", "q", INTERVAL).await, Answer::Values(vec![]));
-    }
-
-    #[tokio::test]
-    async fn questions_that_fail_together_count_once() {
-        let down = || Err(Error::Unreachable("refused".to_owned()));
-        let servers = servers(vec![down(), down()]);
-        tokio::join!(servers.ask("s", "a", INTERVAL), servers.ask("s", "b", INTERVAL));
-        let failures = servers.lock().get("s").and_then(|server| server.outage.clone()).expect("an outage").failures;
-        assert_eq!(failures, 1);
-    }
-}
+#[path = "tests/servers.rs"]
+mod tests;

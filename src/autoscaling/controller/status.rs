@@ -11,14 +11,15 @@ use super::line;
 use crate::{
     autoscaling::{
         api::{
-            AutoscalerStatus, ConditionStatus, DecisionStatus, MemoryStatus, MetricStatus, QuantityText,
-            RecommendationStatus, ScaleEventStatus,
+            AutoscalerStatus, ConditionStatus, DecisionStatus, MemoryStatus, MetricStatus, MissingStatus, QuantityText,
+            RecommendationStatus, RivalStatus, ScaleEventStatus,
         },
         decision::{
             Condition, Decision, Memory,
-            memory::{ConditionType, Recommendation, ScaleEvent},
+            memory::{ConditionType, Idle, Missing, Recommendation, ScaleEvent},
             metrics::MetricResult,
             policy::Target,
+            rivalry::Rivalry,
         },
     },
     quantity::Quantity,
@@ -73,13 +74,14 @@ fn last_decision(reason: String, message: String, now: Timestamp, before: Option
 
 fn metric(metric: &MetricResult, status_replicas: i32) -> MetricStatus {
     let proposal = metric.outcome.as_ref().ok();
+    let read = proposal.filter(|_| metric.failure().is_none());
     let quantity = |milli| QuantityText(Quantity::from_milli(milli).to_string());
     // Without a replica there is nothing to divide by, and 0 would look like no load.
     let average = matches!(metric.target, Some(Target::AverageValue(_))) && status_replicas > 0;
     MetricStatus {
         name: metric.name.clone(),
-        value: proposal.map(|proposal| quantity(proposal.total)),
-        average_value: proposal.filter(|_| average).map(|proposal| quantity(proposal.usage)),
+        value: read.map(|proposal| quantity(proposal.total)),
+        average_value: read.filter(|_| average).map(|proposal| quantity(proposal.usage)),
         proposed_replicas: proposal.map(|proposal| proposal.replicas),
         summary: line::summary(metric),
     }
@@ -121,6 +123,27 @@ fn kept(memory: &Memory, target_uid: &str, look_back: SignedDuration, now: Times
             .collect(),
         scale_ups: events(&memory.scale_ups),
         scale_downs: events(&memory.scale_downs),
+        idle_since: match memory.idle {
+            Some(Idle::Since(at)) => Some(MicroTime(at)),
+            _ => None,
+        },
+        idle_seconds: match memory.idle {
+            Some(Idle::For(elapsed)) => Some(elapsed.as_secs()),
+            _ => None,
+        },
+        rival: memory.rivalry.as_ref().map(|rivalry| RivalStatus {
+            manager: rivalry.who.clone(),
+            from: rivalry.from,
+            to: rivalry.to,
+            times: i32::try_from(rivalry.times).unwrap_or(i32::MAX),
+            time: MicroTime(rivalry.at),
+            until: MicroTime(rivalry.until),
+        }),
+        missing: memory
+            .missing
+            .iter()
+            .map(|missing| MissingStatus { metric: missing.metric.clone(), since: MicroTime(missing.since) })
+            .collect(),
     }
 }
 
@@ -137,6 +160,7 @@ pub fn restore(status: &AutoscalerStatus, now: Timestamp) -> (Option<String>, Me
             ConditionType::ScalingActive,
             ConditionType::ScalingLimited,
             ConditionType::ScaledToZero,
+            ConditionType::Conflict,
         ];
         Some(Condition {
             kind: known.into_iter().find(|kind| kind.as_str() == condition.kind)?,
@@ -158,13 +182,36 @@ pub fn restore(status: &AutoscalerStatus, now: Timestamp) -> (Option<String>, Me
         scale_downs: memory.map(|memory| events(&memory.scale_downs)).unwrap_or_default(),
         conditions: conditions.collect(),
         last_scale: status.last_scale_time.as_ref().map(|time| time.0),
+        idle: memory.and_then(|memory| {
+            let paused = || Some(Idle::For(SignedDuration::from_secs(memory.idle_seconds?.max(0))));
+            memory.idle_since.as_ref().map(|since| Idle::Since(since.0)).or_else(paused)
+        }),
+        rivalry: memory.and_then(|memory| memory.rival.as_ref()).map(|rival| Rivalry {
+            who: rival.manager.clone(),
+            from: rival.from,
+            to: rival.to,
+            times: u32::try_from(rival.times).unwrap_or(1).max(1),
+            at: rival.time.0,
+            until: rival.until.0,
+        }),
+        missing: memory.map_or_else(Vec::new, |memory| {
+            let of = |missing: &MissingStatus| Missing { metric: missing.metric.clone(), since: missing.since.0 };
+            memory.missing.iter().map(of).collect()
+        }),
     };
     (memory.map(|memory| memory.target_uid.clone()), memory_of_target)
 }
 
 /// The memory of another target of the same name: conditions are of the Autoscaler and stay.
 pub fn forget_target(memory: Memory) -> Memory {
-    Memory { recommendations: None, scale_ups: Vec::new(), scale_downs: Vec::new(), ..memory }
+    Memory {
+        recommendations: None,
+        scale_ups: Vec::new(),
+        scale_downs: Vec::new(),
+        idle: None,
+        rivalry: None,
+        ..memory
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use kube::{
 
 use super::{
     FIELD_MANAGER,
+    rivals::writer,
     words::{ApiError, in_time},
 };
 use crate::autoscaling::{
@@ -141,6 +142,14 @@ impl Target {
         scale.spec.get_or_insert_default().replicas = Some(replicas);
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         in_time(self.scales.replace_scale(&self.name, &params, &scale)).await.map(drop)
+    }
+
+    /// Who wrote the count last, if it was somebody else. Where that is not known it is «somebody».
+    pub async fn foreign_writer(&self) -> Option<String> {
+        match in_time(self.scales.get_metadata(&self.name)).await {
+            Ok(target) => writer(&target.metadata),
+            Err(_) => Some("somebody".to_owned()),
+        }
     }
 
     /// Lists the pods, which only few metrics need.

@@ -112,6 +112,7 @@ pub struct Telemetry {
     queries: Family<Outcome, Counter>,
     query_duration: Histogram,
     lateness: Histogram,
+    leader: Gauge,
     writes: Family<Write, Counter>,
     /// What an object has, so that what it no longer has is forgotten.
     known: Mutex<HashMap<Key, Known>>,
@@ -143,6 +144,8 @@ impl Default for Telemetry {
         scaler.register_with_unit("query_duration", "Time of a query", Unit::Seconds, query_duration.clone());
         scaler.register_with_unit("tick_lateness", "Delay of a look at an object", Unit::Seconds, lateness.clone());
         scaler.register("api_writes", "Writes to the API server by resource and outcome", writes.clone());
+        let leader = Gauge::default();
+        scaler.register("leader", "Whether this controller leads", leader.clone());
         registry.register_collector(Box::new(Own));
         Self {
             registry,
@@ -158,6 +161,7 @@ impl Default for Telemetry {
             queries,
             query_duration,
             lateness,
+            leader,
             writes,
             known: Mutex::default(),
         }
@@ -230,7 +234,8 @@ impl Telemetry {
 
     fn metric(&self, key: &Key, metric: &MetricResult) {
         let labels = labels(key, &metric.name);
-        let value = metric.outcome.as_ref().ok().map(|proposal| match metric.target {
+        let read = metric.outcome.as_ref().ok().filter(|_| metric.failure().is_none());
+        let value = read.map(|proposal| match metric.target {
             Some(Target::Utilization(_)) => proposal.utilization.map_or(f64::NAN, f64::from),
             _ => units(proposal.total),
         });
@@ -285,6 +290,8 @@ impl Telemetry {
             Ok(values) if values.is_empty() => "absent",
             Ok(_) => "value",
             Err(Error::Unreachable(_)) => "unreachable",
+            Err(Error::Timeout(_)) => "timeout",
+            Err(Error::TooLarge(_)) => "too_large",
             Err(Error::NotPrometheus { .. }) => "not_prometheus",
             Err(Error::Refused { .. }) => "refused",
             Err(Error::WrongType(_)) => "wrong_type",
@@ -293,6 +300,17 @@ impl Telemetry {
         };
         self.queries.get_or_create(&Outcome { outcome }).inc();
         self.query_duration.observe(took.as_secs_f64());
+    }
+
+    /// This controller leads, or does no longer: then what it knew of objects is another's to tell.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
+        if !leads {
+            let known: Vec<Key> = self.known.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+            for key in &known {
+                self.forget(key);
+            }
+        }
     }
 
     /// An object was looked at, so long after its time.

@@ -13,8 +13,11 @@ use super::{
     Clock, FIELD_MANAGER, Key,
     act::{Acted, decide_and_act},
     event::{Event, Recorder},
+    history::History,
+    leader::Fence,
     line,
     observe::{Readings, readings},
+    rivals::Hpas,
     servers::Servers,
     status,
     target::{Kinds, ReadScale, Target, TargetError},
@@ -23,7 +26,9 @@ use super::{
 };
 use crate::autoscaling::{
     api::{Autoscaler, AutoscalerStatus},
-    decision::{self, Action, Decision, Memory, Mode, Policy, memory::ConditionType, metrics::Failure},
+    decision::{
+        self, Action, Decision, Memory, Mode, Policy, memory::ConditionType, metrics::Failure, rivalry::Rivalry,
+    },
     policy::{InvalidSpec, interval, longest_look_back},
 };
 
@@ -39,10 +44,24 @@ pub struct Context {
     pub kinds: Kinds,
     /// Events.
     pub recorder: Recorder,
+    /// Whether this controller may write.
+    pub fence: Fence,
+    /// The HPAs of the cluster.
+    pub hpas: Hpas,
+    /// What was decided lately.
+    pub history: Arc<History>,
     /// Our own metrics.
     pub telemetry: Arc<Telemetry>,
     /// The time.
     pub clock: Clock,
+}
+
+impl Context {
+    /// An object is gone.
+    pub fn forget(&self, key: &Key) {
+        self.telemetry.forget(key);
+        self.history.forget(key);
+    }
 }
 
 /// What is kept of an Autoscaler from one look to the next.
@@ -52,6 +71,8 @@ pub struct Kept {
     pub target_uid: Option<String>,
     /// What the decision remembers.
     pub memory: Memory,
+    /// The count as it was last left: another one was written by somebody else.
+    pub left_at: Option<i32>,
     /// The failure that was last told, so that it is told once and not at every look.
     pub told: Option<String>,
 }
@@ -61,19 +82,28 @@ impl Kept {
     pub fn restored(object: &Autoscaler, now: Timestamp) -> Self {
         let Some(status) = &object.status else { return Self::default() };
         let (target_uid, memory) = status::restore(status, now);
-        Self { target_uid, memory, told: None }
+        Self { target_uid, memory, left_at: None, told: None }
     }
 }
 
 /// Looks at an Autoscaler once. Returns what to keep, and when to look again before the next tick.
 ///
 /// Nothing here fails: what goes wrong is a condition, an event and a line in the log.
-pub async fn tick(context: &Context, key: &Key, object: &Autoscaler, kept: Kept) -> (Kept, Option<Timestamp>) {
+pub async fn tick(
+    context: &Context,
+    key: &Key,
+    object: &Autoscaler,
+    kept: Kept,
+    elder: Option<&Key>,
+) -> (Kept, Option<Timestamp>) {
     let valid = Policy::try_from(&object.spec).and_then(|policy| Ok((policy, interval(&object.spec)?)));
     match valid {
         Err(invalid) => (tell_invalid(context, key, object, kept, &invalid).await, None),
         Ok((policy, _)) if policy.mode == Mode::Paused => (tell_paused(context, key, object, kept).await, None),
-        Ok((policy, interval)) => look(context, key, object, kept, &policy, interval).await,
+        Ok((policy, interval)) => match rival(context, key, object, policy.mode, elder) {
+            Some((reason, message)) => (tell_rival(context, key, object, kept, reason, &message).await, None),
+            None => look(context, key, object, kept, &policy, interval).await,
+        },
     }
 }
 
@@ -98,9 +128,74 @@ async fn look(
             kept.memory = status::forget_target(kept.memory);
         }
         kept.target_uid = Some(scale.uid().to_owned());
+        kept.left_at = None;
     }
-    let acted = decide_and_act(policy, &target, scale, &readings, &kept.memory, &context.telemetry, now).await;
+    let yields_to = note_writers(&mut kept, policy.mode, &target, &scale, now).await;
+    let passed = (&context.fence, &*context.telemetry);
+    let acted =
+        decide_and_act(policy, &target, scale, &readings, &kept.memory, yields_to.as_deref(), passed, now).await;
+    let decision = &acted.decision;
+    kept.left_at = match acted.result {
+        Ok(true) => Some(decision.desired_replicas),
+        Ok(false) => Some(decision.current_replicas),
+        // It may have been written all the same.
+        Err(_) => None,
+    };
     (tell(context, key, object, kept, policy, acted).await, wake)
+}
+
+/// Who else scales the workload as this Autoscaler would.
+fn rival(
+    context: &Context,
+    key: &Key,
+    object: &Autoscaler,
+    mode: Mode,
+    elder: Option<&Key>,
+) -> Option<(&'static str, String)> {
+    if mode != Mode::Auto {
+        return None;
+    }
+    let target = &object.spec.scale_target_ref;
+    let workload = format!("{} {}", target.kind, target.name);
+    if let Some(elder) = elder {
+        let message = format!("Autoscaler {elder} scales {workload} as well and is older; delete one of the two");
+        return Some(("AnotherAutoscaler", message));
+    }
+    let hpa = context.hpas.of(&key.namespace, target)?;
+    let message = format!(
+        "HorizontalPodAutoscaler {hpa} scales {workload} as well; delete it, or set spec.mode to Recommend to compare \
+         the two"
+    );
+    Some(("HorizontalPodAutoscaler", message))
+}
+
+/// Notes whether somebody else wrote the count since it was left, and says whom to leave alone now.
+async fn note_writers(
+    kept: &mut Kept,
+    mode: Mode,
+    target: &Target,
+    scale: &ReadScale,
+    now: Timestamp,
+) -> Option<String> {
+    let changed = kept.left_at.filter(|left| mode == Mode::Auto && *left != scale.spec_replicas());
+    if let Some(left) = changed
+        && let Some(who) = target.foreign_writer().await
+    {
+        let before = kept.memory.rivalry.take();
+        kept.memory.rivalry = Some(Rivalry::next(before.as_ref(), who, left, scale.spec_replicas(), now));
+    }
+    kept.memory.rivalry = kept.memory.rivalry.take().filter(|rivalry| !rivalry.is_forgotten(now));
+    if let Some(rivalry) = kept.memory.rivalry.as_ref().filter(|rivalry| mode == Mode::Auto && rivalry.holds(now)) {
+        let (who, message) = (rivalry.who.clone(), rivalry.message());
+        kept.memory.set(ConditionType::Conflict, true, "ForeignWriter", message, now);
+        return Some(who);
+    }
+    // Where there never was a conflict there is no condition about it.
+    if kept.memory.condition(ConditionType::Conflict).is_some() {
+        let message = "nobody else writes the replica count";
+        kept.memory.set(ConditionType::Conflict, false, "NoConflict", message, now);
+    }
+    None
 }
 
 async fn read_target(context: &Context, key: &Key, object: &Autoscaler) -> Result<(Target, ReadScale), TargetError> {
@@ -126,10 +221,13 @@ async fn tell(
         Err(error) => tracing::warn!(autoscaler = %key, "{text} failed: {error}"),
     }
     context.telemetry.decision(key, &decision, line::reason(&decision));
+    context.history.record(key, &decision, policy);
 
+    let foreign = memory.rivalry.as_ref().filter(|_| decision.yields_to.is_some());
     // Also when the others decided: somebody should know that one metric is gone.
     let failure = match &result {
         Err(error) => Some(("FailedRescale", error.to_string())),
+        Ok(_) if foreign.is_some() => foreign.map(|rivalry| ("ForeignWriter", rivalry.message())),
         Ok(_) => decision.failure.as_ref().filter(|f| !f.expected).map(|Failure { reason, message, .. }| {
             (*reason, format!("{message}; the replica count does not fall until it is read again"))
         }),
@@ -196,6 +294,24 @@ async fn tell_paused(context: &Context, key: &Key, object: &Autoscaler, mut kept
     kept
 }
 
+async fn tell_rival(
+    context: &Context,
+    key: &Key,
+    object: &Autoscaler,
+    mut kept: Kept,
+    reason: &'static str,
+    message: &str,
+) -> Kept {
+    let now = context.clock.now();
+    tracing::warn!(autoscaler = %key, "{message}");
+    kept.left_at = None;
+    kept.memory.set(ConditionType::Conflict, true, reason, message, now);
+    kept.memory.set(ConditionType::ScalingActive, false, reason, message, now);
+    tell_failure(context, object, &mut kept, Some((reason, message.to_owned())), now).await;
+    tell_status(context, key, object, &kept.memory, reason, message, now).await;
+    kept
+}
+
 /// Tells a failure once: when it begins, and when it becomes another.
 async fn tell_failure(
     context: &Context,
@@ -209,6 +325,9 @@ async fn tell_failure(
         return;
     };
     if kept.told.as_deref() != Some(reason) {
+        if !context.fence.may_write() {
+            return;
+        }
         kept.told = Some(reason.to_owned());
         let event = Event { warning: true, reason, action: "Decide", note };
         context.recorder.record(object, event, &context.telemetry, now).await;
@@ -234,7 +353,7 @@ async fn tell_status(
 /// as they are stored.
 async fn write_status(context: &Context, key: &Key, object: &Autoscaler, status: &AutoscalerStatus) {
     let same = |before: &AutoscalerStatus| serde_json::to_value(before).ok() == serde_json::to_value(status).ok();
-    if object.status.as_ref().is_some_and(same) {
+    if object.status.as_ref().is_some_and(same) || !context.fence.may_write() {
         return;
     }
     let api: Api<Autoscaler> = Api::namespaced(context.client.clone(), &key.namespace);

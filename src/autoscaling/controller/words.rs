@@ -13,6 +13,9 @@ pub enum ApiError {
     /// It did not come to an answer.
     #[error("{0}")]
     Unreachable(String),
+    /// It was not sent: another controller leads, or may soon.
+    #[error("this controller does not lead any more")]
+    NotLeading,
     /// There was no answer in time.
     #[error("the API server did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
@@ -22,6 +25,11 @@ impl ApiError {
     /// Somebody else wrote in between.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused(status) if status.is_conflict())
+    }
+
+    /// An object of this name is there already.
+    pub fn is_taken(&self) -> bool {
+        matches!(self, Self::Refused(status) if status.is_already_exists())
     }
 
     /// The object is not there.
@@ -67,8 +75,16 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// Waits for a request, but not for ever: kube's client has no time limit of its own.
 pub async fn in_time<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ApiError> {
-    match tokio::time::timeout(LIMIT, request).await {
+    in_time_of(LIMIT, request).await
+}
+
+/// Waits for a request, for so long.
+pub async fn in_time_of<T>(
+    limit: Duration,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ApiError> {
+    match tokio::time::timeout(limit, request).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(ApiError::Timeout(LIMIT)),
+        Err(_) => Err(ApiError::Timeout(limit)),
     }
 }

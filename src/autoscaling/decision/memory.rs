@@ -3,7 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::policy::{Behavior, Direction, Rules};
+use super::{
+    policy::{Behavior, Direction, Rules},
+    rivalry::Rivalry,
+};
 
 /// What is kept from tick to tick, for one target.
 ///
@@ -22,6 +25,40 @@ pub struct Memory {
     pub conditions: Vec<Condition>,
     /// When the count was last changed.
     pub last_scale: Option<Timestamp>,
+    /// How long no metric has been positive; `None` while one is, or while nobody asks.
+    pub idle: Option<Idle>,
+    /// Somebody else who wrote the count.
+    pub rivalry: Option<Rivalry>,
+    /// Metrics that could not be read, and since when; empty where the policy has no fallback.
+    pub missing: Vec<Missing>,
+}
+
+/// How long no metric has been positive. It does not run while a metric is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Since then.
+    Since(Timestamp),
+    /// For so long; now it is not known.
+    For(SignedDuration),
+}
+
+impl Idle {
+    /// For how long, so far.
+    pub fn lasted(self, now: Timestamp) -> SignedDuration {
+        match self {
+            Self::Since(at) => age(at, now),
+            Self::For(elapsed) => elapsed,
+        }
+    }
+}
+
+/// A metric that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Its name.
+    pub metric: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// A count that was proposed, before stabilization.
@@ -56,6 +93,8 @@ pub enum ConditionType {
     ScalingLimited,
     /// The autoscaler itself put the target to sleep.
     ScaledToZero,
+    /// Somebody else writes the target's count.
+    Conflict,
 }
 
 impl ConditionType {
@@ -66,6 +105,7 @@ impl ConditionType {
             Self::ScalingActive => "ScalingActive",
             Self::ScalingLimited => "ScalingLimited",
             Self::ScaledToZero => "ScaledToZero",
+            Self::Conflict => "Conflict",
         }
     }
 }

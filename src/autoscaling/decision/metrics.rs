@@ -7,7 +7,7 @@ use super::{
     observation::{Observation, Pod, Pods, Reading},
     pods::{self, Startup},
     policy::{Metric, OnAbsent, Policy, Source, Target, Tolerances},
-    replicas::{self, Proposal},
+    replicas::{self, Basis, Proposal},
 };
 
 /// One metric in a decision.
@@ -21,8 +21,22 @@ pub struct MetricResult {
     pub target: Option<Target>,
     /// Nothing was there to read, and it was taken as 0.
     pub absent_as_zero: bool,
+    /// Why it could not be read, where the fallback stands in for it.
+    pub stands_in_for: Option<Failure>,
     /// What it proposes, or why it proposes nothing.
     pub outcome: Result<Proposal, Failure>,
+}
+
+impl MetricResult {
+    /// Why it has no value, whether or not something stands in for it.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.outcome.as_ref().err().or(self.stands_in_for.as_ref())
+    }
+
+    /// Whether it was read, and is above 0.
+    pub(super) fn is_positive(&self) -> bool {
+        self.failure().is_none() && self.outcome.as_ref().is_ok_and(|proposal| proposal.total > 0)
+    }
 }
 
 /// Why a metric proposes nothing.
@@ -70,10 +84,21 @@ pub fn evaluate(policy: &Policy, observation: &Observation, now: Timestamp) -> V
                 source: metric.source.clone(),
                 target: metric.target,
                 absent_as_zero,
-                outcome: propose(policy, metric, reading, observation, tolerances, now),
+                stands_in_for: None,
+                outcome: propose(policy, metric, reading, observation, tolerances, now)
+                    .map(|proposal| if observation.spec_replicas == 0 { asleep(metric, proposal) } else { proposal }),
             }
         })
         .collect()
+}
+
+/// At 0 replicas a value that is not above the activation calls for none. An activation of 0 is the formula.
+fn asleep(metric: &Metric, proposal: Proposal) -> Proposal {
+    if metric.activation > 0 && proposal.total <= metric.activation {
+        Proposal { replicas: 0, basis: Basis::NotActivated, ..proposal }
+    } else {
+        proposal
+    }
 }
 
 /// The largest proposal wins. A metric that proposes nothing stops a scale-down, not a scale-up.
@@ -120,6 +145,9 @@ fn propose(
     }
     match (reading, target) {
         (Reading::Failed(message), _) => Err(fail(message.clone())),
+        (Reading::Unusable { reason, message }, _) => {
+            Err(Failure { reason, message: message.clone(), expected: false })
+        }
         (Reading::Absent, _) => Err(absent(metric, reason)),
         (Reading::PerPod(samples), _) if samples.is_empty() => Err(absent(metric, reason)),
         (Reading::Series(series), _) if series.is_empty() => Err(absent(metric, reason)),

@@ -4,12 +4,14 @@
 //! Each step has a file of its own, in this order:
 //!
 //! ```text
-//! pods → replicas → metrics → stabilization → rate → record
+//! schedule → pods → replicas → metrics → gaps → stabilization → rate → record
 //! ```
 //!
 //! Nothing here reads a clock, does I/O, or fails: every input has a decision. Sources: the HPA's
 //! documentation, KEP-853 (behavior), KEP-2021 (zero), KEP-4951 (tolerance).
 
+pub mod cron;
+pub mod gaps;
 pub mod memory;
 pub mod metrics;
 pub mod observation;
@@ -18,6 +20,8 @@ pub mod policy;
 pub mod rate;
 pub mod record;
 pub mod replicas;
+pub mod rivalry;
+pub mod schedule;
 pub mod stabilization;
 #[cfg(test)]
 mod tests;
@@ -54,18 +58,21 @@ pub fn decide(policy: &Policy, observation: &Observation, memory: &Memory, now: 
     // A first look, or one after a restart that lost the memory, must not scale down at once.
     memory.recommendations.get_or_insert_with(|| vec![Recommendation { replicas: current, at: now }]);
 
-    let bounds = policy.bounds;
+    let (bounds, schedules) = schedule::bounds(policy.bounds, &policy.schedules, now);
     let mut decision = Decision {
         at: now,
         mode: policy.mode,
         current_replicas: current,
         status_replicas: observation.status_replicas,
         bounds,
+        schedules,
         path: Path::Metrics,
         metrics: Vec::new(),
         failure: None,
         stabilized: None,
         limited: None,
+        cooling_down: None,
+        yields_to: None,
         desired_replicas: current,
         reason: String::new(),
         memory,
@@ -85,7 +92,7 @@ pub fn decide(policy: &Policy, observation: &Observation, memory: &Memory, now: 
         decision.path = Path::AboveMaximum;
         decision.desired_replicas = bounds.max();
         "Current number of replicas above Spec.MaxReplicas".clone_into(&mut decision.reason);
-    } else if current < bounds.min() && current != 0 {
+    } else if current < bounds.min() && (current != 0 || policy.from_zero == FromZero::IfMinimumIsZero) {
         decision.path = Path::BelowMinimum;
         decision.desired_replicas = bounds.min();
         "Current number of replicas below Spec.MinReplicas".clone_into(&mut decision.reason);
@@ -99,7 +106,7 @@ pub fn decide(policy: &Policy, observation: &Observation, memory: &Memory, now: 
 fn wakes(policy: &Policy, memory: &Memory) -> bool {
     match policy.from_zero {
         FromZero::Never => false,
-        FromZero::IfMinimumIsZero => policy.bounds.min() == 0,
+        FromZero::IfMinimumIsZero => policy.may_sleep(),
         FromZero::IfScaledToZero => {
             memory.condition(ConditionType::ScaledToZero).is_some_and(|condition| condition.status)
                 && (policy.bounds.min() > 0 || policy.has_metric_without_pods())
@@ -110,7 +117,10 @@ fn wakes(policy: &Policy, memory: &Memory) -> bool {
 fn decide_by_metrics(policy: &Policy, observation: &Observation, decision: &mut Decision, now: Timestamp) {
     let current = observation.spec_replicas;
     decision.metrics = metrics::evaluate(policy, observation, now);
-    decision.failure = decision.metrics.iter().find_map(|metric| metric.outcome.as_ref().err()).cloned();
+    gaps::fall_back(policy, current, &mut decision.memory, &mut decision.metrics, now);
+    gaps::note_activity(policy, &mut decision.memory, &decision.metrics, now);
+    decision.failure = decision.metrics.iter().find_map(metrics::MetricResult::failure).cloned();
+    let bounds = decision.bounds;
     let (proposed, by) = match metrics::combine(&decision.metrics, current) {
         Combined::Nothing(failure) => {
             decision.path = Path::NoData;
@@ -119,10 +129,12 @@ fn decide_by_metrics(policy: &Policy, observation: &Observation, decision: &mut 
             decision.failure = Some(failure);
             return;
         }
-        Combined::Proposed { replicas, by, .. } => (replicas, decision.metrics[by].name.clone()),
+        Combined::Proposed { replicas, by, .. } => {
+            let (reason, message) = found(policy, &decision.metrics[by]);
+            decision.memory.set(ConditionType::ScalingActive, true, reason, message, now);
+            (replicas, decision.metrics[by].name.clone())
+        }
     };
-    let message = format!("the autoscaler was able to calculate a replica count from metric {by}");
-    decision.memory.set(ConditionType::ScalingActive, true, "ValidMetricFound", message, now);
     if proposed > current {
         decision.reason = format!("{by} above target");
     } else if proposed < current {
@@ -135,7 +147,7 @@ fn decide_by_metrics(policy: &Policy, observation: &Observation, decision: &mut 
         None => {
             let stabilized =
                 stabilization::without_behavior(recommendations, proposed, policy.downscale_stabilization, now);
-            (stabilized, rate::without_behavior(current, stabilized.replicas, policy.bounds))
+            (stabilized, rate::without_behavior(current, stabilized.replicas, bounds))
         }
         Some(behavior) => {
             let (up, down) =
@@ -150,9 +162,15 @@ fn decide_by_metrics(policy: &Policy, observation: &Observation, decision: &mut 
                 now,
             );
             let events = Events { ups: &memory.scale_ups, downs: &memory.scale_downs };
-            let limited = rate::with_behavior(current, stabilized.replicas, policy.bounds, &up, &down, events, now);
+            let limited = rate::with_behavior(current, stabilized.replicas, bounds, &up, &down, events, now);
             (stabilized, limited)
         }
+    };
+    let limited = if current == 0 && wakes_at_once(policy) {
+        // What was called for a while ago does not wake what is asleep.
+        rate::waking(if proposed == 0 { 0 } else { stabilized.replicas }, bounds)
+    } else {
+        limited
     };
     let (reason, message) = if stabilized.held_back() {
         let which = if stabilized.reason == "ScaleUpStabilized" { ("lower", "lowest") } else { ("higher", "highest") };
@@ -165,16 +183,56 @@ fn decide_by_metrics(policy: &Policy, observation: &Observation, decision: &mut 
         ("ReadyForNewScale", "recommended size matches current size".to_owned())
     };
     memory.set(ConditionType::AbleToScale, true, reason, message, now);
-    let is_limited = limited.replicas != stabilized.replicas;
-    let reason = limited.reason;
-    memory.set(ConditionType::ScalingLimited, is_limited, reason.as_str(), reason.message(), now);
-
     // On waking up, the rates with `behavior` do not look at the minimum.
-    decision.desired_replicas = if current == 0 { limited.replicas.max(policy.bounds.min()) } else { limited.replicas };
+    decision.desired_replicas = if current == 0 { limited.replicas.max(bounds.min()) } else { limited.replicas };
     (decision.stabilized, decision.limited) = (Some(stabilized), Some(limited));
+    let held = cool_down(policy, decision, now);
+    let limited_by_rate = (limited.replicas != stabilized.replicas, limited.reason);
+    let (is_limited, reason, message) = held.map_or_else(
+        || (limited_by_rate.0, limited_by_rate.1.as_str(), limited_by_rate.1.message().to_owned()),
+        |message| (true, "CoolingDown", message),
+    );
+    decision.memory.set(ConditionType::ScalingLimited, is_limited, reason, message, now);
     if decision.action() == Action::Hold {
         decision.reason.clear();
     }
+}
+
+/// Why the metrics give a count: by themselves, or by what stands in for one of them.
+fn found(policy: &Policy, by: &metrics::MetricResult) -> (&'static str, String) {
+    match (&by.stands_in_for, policy.fallback) {
+        (Some(failure), Some(fallback)) => (
+            "Fallback",
+            format!(
+                "metric {} has been missing for {:#} or longer and counts as {} replicas: {}",
+                by.name, fallback.after, fallback.replicas, failure.message
+            ),
+        ),
+        _ => (
+            "ValidMetricFound",
+            format!("the autoscaler was able to calculate a replica count from metric {}", by.name),
+        ),
+    }
+}
+
+/// Whether no rates hold on the way up from 0: where `behavior` sets some, they do.
+fn wakes_at_once(policy: &Policy) -> bool {
+    let rates = policy.behavior.as_ref().map(|behavior| &behavior.scale_up);
+    policy.from_zero == FromZero::IfMinimumIsZero
+        && rates.is_none_or(|up| up.policies.is_none() && up.select_policy != Some(policy::SelectPolicy::Disabled))
+}
+
+/// The last step down, from 1 to 0, waits until no metric has been positive for the whole cooldown. Says so if it does.
+fn cool_down(policy: &Policy, decision: &mut Decision, now: Timestamp) -> Option<String> {
+    let goes_to_sleep = decision.desired_replicas == 0 && decision.current_replicas > 0;
+    let cooldown = policy.cooldown.filter(|_| goes_to_sleep)?;
+    let elapsed = decision.memory.idle.map_or(SignedDuration::ZERO, |idle| idle.lasted(now));
+    if elapsed >= cooldown {
+        return None;
+    }
+    decision.desired_replicas = 1;
+    decision.cooling_down = Some(cooldown.saturating_sub(elapsed));
+    Some(format!("the target goes to zero when no metric has been positive for {cooldown:#}"))
 }
 
 /// What to keep after `decision` was written.
@@ -190,7 +248,7 @@ pub fn settle(policy: &Policy, decision: &Decision, now: Timestamp) -> Memory {
     memory.last_scale = Some(now);
     if policy.from_zero == FromZero::Never {
         memory.remove(ConditionType::ScaledToZero);
-    } else if to == 0 && policy.bounds.min() == 0 && policy.has_metric_without_pods() {
+    } else if to == 0 && decision.bounds.min() == 0 && policy.has_metric_without_pods() {
         let message = "the autoscaler scaled the target to zero";
         memory.set(ConditionType::ScaledToZero, true, "ScaledToZero", message, now);
     } else {

@@ -95,6 +95,13 @@ pub enum Reading {
     Absent,
     /// The source did not answer, or not with something usable.
     Failed(String),
+    /// The same, with a word for what was wrong.
+    Unusable {
+        /// In one word.
+        reason: &'static str,
+        /// In a sentence.
+        message: String,
+    },
 }
 
 /// A pod's sample.

@@ -3,6 +3,8 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use super::schedule::Schedule;
+
 /// Everything that a decision depends on and that does not change from tick to tick.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Policy {
@@ -15,6 +17,12 @@ pub struct Policy {
     /// Rates and windows. `None` is the HPA's path without `behavior`, which differs from the one
     /// with default rules: from 1 replica it allows 4, the default rules allow 5.
     pub behavior: Option<Behavior>,
+    /// How long no metric may have been positive before the count falls to 0. `None`: not at all.
+    pub cooldown: Option<SignedDuration>,
+    /// What counts for a metric that has been missing for long.
+    pub fallback: Option<Fallback>,
+    /// When other bounds hold.
+    pub schedules: Vec<Schedule>,
     /// How far the ratio may be from 1 without a change, as a fraction, where a rule sets none.
     pub tolerance: f64,
     /// The scale-down window where `behavior` sets none.
@@ -40,6 +48,9 @@ impl Policy {
             mode: Mode::Auto,
             metrics,
             behavior: None,
+            cooldown: None,
+            fallback: None,
+            schedules: Vec::new(),
             tolerance: 0.1,
             downscale_stabilization: SignedDuration::from_mins(5),
             cpu_initialization_period: SignedDuration::from_mins(5),
@@ -57,6 +68,11 @@ impl Policy {
         };
         let behavior = self.behavior.as_ref();
         Tolerances { up: of(behavior.map(|b| &b.scale_up)), down: of(behavior.map(|b| &b.scale_down)) }
+    }
+
+    /// Whether 0 replicas may be what is wanted; else they mean «off».
+    pub(super) fn may_sleep(&self) -> bool {
+        self.bounds.min() == 0 || self.schedules.iter().any(|schedule| schedule.min == Some(0))
     }
 
     /// Whether a metric is there that has a value without any pod.
@@ -110,7 +126,8 @@ pub enum FromZero {
     /// Its metrics, if the autoscaler itself put it to sleep, as the condition `ScaledToZero` tells:
     /// the HPA with its gate (KEP-2021).
     IfScaledToZero,
-    /// Its metrics, if the minimum is 0. With a minimum of 1 or more, 0 replicas mean «off».
+    /// Its metrics, if the minimum is 0, at least by some schedule. With a minimum of 1 or more, 0 replicas mean
+    /// «off». It wakes in one step, unless `behavior` sets rates of its own.
     #[default]
     IfMinimumIsZero,
 }
@@ -126,6 +143,26 @@ pub struct Metric {
     pub target: Option<Target>,
     /// What it means when there is nothing to read.
     pub on_absent: OnAbsent,
+    /// At 0 replicas it counts only above this, in milli-units.
+    pub activation: i64,
+}
+
+impl Metric {
+    /// A metric whose every value above 0 wakes a target.
+    pub fn new(name: impl Into<String>, source: Source, target: Target, on_absent: OnAbsent) -> Self {
+        Self { name: name.into(), source, target: Some(target), on_absent, activation: 0 }
+    }
+}
+
+/// What counts for a metric that has been missing for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Fallback {
+    /// For how long.
+    pub after: SignedDuration,
+    /// How many replicas it then calls for.
+    pub replicas: i32,
+    /// Whether that may be fewer than there are.
+    pub below_current: bool,
 }
 
 /// Where a metric comes from, which decides how it becomes a replica count.

@@ -72,6 +72,18 @@ pub fn without_behavior(current: i32, desired: i32, bounds: Bounds) -> Limited {
     Limited { replicas, reason, rate_limit: Some(limit) }
 }
 
+/// From 0 to what is called for in one step: only the bounds count.
+pub fn waking(desired: i32, bounds: Bounds) -> Limited {
+    let (replicas, reason) = if desired > bounds.max() {
+        (bounds.max(), LimitReason::TooManyReplicas)
+    } else if desired < bounds.min() {
+        (bounds.min(), LimitReason::TooFewReplicas)
+    } else {
+        (desired, LimitReason::DesiredWithinRange)
+    };
+    Limited { replicas, reason, rate_limit: None }
+}
+
 /// With `behavior`, whose rules are already defaulted. Upwards the minimum is not looked at, downwards
 /// the maximum is not.
 pub fn with_behavior(

@@ -1,6 +1,6 @@
 //! The record of a decision: every step with its numbers, so that it can be explained later.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::{
@@ -24,6 +24,8 @@ pub struct Decision {
     pub status_replicas: i32,
     /// The bounds that held.
     pub bounds: Bounds,
+    /// The schedules that made them, by name.
+    pub schedules: Vec<String>,
     /// Which way the decision took.
     pub path: Path,
     /// Every metric; empty where the path does not look at them.
@@ -34,6 +36,10 @@ pub struct Decision {
     pub stabilized: Option<Stabilized>,
     /// What rates and bounds did; `None` where the path does not come to them.
     pub limited: Option<Limited>,
+    /// How much longer no metric must be positive before the count falls to 0, where that holds it at 1.
+    pub cooling_down: Option<SignedDuration>,
+    /// Somebody else who writes the count, and is left alone for a while: nothing is written.
+    pub yields_to: Option<String>,
     /// The count that is right now.
     pub desired_replicas: i32,
     /// Why it should change, in a few words; empty if it should not.
@@ -83,6 +89,6 @@ impl Decision {
 
     /// Whether the count is to be written.
     pub fn is_to_be_written(&self) -> bool {
-        self.mode == Mode::Auto && self.action() != Action::Hold
+        self.mode == Mode::Auto && self.yields_to.is_none() && self.action() != Action::Hold
     }
 }

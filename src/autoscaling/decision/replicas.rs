@@ -40,6 +40,26 @@ pub enum Basis {
     WithinTolerance,
     /// With what is not known filled in, the direction would turn.
     DirectionWouldTurn,
+    /// The target sleeps, and the value is not above the activation.
+    NotActivated,
+    /// The metric has been missing for long: the fallback stands in for it.
+    Fallback,
+}
+
+impl Proposal {
+    /// The fallback's count, without a value.
+    pub(super) fn fallback(replicas: i32) -> Self {
+        Self {
+            replicas,
+            usage: 0,
+            total: 0,
+            utilization: None,
+            ratio: 0.0,
+            filled_ratio: None,
+            basis: Basis::Fallback,
+            pods: None,
+        }
+    }
 }
 
 /// How many pods were in which group.

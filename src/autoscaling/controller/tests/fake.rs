@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use super::super::{
     Clock, Key,
     event::Recorder,
+    leader::Fence,
+    rivals::Hpas,
     servers::{MetricSource, Servers},
     target::Kinds,
     telemetry::Telemetry,
@@ -31,12 +33,17 @@ pub struct Cluster {
     pub replicas: i32,
     pub uid: String,
     pub version: u64,
+    /// Who wrote the count last.
+    pub writer: String,
     /// What somebody else orders just before each of our next writes.
     pub others: VecDeque<i32>,
     pub target_exists: bool,
     pub pods: Vec<Value>,
     pub autoscaler: Value,
     pub events: Vec<Value>,
+    pub lease: Option<Value>,
+    /// Requests about the lease are not answered.
+    pub lease_is_lost: bool,
     /// Writes, as `METHOD path?query`.
     pub writes: Vec<String>,
 }
@@ -56,11 +63,14 @@ impl FakeApi {
             replicas,
             uid: "target-1".to_owned(),
             version: 1,
+            writer: "kubectl".to_owned(),
             others: VecDeque::new(),
             target_exists: true,
             pods: Vec::new(),
             autoscaler,
             events: Vec::new(),
+            lease: None,
+            lease_is_lost: false,
             writes: Vec::new(),
         })))
     }
@@ -127,7 +137,26 @@ impl Cluster {
                 }
                 let ordered = body["spec"]["replicas"].as_i64().expect("a count");
                 (self.replicas, self.version) = (i32::try_from(ordered).expect("a count"), self.version + 1);
+                "scalekit-autoscaler".clone_into(&mut self.writer);
                 respond(StatusCode::OK, &self.scale())
+            }
+            (&Method::GET, "/apis/apps/v1/namespaces/demo/deployments/w") => {
+                let replicas = json!({"f:spec": {"f:replicas": {}}});
+                let entry = json!({"manager": self.writer, "operation": "Update", "fieldsType": "FieldsV1",
+                    "time": "2026-01-01T00:00:00Z", "fieldsV1": replicas});
+                let metadata = json!({"name": "w", "namespace": "demo", "uid": self.uid, "managedFields": [entry]});
+                let object =
+                    json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata});
+                respond(StatusCode::OK, &object)
+            }
+            (&Method::GET, "/apis/autoscaling/v2/horizontalpodautoscalers") if uri.contains("watch=true") => {
+                let nothing = futures::stream::pending::<Result<Bytes, std::convert::Infallible>>();
+                Response::new(Answer::from_stream(nothing))
+            }
+            (&Method::GET, "/apis/autoscaling/v2/horizontalpodautoscalers") => {
+                let list = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscalerList",
+                    "metadata": {"resourceVersion": "1"}, "items": []});
+                respond(StatusCode::OK, &list)
             }
             (&Method::GET, "/api/v1/namespaces/demo/pods") => {
                 respond(StatusCode::OK, &json!({"kind": "PodList", "metadata": {}, "items": self.pods}))
@@ -154,7 +183,30 @@ impl Cluster {
                 });
                 respond(StatusCode::OK, &list)
             }
+            (_, "/apis/coordination.k8s.io/v1/namespaces/default/leases/scalekit-scaler")
+            | (&Method::POST, "/apis/coordination.k8s.io/v1/namespaces/default/leases") => {
+                self.answer_lease(method, body)
+            }
             other => panic!("not expected: {other:?}"),
+        }
+    }
+
+    fn answer_lease(&mut self, method: &Method, body: &Value) -> Response<Answer> {
+        let stored = self.lease.as_ref().map(|lease| lease["metadata"]["resourceVersion"].clone());
+        match (method, stored) {
+            _ if self.lease_is_lost => refuse(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "etcd is gone"),
+            (&Method::GET, None) => refuse(StatusCode::NOT_FOUND, "NotFound", "no lease"),
+            (&Method::GET, Some(_)) => respond(StatusCode::OK, self.lease.as_ref().expect("it is there")),
+            (&Method::PUT, Some(version)) if version != body["metadata"]["resourceVersion"] => {
+                refuse(StatusCode::CONFLICT, "Conflict", "the object has been modified")
+            }
+            (&Method::POST, Some(_)) => refuse(StatusCode::CONFLICT, "AlreadyExists", "it is there"),
+            _ => {
+                self.version += 1;
+                let mut lease = body.clone();
+                lease["metadata"]["resourceVersion"] = json!(self.version.to_string());
+                respond(StatusCode::OK, self.lease.insert(lease))
+            }
         }
     }
 
@@ -195,7 +247,7 @@ impl FakePrometheus {
 }
 
 impl MetricSource for FakePrometheus {
-    fn query<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
+    fn query<'a>(&'a self, _: &'a str, _: Option<std::time::Duration>) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
         async {
             let mut state = self.0.lock().expect("a lock");
             state.1 += 1;
@@ -217,6 +269,8 @@ pub struct Bench {
     pub prometheus: FakePrometheus,
     pub context: Context,
     pub kept: Kept,
+    /// An older Autoscaler of the same target.
+    pub elder: Option<Key>,
 }
 
 impl Bench {
@@ -230,10 +284,13 @@ impl Bench {
             default_server: "http://prometheus".to_owned(),
             kinds: Kinds::default(),
             recorder: Recorder::new(api.client(), "pod-1".to_owned()),
+            fence: Fence::open(),
+            hpas: Hpas::default(),
+            history: Arc::default(),
             telemetry,
             clock,
         };
-        Self { api, prometheus, context, kept: Kept::default() }
+        Self { api, prometheus, context, kept: Kept::default(), elder: None }
     }
 
     /// The Autoscaler as a watch would have it.
@@ -245,7 +302,7 @@ impl Bench {
     pub async fn look(&mut self) -> Option<jiff::Timestamp> {
         let key = Key { namespace: "demo".to_owned(), name: "w".to_owned() };
         let kept = std::mem::take(&mut self.kept);
-        let (kept, wake) = tick(&self.context, &key, &self.object(), kept).await;
+        let (kept, wake) = tick(&self.context, &key, &self.object(), kept, self.elder.as_ref()).await;
         self.kept = kept;
         wake
     }

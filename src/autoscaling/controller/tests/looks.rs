@@ -79,7 +79,7 @@ async fn prometheus_that_does_not_answer_holds_the_count_and_is_left_alone() {
     {
         let cluster = bench.api.cluster();
         assert_eq!(cluster.replicas, 4);
-        assert_eq!(cluster.reason("ScalingActive", "False").as_deref(), Some("FailedGetPrometheusMetric"));
+        assert_eq!(cluster.reason("ScalingActive", "False").as_deref(), Some("PrometheusUnreachable"));
         let decision = cluster.status().last_decision.expect("a decision");
         assert_eq!(decision.message, "active_tasks=error current_replicas=4 desired_replicas=4 → no data: holding");
         assert_eq!(cluster.notes().len(), 1, "{:?}", cluster.notes());
@@ -270,4 +270,168 @@ async fn our_own_metrics_say_what_was_decided() {
     let key = super::super::Key { namespace: "demo".to_owned(), name: "w".to_owned() };
     bench.context.telemetry.forget(&key);
     assert!(!bench.context.telemetry.text().contains("name=\"w\""));
+}
+
+#[rstest]
+#[case::not_a_number(Err(Error::NotFinite("NaN".to_owned())), "NotANumber")]
+#[case::infinite(Err(Error::NotFinite("+Inf".to_owned())), "InfiniteValue")]
+#[case::negative(Ok(vec![-1.0]), "NegativeValue")]
+#[case::several(Ok(vec![1.0, 2.0]), "SeveralSeries")]
+#[case::partial(Err(Error::Partial("a store is gone".to_owned())), "PartialAnswer")]
+#[case::a_page(Err(Error::NotPrometheus { status: 200, reason: "expected value".to_owned() }), "NotPrometheus")]
+#[case::a_login(Err(Error::NotPrometheus { status: 401, reason: "expected value".to_owned() }), "PrometheusUnauthorized")]
+#[case::a_long_answer(Err(Error::TooLarge(1)), "AnswerTooLarge")]
+#[case::late(Err(Error::Timeout(Duration::from_secs(5))), "PrometheusTimeout")]
+#[case::gone(Err(Error::Unreachable("refused".to_owned())), "PrometheusUnreachable")]
+#[case::a_typo(Err(Error::Refused { kind: "bad_data".to_owned(), message: "x".to_owned() }), "InvalidQuery")]
+#[case::a_heavy_query(Err(Error::Refused { kind: "timeout".to_owned(), message: "x".to_owned() }), "QueryTimeout")]
+#[case::a_range(Err(Error::WrongType("range vector".to_owned())), "WrongResultType")]
+#[tokio::test]
+async fn what_is_no_number_holds_and_has_a_reason_of_its_own(
+    #[case] answer: Result<Vec<f64>, Error>,
+    #[case] reason: &str,
+) {
+    let mut bench = Bench::new(4, &spec(&json!({})), 0.0);
+    bench.prometheus.set(answer);
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!((cluster.replicas, cluster.reason("ScalingActive", "False").as_deref()), (4, Some(reason)));
+    assert_eq!(cluster.events[0]["reason"], reason);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cooldown_and_a_fallback_go_on_after_a_restart_and_write_nothing_meanwhile() {
+    let extra = json!({"minReplicas": 0, "cooldown": "5m", "fallback": {"after": "3m", "replicas": 2}});
+    let mut bench = Bench::new(1, &spec(&extra), 0.0);
+    bench.look().await;
+    tokio::time::advance(Duration::from_secs(1)).await;
+    bench.look().await;
+    let writes = bench.api.cluster().writes.len();
+    for _ in 0..18 {
+        tokio::time::advance(Duration::from_secs(15)).await;
+        bench.restart();
+        bench.look().await;
+    }
+    // Of 18 restarts, one writes: when the count of the very first look leaves the memory.
+    assert!(bench.api.cluster().writes.len() <= writes + 1, "270 s");
+    assert_eq!(bench.api.cluster().status().last_decision.expect("one").reason, "CoolingDown");
+    // 29 seconds are left; without data it does not run, but the fallback's time does.
+    bench.prometheus.set(Err(Error::Partial("a store is gone".to_owned())));
+    for seconds in [0, 60, 119] {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        bench.restart();
+        bench.look().await;
+        assert_eq!(bench.api.cluster().replicas, 1, "{seconds}");
+    }
+    tokio::time::advance(Duration::from_secs(2)).await;
+    bench.restart();
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 2);
+    assert_eq!(bench.api.cluster().reason("ScalingActive", "True").as_deref(), Some("Fallback"));
+    bench.prometheus.set(Ok(vec![0.0]));
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 1, "the rest of the cooldown");
+    tokio::time::advance(Duration::from_secs(31)).await;
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 0);
+}
+
+fn written_by(bench: &Bench, manager: &str, replicas: i32) {
+    let mut cluster = bench.api.cluster();
+    (cluster.replicas, cluster.version) = (replicas, cluster.version + 1);
+    cluster.writer = manager.to_owned();
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_else_who_writes_the_count_is_named_and_left_alone() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 3);
+    let mut overwritten = Vec::new();
+    // A tool that sets the count to 1 every 3 minutes, for an hour.
+    for second in (0..3600).step_by(15) {
+        tokio::time::advance(Duration::from_secs(15)).await;
+        if second % 180 == 0 && bench.api.cluster().replicas != 1 {
+            written_by(&bench, "argocd-controller", 1);
+        }
+        let before = bench.api.cluster().replicas;
+        bench.look().await;
+        if bench.api.cluster().replicas != before {
+            overwritten.push(second / 60);
+        }
+        if second == 0 {
+            let cluster = bench.api.cluster();
+            assert_eq!(cluster.replicas, 1, "not fought");
+            assert_eq!(cluster.reason("Conflict", "True").as_deref(), Some("ForeignWriter"));
+            let event = cluster.events.iter().find(|event| event["reason"] == "ForeignWriter").expect("an event");
+            let note = event["note"].as_str().expect("a note");
+            assert!(
+                note.starts_with("argocd-controller set the replica count from 3 to 1; it is left alone"),
+                "{note}"
+            );
+        }
+    }
+    assert!(overwritten.len() <= 5, "ever more seldom: {overwritten:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_who_set_the_count_once_does_not_have_the_last_word_for_ever() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.look().await;
+    written_by(&bench, "kubectl", 5);
+    for expected in [5, 5, 5, 3] {
+        tokio::time::advance(Duration::from_secs(20)).await;
+        bench.look().await;
+        assert_eq!(bench.api.cluster().replicas, expected);
+    }
+    assert_eq!(bench.api.cluster().reason("Conflict", "False").as_deref(), Some("NoConflict"));
+}
+
+#[tokio::test]
+async fn a_write_of_ours_whose_answer_was_lost_is_nobody_elses() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.look().await;
+    written_by(&bench, "scalekit-autoscaler", 1);
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!((cluster.replicas, cluster.reason("Conflict", "True")), (3, None));
+}
+
+#[tokio::test]
+async fn an_hpa_of_the_same_workload_is_named_and_not_fought() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    let target = bench.object().spec.scale_target_ref;
+    bench.context.hpas.put("demo", &target, "old-hpa");
+    bench.look().await;
+    {
+        let cluster = bench.api.cluster();
+        assert_eq!(cluster.replicas, 1);
+        assert_eq!(cluster.reason("Conflict", "True").as_deref(), Some("HorizontalPodAutoscaler"));
+        assert!(cluster.notes()[0].contains("old-hpa"), "{:?}", cluster.notes());
+    }
+    bench.context.hpas.take_away("demo", &target);
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 3);
+    assert_eq!(bench.api.cluster().reason("Conflict", "False").as_deref(), Some("NoConflict"));
+}
+
+#[tokio::test]
+async fn the_younger_of_two_autoscalers_stops_and_names_the_other() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.elder = Some(super::super::Key { namespace: "demo".to_owned(), name: "elder".to_owned() });
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!((cluster.replicas, bench.prometheus.asked()), (1, 0));
+    assert_eq!(cluster.reason("Conflict", "True").as_deref(), Some("AnotherAutoscaler"));
+    assert!(cluster.notes()[0].contains("demo/elder"), "{:?}", cluster.notes());
+}
+
+#[tokio::test]
+async fn a_look_can_be_explained() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.look().await;
+    let key = super::super::Key { namespace: "demo".to_owned(), name: "w".to_owned() };
+    let explanation = bench.context.history.explain(&key, None).expect("it was looked at");
+    assert_eq!(explanation.steps[1], "active-tasks is 25, a replica takes 10: 25 / 10 rounded up calls for 3");
+    assert_eq!(explanation.would_change[0], "needs 31 active-tasks to reach 4");
 }

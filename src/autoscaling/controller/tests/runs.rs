@@ -34,10 +34,82 @@ async fn it_looks_at_what_is_listed_and_stops_within_a_second() {
     };
     tokio::time::timeout(Duration::from_secs(10), told).await.expect("a look within its interval");
     assert_eq!(api.cluster().replicas, 3);
-    assert_eq!(api.cluster().events[0]["reason"], "FailedGetPrometheusMetric");
+    assert_eq!(api.cluster().events[0]["reason"], "PrometheusUnreachable");
     shutdown.cancel();
     let ended = tokio::time::timeout(Duration::from_secs(1), running).await.expect("it stops within a second");
     ended.expect("no panic").expect("no error");
+    let cluster = api.cluster();
+    let lease = cluster.lease.as_ref().expect("a lease");
+    assert_eq!(lease["spec"].get("holderIdentity"), None, "given back: {lease}");
+    assert_eq!(lease["metadata"]["labels"]["app.kubernetes.io/managed-by"], "scalekit");
+}
+
+#[tokio::test]
+async fn while_another_leads_nothing_is_looked_at() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let api = FakeApi::new(3, &spec(&json!({"interval": "1s"})));
+    api.cluster().lease = Some(json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "scalekit-scaler", "namespace": "default", "resourceVersion": "0"},
+        "spec": {"holderIdentity": "pod-0", "leaseDurationSeconds": 15},
+    }));
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(run(api.client(), options(), shutdown.clone()));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    shutdown.cancel();
+    running.await.expect("no panic").expect("no error");
+    let cluster = api.cluster();
+    assert_eq!(cluster.writes, Vec::<String>::new());
+    assert_eq!(
+        cluster.lease.as_ref().expect("a lease")["spec"]["holderIdentity"],
+        "pod-0",
+        "it is not ours to give back"
+    );
+}
+
+/// Waits in told time until something holds.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..600 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("not within 30 s: {what}");
+}
+
+#[tokio::test]
+async fn a_leader_that_cannot_renew_stops_and_leads_again_when_it_can() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let api = FakeApi::new(3, &spec(&json!({"interval": "1s"})));
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(run(api.client(), options(), shutdown.clone()));
+    until("it leads", || !api.cluster().events.is_empty()).await;
+    let since = std::time::Instant::now();
+    api.cluster().lease_is_lost = true;
+    // Its status is gone: a controller that leads writes it anew at its next look, within a second.
+    let wrote = || {
+        api.cluster().autoscaler["status"] = json!(null);
+        std::thread::yield_now();
+    };
+    until("it has stopped", || {
+        wrote();
+        since.elapsed() > Duration::from_secs(11)
+    })
+    .await;
+    let writes = api.cluster().writes.iter().filter(|write| !write.contains("/leases")).count();
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let after = api.cluster().writes.iter().filter(|write| !write.contains("/leases")).count();
+    assert_eq!(after, writes, "it writes no more");
+    api.cluster().lease_is_lost = false;
+    until("it leads again", || {
+        let now = api.cluster().writes.iter().filter(|write| !write.contains("/leases")).count();
+        now > after
+    })
+    .await;
+    shutdown.cancel();
+    running.await.expect("no panic").expect("no error");
 }
 
 #[tokio::test]

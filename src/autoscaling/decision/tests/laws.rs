@@ -46,6 +46,7 @@ fn any_metric() -> impl Strategy<Value = Metric> {
         source,
         target,
         on_absent,
+        activation: 0,
     })
 }
 

@@ -3,6 +3,7 @@
 mod laws;
 mod plain_formula;
 mod rules;
+mod stories;
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,7 @@ fn ago(age: i64) -> Timestamp {
 }
 
 fn metric(source: Source, target: Target) -> Metric {
-    Metric { name: "active-tasks".to_owned(), source, target: Some(target), on_absent: OnAbsent::Hold }
+    Metric::new("active-tasks", source, target, OnAbsent::Hold)
 }
 
 /// Ten tasks for each replica.

@@ -198,7 +198,7 @@ fn a_missing_reading_is_a_failure() {
 }
 
 #[rstest]
-#[case::asleep_with_minimum_zero(FromZero::IfMinimumIsZero, 0, 4, Path::Metrics)]
+#[case::asleep_with_minimum_zero(FromZero::IfMinimumIsZero, 0, 10, Path::Metrics)]
 #[case::off_with_minimum_one(FromZero::IfMinimumIsZero, 1, 0, Path::Disabled)]
 #[case::the_hpa_without_the_gate(FromZero::Never, 0, 0, Path::Disabled)]
 #[case::the_hpa_that_did_not_put_it_to_sleep(FromZero::IfScaledToZero, 0, 0, Path::Disabled)]

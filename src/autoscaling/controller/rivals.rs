@@ -1,0 +1,266 @@
+//! Who else scales the same workload: other Autoscalers, and HPAs.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::{Stream, StreamExt, stream::BoxStream};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Api, Client,
+    api::ApiResource,
+    core::{GroupVersionKind, NotUsed, Object},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
+};
+use serde::{Deserialize, Serialize};
+
+use super::{FIELD_MANAGER, Key};
+use crate::autoscaling::api::{Autoscaler, ModeSpec, ScaleTargetRef};
+
+/// A workload: namespace, group, kind, name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Workload(String, String, String, String);
+
+impl Workload {
+    fn of(namespace: &str, target: &ScaleTargetRef) -> Self {
+        let group = target.api_version.split_once('/').map_or("", |(group, _)| group);
+        Self(namespace.to_owned(), group.to_owned(), target.kind.clone(), target.name.clone())
+    }
+}
+
+/// Which Autoscalers scale the same workload. One that does not write is nobody's rival.
+#[derive(Default)]
+pub struct Siblings {
+    by_workload: HashMap<Workload, BTreeSet<(Option<Timestamp>, Key)>>,
+}
+
+impl Siblings {
+    /// An Autoscaler is there, or was changed from `before`.
+    pub fn seen(&mut self, key: &Key, before: Option<&Autoscaler>, object: &Autoscaler) {
+        if let Some(before) = before {
+            self.gone(key, before);
+        }
+        if object.spec.mode == ModeSpec::Auto {
+            let workload = Workload::of(&key.namespace, &object.spec.scale_target_ref);
+            self.by_workload.entry(workload).or_default().insert((created(object), key.clone()));
+        }
+    }
+
+    /// An Autoscaler is gone.
+    pub fn gone(&mut self, key: &Key, object: &Autoscaler) {
+        let workload = Workload::of(&key.namespace, &object.spec.scale_target_ref);
+        if let Some(all) = self.by_workload.get_mut(&workload) {
+            all.remove(&(created(object), key.clone()));
+            if all.is_empty() {
+                self.by_workload.remove(&workload);
+            }
+        }
+    }
+
+    /// The oldest Autoscaler of the same workload, if that is another one. Of the same age it is the first by name.
+    pub fn elder(&self, key: &Key, object: &Autoscaler) -> Option<Key> {
+        if object.spec.mode != ModeSpec::Auto {
+            return None;
+        }
+        let all = self.by_workload.get(&Workload::of(&key.namespace, &object.spec.scale_target_ref))?;
+        all.first().map(|(_, eldest)| eldest).filter(|eldest| *eldest != key).cloned()
+    }
+}
+
+fn created(object: &Autoscaler) -> Option<Timestamp> {
+    object.metadata.creation_timestamp.as_ref().map(|time| time.0)
+}
+
+/// Which HPAs there are, by what they scale.
+#[derive(Clone, Default)]
+pub struct Hpas(Arc<Mutex<HashMap<Workload, BTreeSet<String>>>>);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HpaSpec {
+    scale_target_ref: HpaTarget,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HpaTarget {
+    #[serde(default)]
+    api_version: String,
+    kind: String,
+    name: String,
+}
+
+type Hpa = Object<HpaSpec, NotUsed>;
+
+impl Hpas {
+    /// The HPA of the same workload, if there is one.
+    pub fn of(&self, namespace: &str, target: &ScaleTargetRef) -> Option<String> {
+        self.lock().get(&Workload::of(namespace, target))?.first().cloned()
+    }
+
+    /// Follows them. Whoever polls this keeps the list up to date; nothing comes out of it but errors.
+    pub fn watch(&self, client: Client) -> BoxStream<'static, String> {
+        let kind = ApiResource::from_gvk_with_plural(
+            &GroupVersionKind::gvk("autoscaling", "v2", "HorizontalPodAutoscaler"),
+            "horizontalpodautoscalers",
+        );
+        let hpas: Api<Hpa> = Api::all_with(client, &kind);
+        let events = watcher::watcher(hpas, watcher::Config::default().page_size(500)).default_backoff();
+        self.clone().follow(events).boxed()
+    }
+
+    fn follow(
+        self,
+        events: impl Stream<Item = Result<Event<Hpa>, watcher::Error>> + Send,
+    ) -> impl Stream<Item = String> + Send {
+        events.filter_map(move |event| {
+            let error = match event {
+                Ok(event) => {
+                    self.take(event);
+                    None
+                }
+                Err(error) => Some(super::watch_error(error)),
+            };
+            std::future::ready(error)
+        })
+    }
+
+    fn take(&self, event: Event<Hpa>) {
+        let mut all = self.lock();
+        let of = |hpa: &Hpa| {
+            let HpaTarget { api_version, kind, name } = hpa.spec.scale_target_ref.clone();
+            let namespace = hpa.metadata.namespace.as_deref().unwrap_or_default();
+            let workload = Workload::of(namespace, &ScaleTargetRef { api_version, kind, name });
+            (workload, hpa.metadata.name.clone().unwrap_or_default())
+        };
+        let forget = |all: &mut HashMap<Workload, BTreeSet<String>>, namespace: &str, name: &str| {
+            all.retain(|workload, names| {
+                if workload.0 == namespace {
+                    names.remove(name);
+                }
+                !names.is_empty()
+            });
+        };
+        match event {
+            // Until the list is complete what was known before counts as gone; that is a moment.
+            Event::Init => all.clear(),
+            Event::InitApply(hpa) => {
+                let (workload, name) = of(&hpa);
+                all.entry(workload).or_default().insert(name);
+            }
+            Event::InitDone => {}
+            Event::Apply(hpa) => {
+                let (workload, name) = of(&hpa);
+                forget(&mut all, &workload.0, &name);
+                all.entry(workload).or_default().insert(name);
+            }
+            Event::Delete(hpa) => {
+                let (workload, name) = of(&hpa);
+                forget(&mut all, &workload.0, &name);
+            }
+        }
+    }
+
+    /// An HPA is there.
+    #[cfg(test)]
+    pub fn put(&self, namespace: &str, target: &ScaleTargetRef, name: &str) {
+        self.lock().entry(Workload::of(namespace, target)).or_default().insert(name.to_owned());
+    }
+
+    /// No HPA is there.
+    #[cfg(test)]
+    pub fn take_away(&self, namespace: &str, target: &ScaleTargetRef) {
+        self.lock().remove(&Workload::of(namespace, target));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Workload, BTreeSet<String>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who wrote the replica count last, by its field managers; ours is nobody.
+pub fn writer(target: &ObjectMeta) -> Option<String> {
+    let owners = target.managed_fields.iter().flatten().filter(|entry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        fields.and_then(|fields| fields.pointer("/f:spec/f:replicas")).is_some()
+    });
+    let last = owners.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
+    last.manager.clone().filter(|manager| manager != FIELD_MANAGER)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        Key { namespace: "demo".to_owned(), name: name.to_owned() }
+    }
+
+    fn autoscaler(name: &str, created: &str, mode: &str) -> Autoscaler {
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "namespace": "demo", "creationTimestamp": created},
+            "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "w"}, "mode": mode,
+                "maxReplicas": 5, "metrics": []},
+        }))
+        .expect("an Autoscaler")
+    }
+
+    #[test]
+    fn the_younger_one_gives_way_until_the_older_one_does_not_write_any_more() {
+        let mut siblings = Siblings::default();
+        let (old, young) =
+            (autoscaler("z", "2026-01-01T00:00:00Z", "Auto"), autoscaler("a", "2026-01-02T00:00:00Z", "Auto"));
+        siblings.seen(&key("a"), None, &young);
+        assert_eq!(siblings.elder(&key("a"), &young), None);
+        siblings.seen(&key("z"), None, &old);
+        assert_eq!(siblings.elder(&key("a"), &young), Some(key("z")));
+        assert_eq!(siblings.elder(&key("z"), &old), None);
+        let paused = autoscaler("z", "2026-01-01T00:00:00Z", "Recommend");
+        siblings.seen(&key("z"), Some(&old), &paused);
+        assert_eq!(siblings.elder(&key("a"), &young), None);
+        siblings.gone(&key("a"), &young);
+        assert!(siblings.by_workload.is_empty());
+    }
+
+    #[test]
+    fn an_hpa_is_known_by_what_it_scales() {
+        let hpa = |kind: &str| -> Hpa {
+            serde_json::from_value(json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+                "metadata": {"name": "h", "namespace": "demo"},
+                "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": kind, "name": "w"}, "maxReplicas": 3}}))
+            .expect("an HPA")
+        };
+        let hpas = Hpas::default();
+        let target = autoscaler("a", "2026-01-01T00:00:00Z", "Auto").spec.scale_target_ref;
+        hpas.take(Event::Apply(hpa("Deployment")));
+        assert_eq!(hpas.of("demo", &target).as_deref(), Some("h"));
+        assert_eq!(hpas.of("other", &target), None);
+        hpas.take(Event::Apply(hpa("StatefulSet")));
+        assert_eq!(hpas.of("demo", &target), None, "it scales something else now");
+        hpas.take(Event::Apply(hpa("Deployment")));
+        hpas.take(Event::Delete(hpa("Deployment")));
+        assert_eq!(hpas.of("demo", &target), None);
+    }
+
+    #[test]
+    fn the_last_owner_of_the_count_wrote_it() {
+        let entry = |manager: &str, time: &str, fields: serde_json::Value| json!({"manager": manager, "operation": "Update", "time": time, "fieldsType": "FieldsV1", "fieldsV1": fields});
+        let replicas = json!({"f:spec": {"f:replicas": {}}});
+        let target = |entries: Vec<serde_json::Value>| -> ObjectMeta {
+            serde_json::from_value(json!({"name": "w", "managedFields": entries})).expect("metadata")
+        };
+        let ours = entry(FIELD_MANAGER, "2026-01-01T00:00:00Z", replicas.clone());
+        let theirs = entry("argocd", "2026-01-01T00:00:05Z", replicas.clone());
+        let others = entry("kubelet", "2026-01-01T00:00:09Z", json!({"f:status": {}}));
+        assert_eq!(writer(&target(vec![ours.clone(), theirs, others])).as_deref(), Some("argocd"));
+        assert_eq!(writer(&target(vec![ours])), None);
+        assert_eq!(writer(&target(vec![])), None);
+    }
+}

@@ -1,0 +1,346 @@
+//! A decision in words: what was read, what was made of it step by step, and what would change it.
+//!
+//! A decision is kept as a [`Run`]: numbers only, for as long as they stay the same, with what changes seldom in a
+//! frame that many runs share. So a day of one object's decisions takes little more than half a megabyte.
+
+use std::{fmt::Write, sync::Arc};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::decision::{
+    Decision, Mode, Path, Policy,
+    policy::{Target, Tolerances},
+    rate::LimitReason,
+    replicas::Basis,
+};
+
+/// What many decisions have in common.
+#[derive(Clone, Debug, PartialEq)]
+struct Frame {
+    metrics: Vec<(String, Option<Target>, i64)>,
+    tolerances: Tolerances,
+    min: i32,
+    max: i32,
+    schedules: Vec<String>,
+    mode: Mode,
+}
+
+/// One metric of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Point {
+    total: i64,
+    proposed: i32,
+    basis: Option<Basis>,
+}
+
+/// A decision that was made several times in a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    frame: Arc<Frame>,
+    points: Box<[Point]>,
+    failure: Option<Arc<String>>,
+    yields_to: Option<Arc<String>>,
+    from_s: u32,
+    to_s: u32,
+    current: i32,
+    status: i32,
+    desired: i32,
+    /// The largest proposal, what was left of it after the windows, and after rates and bounds.
+    proposed: i32,
+    stabilized: i32,
+    limited: i32,
+    cooling_down_s: u32,
+    path: Path,
+    limit: LimitReason,
+}
+
+impl Run {
+    /// A decision that was made once; it shares what it can with the one before.
+    pub fn of(decision: &Decision, policy: &Policy, before: Option<&Self>) -> Self {
+        let frame = Frame {
+            metrics: policy
+                .metrics
+                .iter()
+                .map(|metric| (metric.name.clone(), metric.target, metric.activation))
+                .collect(),
+            tolerances: policy.tolerances(),
+            min: decision.bounds.min(),
+            max: decision.bounds.max(),
+            schedules: decision.schedules.clone(),
+            mode: decision.mode,
+        };
+        let share = |text: Option<String>, before: Option<&Arc<String>>| match (text, before) {
+            (Some(text), Some(before)) if **before == text => Some(before.clone()),
+            (text, _) => text.map(Arc::new),
+        };
+        let failure = decision.failure.as_ref().map(|failure| failure.message.clone());
+        let points = decision.metrics.iter().map(|metric| match &metric.outcome {
+            Ok(proposal) => Point { total: proposal.total, proposed: proposal.replicas, basis: Some(proposal.basis) },
+            Err(_) => Point { total: 0, proposed: 0, basis: None },
+        });
+        let seconds = u32::try_from(decision.at.as_second()).unwrap_or(0);
+        let stabilized = decision.stabilized;
+        Self {
+            frame: before
+                .map(|before| &before.frame)
+                .filter(|known| ***known == frame)
+                .cloned()
+                .unwrap_or_else(|| Arc::new(frame)),
+            points: points.collect(),
+            failure: share(failure, before.and_then(|before| before.failure.as_ref())),
+            yields_to: share(decision.yields_to.clone(), before.and_then(|before| before.yields_to.as_ref())),
+            from_s: seconds,
+            to_s: seconds,
+            current: decision.current_replicas,
+            status: decision.status_replicas,
+            desired: decision.desired_replicas,
+            proposed: stabilized.map_or(decision.current_replicas, |stabilized| stabilized.proposed),
+            stabilized: stabilized.map_or(decision.current_replicas, |stabilized| stabilized.replicas),
+            limited: decision.limited.map_or(decision.desired_replicas, |limited| limited.replicas),
+            cooling_down_s: decision.cooling_down.and_then(|left| u32::try_from(left.as_secs()).ok()).unwrap_or(0),
+            path: decision.path,
+            limit: decision.limited.map_or(LimitReason::DesiredWithinRange, |limited| limited.reason),
+        }
+    }
+
+    /// Takes in the next decision, if it is the same one again.
+    pub fn goes_on_with(&mut self, next: &Self) -> bool {
+        // The time that is left of a cooldown changes by itself.
+        let same = Self { from_s: self.from_s, to_s: self.to_s, cooling_down_s: self.cooling_down_s, ..next.clone() };
+        if *self != same {
+            return false;
+        }
+        (self.to_s, self.cooling_down_s) = (next.to_s, next.cooling_down_s);
+        true
+    }
+
+    /// When it was made last, in seconds since the epoch.
+    pub fn last_s(&self) -> i64 {
+        self.to_s.into()
+    }
+
+    /// Whether it held at this time, or was the last before it.
+    pub fn began_by(&self, second: i64) -> bool {
+        i64::from(self.from_s) <= second
+    }
+
+    /// The decision in words.
+    pub fn explain(&self) -> Explanation {
+        let at = |seconds: u32| Timestamp::from_second(seconds.into()).unwrap_or_default();
+        Explanation {
+            from: at(self.from_s),
+            to: at(self.to_s),
+            current_replicas: self.current,
+            desired_replicas: self.desired,
+            min_replicas: self.frame.min,
+            max_replicas: self.frame.max,
+            steps: self.steps(),
+            would_change: self.would_change(),
+        }
+    }
+
+    fn steps(&self) -> Vec<String> {
+        let Frame { min, max, schedules, mode, .. } = &*self.frame;
+        let mut steps = vec![format!("ordered: {}, there: {}", self.current, self.status)];
+        if !schedules.is_empty() {
+            steps.push(format!("schedule {} holds: the bounds are {min} and {max}", schedules.join(", ")));
+        }
+        match self.path {
+            Path::Paused => steps.push("the autoscaler is paused".to_owned()),
+            Path::Disabled => steps.push("0 replicas with minReplicas above 0 mean off: nothing is decided".to_owned()),
+            Path::AboveMaximum => steps.push(format!("that is more than maxReplicas {max}: down to it at once")),
+            Path::BelowMinimum => steps.push(format!("that is less than minReplicas {min}: up to it at once")),
+            Path::NoData | Path::Metrics => self.metric_steps(&mut steps),
+        }
+        steps.push(match (self.desired.cmp(&self.current), mode, &self.yields_to) {
+            (std::cmp::Ordering::Equal, ..) => format!("it stays at {}", self.desired),
+            (_, Mode::Recommend, _) => format!("{} would be right; mode Recommend writes nothing", self.desired),
+            (_, _, Some(who)) => {
+                format!("{} would be right; {who} set the count and is left alone for a while", self.desired)
+            }
+            _ => format!("{} instead of {} is ordered", self.desired, self.current),
+        });
+        steps
+    }
+
+    fn metric_steps(&self, steps: &mut Vec<String>) {
+        for (point, (name, target, activation)) in self.points.iter().zip(&self.frame.metrics) {
+            steps.push(self.metric_step(*point, name, *target, *activation));
+        }
+        if self.path == Path::NoData {
+            let why = self.failure.as_deref().map_or("", String::as_str);
+            steps.push(format!("without it the count does not fall, and nothing calls for more: {why}"));
+            return;
+        }
+        if self.points.len() > 1 {
+            steps.push(format!("the largest proposal is {}", self.proposed));
+        }
+        if self.stabilized != self.proposed {
+            let which = if self.stabilized > self.proposed { "higher" } else { "lower" };
+            steps.push(format!("a {which} proposal within the stabilization window holds it at {}", self.stabilized));
+        }
+        if self.limited != self.stabilized {
+            let mut step = match self.limit {
+                LimitReason::ScaleUpLimit => "the rate upwards allows no more than".to_owned(),
+                LimitReason::ScaleDownLimit => "the rate downwards allows no fewer than".to_owned(),
+                LimitReason::TooManyReplicas => "maxReplicas is".to_owned(),
+                LimitReason::TooFewReplicas => "minReplicas is".to_owned(),
+                LimitReason::DesiredWithinRange => "within the bounds it is".to_owned(),
+            };
+            // Writing to a string does not fail.
+            let _ = write!(step, " {}", self.limited);
+            steps.push(step);
+        }
+        if self.cooling_down_s > 0 {
+            steps.push(format!("the last one stays for another {} s without load (cooldown)", self.cooling_down_s));
+        }
+    }
+
+    fn metric_step(&self, point: Point, name: &str, target: Option<Target>, activation: i64) -> String {
+        let total = decimal(point.total);
+        let calls_for = format!("calls for {}", point.proposed);
+        match (point.basis, target) {
+            (None, _) => format!("{name} could not be read"),
+            (Some(Basis::Fallback), _) => format!("{name} could not be read for long: the fallback {calls_for}"),
+            (Some(Basis::NotActivated), _) => {
+                format!("{name} is {total}, not above its activation {}: {calls_for}", decimal(activation))
+            }
+            (Some(Basis::WithinTolerance), Some(target)) => {
+                format!("{name} is {total}, close enough to its target {}: {calls_for}", self.target(target))
+            }
+            (Some(Basis::DirectionWouldTurn), _) => {
+                format!("{name} is {total}, but the pods without a sample might turn the direction: {calls_for}")
+            }
+            (Some(Basis::Ratio), Some(Target::AverageValue(each))) => {
+                format!(
+                    "{name} is {total}, a replica takes {}: {total} / {} rounded up {calls_for}",
+                    decimal(each),
+                    decimal(each)
+                )
+            }
+            (Some(_), Some(target)) => format!("{name} is {total}, its target {}: {calls_for}", self.target(target)),
+            (Some(_), None) => format!("{name} is {total}: {calls_for}"),
+        }
+    }
+
+    fn target(&self, target: Target) -> String {
+        match target {
+            Target::Utilization(percent) => format!("{percent} % of the requests"),
+            Target::AverageValue(milli) => format!("{} for each of {}", decimal(milli), self.status),
+            Target::Value(milli) => decimal(milli),
+        }
+    }
+
+    /// What each metric would have to be for another proposal, as far as it alone decides, once what was decided is
+    /// there.
+    fn would_change(&self) -> Vec<String> {
+        let mut changes = Vec::new();
+        if !matches!(self.path, Path::Metrics | Path::NoData) {
+            return changes;
+        }
+        let Frame { metrics, tolerances, min, max, .. } = &*self.frame;
+        for (point, (name, target, activation)) in self.points.iter().zip(metrics) {
+            match target {
+                Some(Target::AverageValue(each)) => {
+                    let of = |count: i32, share: f64| scale(*each, f64::from(count) * share);
+                    if self.desired < *max {
+                        // Above both: what the replicas take, and what the tolerance bears.
+                        let mut bound = of(self.desired, 1.0).max(of(self.desired, 1.0 + tolerances.up));
+                        if self.current == 0 {
+                            bound = bound.max(*activation);
+                        }
+                        let reached =
+                            proposal(bound.saturating_add(1), *each).clamp(self.desired.saturating_add(1), *max);
+                        changes.push(format!("needs {} {name} to reach {reached}", above(bound, *each)));
+                    }
+                    if self.desired > *min && self.points.len() == 1 && self.desired > 0 {
+                        let bound = of(self.desired - 1, 1.0).min(of(self.desired, 1.0 - tolerances.down));
+                        let reached = proposal(bound, *each).clamp(*min, self.desired - 1);
+                        changes.push(format!("needs {} {name} or fewer to fall to {reached}", decimal(bound)));
+                    }
+                }
+                Some(Target::Value(value)) if point.basis.is_some() => {
+                    let bound = scale(*value, 1.0 + tolerances.up);
+                    changes.push(format!("needs {name} above {} to grow", decimal(bound)));
+                }
+                _ => {}
+            }
+        }
+        if self.stabilized > self.proposed {
+            changes.push("falls when the higher proposals have left the stabilization window".to_owned());
+        }
+        if self.limit == LimitReason::TooManyReplicas && self.limited != self.stabilized {
+            changes.push(format!("maxReplicas of {} or more would let it grow", self.stabilized));
+        }
+        changes
+    }
+}
+
+/// A decision in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// When it was first made like this.
+    pub from: Timestamp,
+    /// When it was last made like this.
+    pub to: Timestamp,
+    /// What was ordered before.
+    pub current_replicas: i32,
+    /// What was decided on.
+    pub desired_replicas: i32,
+    /// The minimum that held.
+    pub min_replicas: i32,
+    /// The maximum that held.
+    pub max_replicas: i32,
+    /// How it came about, in order.
+    pub steps: Vec<String>,
+    /// What would make it another one.
+    pub would_change: Vec<String>,
+}
+
+impl Explanation {
+    /// As text, a step a line.
+    pub fn text(&self) -> String {
+        let mut text = format!("{} to {}\n", self.from, self.to);
+        for (number, step) in self.steps.iter().enumerate() {
+            let _ = writeln!(text, "{}. {step}", number + 1);
+        }
+        for change in &self.would_change {
+            let _ = writeln!(text, "→ {change}");
+        }
+        text
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "`as` saturates, and words need no more"
+)]
+fn scale(milli: i64, by: f64) -> i64 {
+    (milli as f64 * by).floor() as i64
+}
+
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "as in the formula")]
+fn proposal(total: i64, each: i64) -> i32 {
+    (total as f64 / each as f64).ceil() as i32
+}
+
+/// The least number above a bound, where the target is a whole number of things, else the bound.
+fn above(bound: i64, each: i64) -> String {
+    if each % 1000 == 0 { decimal((bound / 1000 + 1) * 1000) } else { format!("more than {}", decimal(bound)) }
+}
+
+/// Thousandths as a decimal number, without trailing zeros.
+pub fn decimal(milli: i64) -> String {
+    let sign = if milli < 0 { "-" } else { "" };
+    let (whole, fraction) = (milli.unsigned_abs() / 1000, milli.unsigned_abs() % 1000);
+    if fraction == 0 {
+        return format!("{sign}{whole}");
+    }
+    format!("{sign}{whole}.{}", format!("{fraction:03}").trim_end_matches('0'))
+}
+
+#[cfg(test)]
+mod tests;
