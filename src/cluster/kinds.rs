@@ -53,6 +53,9 @@ pub const INSTALLED: [Kind; 16] = [
 pub const TRACES: [Kind; 2] =
     [kind("", "v1", "Pod", "pods", true), kind("apps", "v1", "ReplicaSet", "replicasets", true)];
 
+/// What our own programs write while they run: who of several scalers leads.
+pub const LEASE: Kind = kind("coordination.k8s.io", "v1", "Lease", "leases", true);
+
 impl Kind {
     /// The kind of an object, in whatever version it is named.
     pub fn of(object: &ObjectRef) -> Option<&'static Self> {
@@ -61,7 +64,7 @@ impl Kind {
 
     /// The kind with this group and name.
     pub fn named(group: &str, kind: &str) -> Option<&'static Self> {
-        INSTALLED.iter().chain(&TRACES).find(|known| known.group == group && known.kind == kind)
+        INSTALLED.iter().chain(&TRACES).chain([&LEASE]).find(|known| known.group == group && known.kind == kind)
     }
 
     /// As kube's client wants it.

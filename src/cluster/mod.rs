@@ -17,7 +17,7 @@ use kube::{
 pub use connect::{ConnectError, Connection, connect, connect_in_cluster};
 pub use error::Error;
 pub use forward::{ForwardError, PodTunnel, listen};
-pub use kinds::{INSTALLED, Kind, TRACES};
+pub use kinds::{INSTALLED, Kind, LEASE, TRACES};
 pub use read::{CONCURRENCY, Listed, answered};
 
 use crate::object::ObjectRef;

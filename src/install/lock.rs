@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Name of the Lease.
-const LOCK: &str = "scalekit-lock";
+pub(super) const LOCK: &str = "scalekit-lock";
 
 /// Short enough that a run after a crash elsewhere does not wait for long, long enough for a slow API server.
 const TERMS: Terms =

@@ -10,10 +10,10 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{InstallError, Installer, Release};
+use super::{InstallError, Installer, Release, lock::LOCK};
 use crate::{
     catalog::{APPLYSET_ID, APPLYSET_PART_OF, FIELD_MANAGER, MANAGED_BY, NAME, PART_OF, SCALEKIT},
-    cluster::{self, CONCURRENCY, INSTALLED, Kind},
+    cluster::{self, CONCURRENCY, INSTALLED, Kind, LEASE},
     object::ObjectRef,
     plan::Inventory,
 };
@@ -133,8 +133,15 @@ impl Installer<'_> {
     ///
     /// [`InstallError::Read`].
     pub async fn survey(&self) -> Result<Survey, InstallError> {
-        let ours =
-            self.cluster.list(&INSTALLED, &format!("{MANAGED_BY}={SCALEKIT}")).await.map_err(InstallError::Read)?;
+        let selector = format!("{MANAGED_BY}={SCALEKIT}");
+        let (installed, leases) = futures::try_join!(
+            self.cluster.list(&INSTALLED, &selector),
+            self.cluster.list_kind(&LEASE, None, &selector)
+        )
+        .map_err(InstallError::Read)?;
+        // The lock of this very run is no object of the installation.
+        let leases = leases.into_iter().filter(|lease| lease.metadata.name.as_deref() != Some(LOCK));
+        let ours: Vec<DynamicObject> = installed.into_iter().chain(leases).collect();
         let namespaces: Vec<String> = ours
             .iter()
             .filter(|object| object.types.as_ref().is_some_and(|types| types.kind == "Namespace"))
