@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 use super::store::{Key, selected};
 
 /// Kinds that a cluster has and scalekit does not install.
-const OTHERS: [Kind; 5] = [
+const OTHERS: [Kind; 6] = [
     Kind { group: "", version: "v1", kind: "Node", plural: "nodes", namespaced: false },
     Kind { group: "", version: "v1", kind: "PersistentVolume", plural: "persistentvolumes", namespaced: false },
     Kind { group: "storage.k8s.io", version: "v1", kind: "StorageClass", plural: "storageclasses", namespaced: false },
     Kind { group: "", version: "v1", kind: "Event", plural: "events", namespaced: true },
+    Kind { group: "coordination.k8s.io", version: "v1", kind: "Lease", plural: "leases", namespaced: true },
     Kind { group: "batch", version: "v1", kind: "CronJob", plural: "cronjobs", namespaced: true },
 ];
 
