@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep};
 use super::{Failure, InstallError, Installer};
 use crate::{
     catalog::FIELD_MANAGER,
-    cluster::{self, CONCURRENCY},
+    cluster::{self, CONCURRENCY, Kind, LEASE},
     event::{Action, Event},
     object::ObjectRef,
-    plan::{KEPT, Teardown},
+    plan::{KEPT, Teardown, is_ours},
 };
 
 /// How often what is on its way out is looked at. The namespace controller itself needs five seconds.
@@ -36,8 +36,11 @@ impl Installer<'_> {
             }
             self.reporter.report(Event::Object { object: kept.object.clone(), action: Action::Kept });
         }
-        // A scaler that still runs could scale what is being deleted.
-        let (first, rest): (Vec<_>, Vec<_>) = teardown.delete.iter().partition(|target| target.first);
+        // A scaler that still runs would make its Lease again.
+        let (leases, targets): (Vec<_>, Vec<_>) =
+            teardown.delete.iter().partition(|target| Kind::of(&target.object) == Some(&LEASE));
+        // And it could scale what is being deleted.
+        let (first, rest): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| target.first);
         let mut waiting = BTreeMap::new();
         for batch in [first, rest] {
             let gone: Vec<(ObjectRef, String, bool)> = stream::iter(batch)
@@ -52,7 +55,20 @@ impl Installer<'_> {
         }
         self.until_gone(waiting).await?;
         self.until_pods_are_gone(teardown).await?;
+        for lease in leases {
+            self.delete_lease(&lease.object).await?;
+        }
         self.until_volumes_are_gone(&teardown.emptied_namespaces()).await
+    }
+
+    /// Deletes a Lease of a program that has ended by now, as it is by now: it may have been made again since it was
+    /// listed.
+    async fn delete_lease(&self, object: &ObjectRef) -> Result<(), InstallError> {
+        let found = self.retrying(object, || self.cluster.get(object)).await.map_err(InstallError::Read)?;
+        if let Some(uid) = found.filter(is_ours).and_then(|lease| lease.metadata.uid) {
+            self.delete_one(object, &uid).await?;
+        }
+        Ok(())
     }
 
     /// Pods outlive what made them for as long as they take to end; in a namespace that stays they would be found by

@@ -1,6 +1,6 @@
 //! Leader election: of several controllers one acts.
 //!
-//! [`lease::Candidate`] decides; here it is given clocks and an API server. The right to act is a [`Fence`] that
+//! [`crate::lease::Candidate`] decides; here it is given clocks and an API server. The right to act is a [`Fence`] that
 //! every write passes. It closes by itself when the lease could not be renewed, before another may take it, and
 //! whatever is on its way then is refused by the version that it was decided on.
 
