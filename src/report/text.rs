@@ -164,10 +164,16 @@ pub(super) fn status(status: &Status) -> String {
         let _ = writeln!(text, "\n{}", trimmed(&table));
     }
     if let Some(targets) = &status.targets {
-        let severity =
-            if targets.up == targets.total && targets.empty_jobs.is_empty() { Severity::Ok } else { Severity::Error };
-        let _ =
-            writeln!(text, "\n{} {} of {} scrape targets are up", severity_mark(severity), targets.up, targets.total);
+        // A pod that has just come is scraped within one interval: neither up nor down until then.
+        let new = targets.total - targets.up - targets.down.len();
+        let severity = match (targets.down.is_empty() && targets.empty_jobs.is_empty(), new) {
+            (true, 0) => Severity::Ok,
+            (true, _) => Severity::Info,
+            (false, _) => Severity::Error,
+        };
+        let waiting = if new == 0 { String::new() } else { format!(", {new} not scraped yet") };
+        let (up, total) = (targets.up, targets.total);
+        let _ = writeln!(text, "\n{} {up} of {total} scrape targets are up{waiting}", severity_mark(severity));
     }
     if status.autoscalers.is_empty() {
         if status.installed {
