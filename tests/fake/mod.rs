@@ -26,7 +26,7 @@ use tokio::sync::watch;
 pub use self::call::Fault;
 use self::{
     call::{Call, Place, discovery, failure, kinds},
-    store::{Key, Store, key, merge_patch},
+    store::{Key, Store, UID_DIGITS, UID_PREFIX, key, merge_patch},
 };
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
@@ -49,6 +49,19 @@ struct State {
 pub struct FakeCluster {
     state: Arc<Mutex<State>>,
     died: watch::Sender<bool>,
+}
+
+/// A text with every UID that has a name replaced by it.
+fn named(text: &str, names: &BTreeMap<&str, String>) -> String {
+    let mut parts = text.split(UID_PREFIX);
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (number, rest) = part.split_at(UID_DIGITS);
+        let uid = format!("{UID_PREFIX}{number}");
+        whole.push_str(names.get(&*uid).unwrap_or(&uid));
+        whole.push_str(rest);
+    }
+    whole
 }
 
 impl FakeCluster {
@@ -180,28 +193,24 @@ impl FakeCluster {
     /// Everything there is, without what differs from one run to the next: each UID becomes its object's name.
     pub fn everything(&self) -> BTreeMap<String, String> {
         let state = self.state();
-        let uids: Vec<(String, String)> = state
+        let uids: BTreeMap<&str, String> = state
             .store
             .iter()
-            .map(|(key, value)| {
-                (
-                    value["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
-                    format!("uid of {key:?}").replace('"', "'"),
-                )
+            .filter_map(|(key, value)| {
+                Some((value["metadata"]["uid"].as_str()?, format!("uid of {key:?}").replace('"', "'")))
             })
             .collect();
-        let shown =
-            |(key, value): (&Key, &Value)| {
-                let mut value = value.clone();
-                for field in ["resourceVersion", "creationTimestamp", "generation"] {
-                    value["metadata"].as_object_mut().expect("metadata").remove(field);
-                }
-                value["status"] = Value::Null;
-                let text = uids.iter().fold(format!("{value:#}"), |text, (uid, name)| {
-                    if text.contains(uid) { text.replace(uid, name) } else { text }
-                });
-                (format!("{} {}/{}", key.kind, key.namespace.as_deref().unwrap_or_default(), key.name), text)
-            };
+        let shown = |(key, value): (&Key, &Value)| {
+            let mut value = value.clone();
+            for field in ["resourceVersion", "creationTimestamp", "generation"] {
+                value["metadata"].as_object_mut().expect("metadata").remove(field);
+            }
+            value["status"] = Value::Null;
+            (
+                format!("{} {}/{}", key.kind, key.namespace.as_deref().unwrap_or_default(), key.name),
+                named(&format!("{value:#}"), &uids),
+            )
+        };
         state.store.iter().map(shown).collect()
     }
 

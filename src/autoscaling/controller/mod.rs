@@ -47,6 +47,7 @@ use kube::{
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub use self::leader::TERMS;
 pub use self::service_account::{MissingServiceAccount, SERVICE_HOST, TOKEN, check_service_account};
 use self::{
     clock::{Clock, until},
@@ -62,6 +63,7 @@ use self::{
     tick::{Context, Kept, tick},
 };
 use super::api::Autoscaler;
+use crate::lease::Terms;
 
 /// Who writes scales and statuses, and signs events.
 pub const FIELD_MANAGER: &str = "scalekit-autoscaler";
@@ -80,6 +82,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// What signs events: the name of the pod.
     pub instance: String,
+    /// How the Lease is held: [`TERMS`], but for tests.
+    pub terms: Terms,
 }
 
 /// Why the controller ended by itself.
@@ -129,14 +133,14 @@ impl fmt::Display for Key {
 ///
 /// See [`Error`]. The API server or Prometheus not answering is none: it is logged and waited for.
 pub async fn run(client: Client, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
-    let Options { prometheus, listen, instance } = options;
+    let Options { prometheus, listen, instance, terms } = options;
     let clock = Clock::start();
     let telemetry = Arc::<Telemetry>::default();
     let vitals = Arc::new(Vitals::new(clock));
     let history = Arc::<History>::default();
     let listener = TcpListener::bind(listen).await.map_err(|source| Error::Listen { address: listen, source })?;
     let server = axum::serve(listener, http::router(vitals.clone(), telemetry.clone(), history.clone()));
-    let (elector, fence) = Elector::new(&client, &instance, clock, vitals.clone());
+    let (elector, fence) = Elector::new(&client, &instance, terms, clock, vitals.clone());
     let context = Arc::new(Context {
         client: client.clone(),
         servers: Servers::new(Box::new(servers::direct), clock, telemetry.clone()),
