@@ -21,6 +21,7 @@ pub mod cluster;
 pub mod commands;
 pub mod event;
 pub mod health;
+mod hex;
 pub mod images;
 pub mod install;
 pub mod lease;

@@ -99,8 +99,8 @@ pub async fn demo_up(
             .collect();
         tell(&findings, reporter)?;
     }
-    if named_image.is_none() {
-        image::provide(&facts.nodes, &platform, containerd_socket.as_deref(), reporter).await?;
+    if let Some(executable) = own.executable {
+        image::provide(executable, &facts.nodes, &platform, containerd_socket.as_deref(), reporter).await?;
     }
     carry_out(&installer, &release, &desired, &changes, reporter).await?;
     Ok(DemoUp {

@@ -19,20 +19,25 @@ pub(super) struct OwnImage {
     pub reference: String,
     /// Pull policy that fits how it gets to the nodes.
     pub pull_policy: &'static str,
+    /// What is in it, where it is ours to send.
+    pub executable: Option<Executable>,
+}
+
+impl OwnImage {
+    /// Architecture of what is sent, as Kubernetes spells it.
+    pub fn carries(&self) -> Option<&'static str> {
+        self.executable.as_ref().map(|executable| executable.architecture().name())
+    }
 }
 
 /// The image that was named, which is pulled; else this executable's own, which is sent to the nodes.
 pub(super) fn own(named: Option<&String>) -> Result<OwnImage, CommandError> {
     if let Some(reference) = named {
-        return Ok(OwnImage { reference: reference.clone(), pull_policy: "IfNotPresent" });
+        return Ok(OwnImage { reference: reference.clone(), pull_policy: "IfNotPresent", executable: None });
     }
     let executable = Executable::running().map_err(images::Error::from)?;
-    Ok(OwnImage { reference: executable.reference(env!("CARGO_PKG_VERSION")), pull_policy: "Never" })
-}
-
-/// Architecture of this executable, as Kubernetes spells it.
-pub(super) fn architecture() -> Result<&'static str, CommandError> {
-    Ok(Executable::running().map_err(images::Error::from)?.architecture().name())
+    let reference = executable.reference(env!("CARGO_PKG_VERSION"));
+    Ok(OwnImage { reference, pull_policy: "Never", executable: Some(executable) })
 }
 
 /// Puts the image into the options of the stack.
@@ -71,8 +76,9 @@ pub(super) async fn remove(
     images::remove(&cluster(nodes, platform, containerd_socket), &host, keep).await
 }
 
-/// Sends this executable's image to the nodes that lack it.
+/// Sends the image of an executable to the nodes that lack it.
 pub(super) async fn provide(
+    executable: Executable,
     nodes: &[Node],
     platform: &Platform,
     containerd_socket: Option<&Path>,
@@ -80,7 +86,6 @@ pub(super) async fn provide(
 ) -> Result<(), CommandError> {
     let cluster = cluster(nodes, platform, containerd_socket);
     let host = images::probe(&env::var_os("PATH").unwrap_or_default(), &Locations::default());
-    let executable = Executable::running().map_err(images::Error::from)?;
     images::provide(executable, env!("CARGO_PKG_VERSION"), &cluster, &host, reporter).await?;
     Ok(())
 }

@@ -25,7 +25,7 @@ pub async fn run_controller(
     check_service_account(env::var_os(SERVICE_HOST).as_deref(), Path::new(TOKEN))?;
     let cluster = connect_in_cluster(connection).await?;
     let instance = env::var("HOSTNAME").unwrap_or_else(|_| "scaler".to_owned());
-    let options = controller::Options { prometheus: prometheus_url, listen, instance };
+    let options = controller::Options { prometheus: prometheus_url, listen, instance, terms: controller::TERMS };
     controller::run(cluster.client().clone(), options, shutdown)
         .await
         .map_err(|source| CommandError::Program { program: "the autoscaler", source: Box::new(source) })

@@ -9,7 +9,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::core::DynamicObject;
 
-use super::{CommandError, carry_out::carry_out, image, targets};
+use super::{
+    CommandError,
+    carry_out::carry_out,
+    image::{self, OwnImage},
+    targets,
+};
 use crate::{
     catalog::{self, Component},
     cluster::{self, Cluster, Kind},
@@ -47,8 +52,8 @@ pub(super) struct Prepared {
     pub(super) facts: Facts,
     pub(super) platform: Platform,
     pub(super) options: catalog::Options,
-    /// Whether the user named an image of our own; else this executable's is sent.
-    pub(super) image_named: bool,
+    /// What our pods run.
+    pub(super) own: OwnImage,
     pub(super) desired: Vec<DynamicObject>,
     pub(super) release: Release,
     pub(super) state: State,
@@ -70,15 +75,14 @@ pub(super) async fn prepare(
         Some(kind) => assume(kind, &facts.nodes, &facts.classes),
         None => detect(&facts.nodes, &facts.classes),
     };
-    let named = options.images.get(&Component::Scaler).cloned();
-    let carried = if named.is_none() { Some(image::architecture()?) } else { None };
-    tell(&health::of_cluster(&facts, &platform, options.storage.class.as_deref(), carried), reporter)?;
+    let own = image::own(options.images.get(&Component::Scaler))?;
+    tell(&health::of_cluster(&facts, &platform, options.storage.class.as_deref(), own.carries()), reporter)?;
     let summary = format!("Kubernetes {} on {}", facts.version, platform.kind);
     reporter.report(Event::StepFinished { step: Step::Preflight, took: step.elapsed(), summary });
 
     let step = Instant::now();
     reporter.report(Event::StepStarted { step: Step::Plan, total: None });
-    image::use_in(&mut options, &image::own(named.as_ref())?);
+    image::use_in(&mut options, &own);
     options.grafana_password = password()?;
     let mut desired = catalog::stack(&options, &platform);
     let release = stack_release(&options.namespace);
@@ -86,7 +90,7 @@ pub(super) async fn prepare(
     plan::adapt_claims(&mut desired, &state.live, &facts.classes);
     let changes = plan::plan(&desired, &state.live, &state.inventory);
     reporter.report(Event::StepFinished { step: Step::Plan, took: step.elapsed(), summary: changes.summary() });
-    Ok(Prepared { facts, platform, options, image_named: named.is_some(), desired, release, state, changes })
+    Ok(Prepared { facts, platform, options, own, desired, release, state, changes })
 }
 
 /// Installs the stack or brings it up to date; returns when everything is ready and every target is scraped.
@@ -99,7 +103,7 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
     let began = Instant::now();
     let installer = Installer::new(cluster, reporter, timeout).force_conflicts(force_conflicts);
     let prepared = prepare(options, platform, cluster, &installer, reporter).await?;
-    let Prepared { facts, platform, options, image_named, desired, release, state, changes } = prepared;
+    let Prepared { facts, platform, options, own, desired, release, state, changes } = prepared;
     let mut done = Upped {
         namespace: options.namespace.clone(),
         changed: changes.has_changes(),
@@ -109,6 +113,7 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
         took: began.elapsed(),
         platform,
     };
+    let sent = own.executable.is_some();
     let around = Surroundings { nodes: facts.nodes.clone(), classes: facts.classes.clone(), ..Surroundings::default() };
     let refused = |changes: &ChangeSet| changes.foreign().next().is_some();
     if !done.changed && !refused(&changes) && all_current(&state.live, &around) {
@@ -128,16 +133,15 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
             .await
             .map_err(|source| unusable(cluster, source))?;
         tell(&health::before_writing(&rights, &done.platform), reporter)?;
-        if !image_named {
-            image::provide(&facts.nodes, &done.platform, containerd_socket.as_deref(), reporter).await?;
+        if let Some(executable) = own.executable {
+            image::provide(executable, &facts.nodes, &done.platform, containerd_socket.as_deref(), reporter).await?;
         }
     }
     carry_out(&installer, &release, &desired, &changes, reporter).await?;
     let expected = catalog::expected_jobs(&done.platform);
     done.targets = Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
-    if done.changed && !image_named {
-        let reference = options.image(Component::Scaler);
-        retire_images(&reference, &facts.nodes, &done.platform, containerd_socket.as_deref(), cluster).await;
+    if done.changed && sent {
+        retire_images(&own.reference, &facts.nodes, &done.platform, containerd_socket.as_deref(), cluster).await;
     }
     done.took = began.elapsed();
     Ok(done)

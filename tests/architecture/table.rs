@@ -40,7 +40,7 @@ pub const TABLE: &[Rule] = &[
     shell(
         "cli",
         "settings commands report cluster event catalog plan platform",
-        "clap clap_complete clap_mangen open rustls tokio tokio_util tracing_subscriber",
+        "clap clap_complete clap_mangen open rustls tokio tokio_util tracing tracing_subscriber",
     ),
     shell(
         "report",
@@ -73,7 +73,7 @@ pub const TABLE: &[Rule] = &[
         "bytes futures http http_body_util hyper hyper_util k8s_openapi kube serde_json thiserror tokio tracing",
     ),
     shell("prometheus", "", "bytes futures http reqwest serde serde_json thiserror tokio"),
-    shell("images", "event", "bytes flate2 futures oci_spec serde serde_json sha2 tar thiserror tokio"),
+    shell("images", "event hex", "bytes flate2 futures oci_spec serde serde_json sha2 tar thiserror tokio"),
     shell("samples", "", "axum prometheus_client serde thiserror tokio tokio_util tracing"),
     pure("autoscaling", "", ""),
     pure("autoscaling::policy", "autoscaling::api autoscaling::decision quantity", "jiff kube::core thiserror"),
@@ -92,12 +92,13 @@ pub const TABLE: &[Rule] = &[
         "plan catalog readiness platform object prometheus::Target prometheus::Targets prometheus::TargetHealth",
         "jiff k8s_openapi kube::core serde serde_json",
     ),
-    pure("plan", "catalog object", "k8s_openapi kube::core serde serde_json sha2 thiserror"),
+    pure("plan", "catalog hex object", "k8s_openapi kube::core serde serde_json sha2 thiserror"),
     pure("catalog", "platform yaml", "include_dir k8s_openapi kube::core serde serde_json sha2 thiserror"),
     pure("readiness", "object", "jiff k8s_openapi kube::core serde serde_json"),
     pure("platform", "", "k8s_openapi thiserror"),
     pure("object", "", "kube::core serde"),
     pure("lease", "", "jiff k8s_openapi"),
+    pure("hex", "", ""),
     pure("quantity", "", "thiserror"),
     pure("yaml", "", "serde serde_yaml thiserror"),
 ];
