@@ -1,9 +1,10 @@
 //! From parsed arguments to a command, and from its end to an exit code.
 
-use std::{io, io::IsTerminal, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{env, io, io::IsTerminal, path::Path, process::ExitCode, sync::Arc};
 
 use clap::{CommandFactory, Parser};
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::{
     Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs, DemoLoadArgs, DemoUpArgs, DownArgs, EventFormat,
@@ -21,7 +22,6 @@ use crate::{
 
 /// Namespace of the samples where no other is asked for.
 const DEMO_NAMESPACE: &str = "demo";
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -280,13 +280,13 @@ async fn demo(common: &CommonArgs, command: DemoCommand, reporter: Arc<dyn Repor
             report::demo_loaded(&done);
         }
         DemoCommand::Down(DemoDownArgs { demo, timeout }) => {
-            let cluster = connect(&connection(common)).await?;
-            let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
+            let stack = StackArgs { timeout, ..StackArgs::default() };
+            let (settings, cluster) = stack_settings(common, stack, false).await?;
             let done = commands::demo_down(
                 &demo.name,
                 &namespace(&demo),
                 Consent::Given,
-                timeout,
+                settings.timeout,
                 &cluster,
                 reporter.as_ref(),
             )
@@ -319,14 +319,27 @@ fn trace(common: &CommonArgs, program: bool) {
         (true, _) | (false, 2) => "info,scalekit=debug,kube_client=debug",
         _ => "debug",
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SCALEKIT_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    // A filter that is no filter says what it is not, and everything is logged as if there were none.
+    let (filter, refused) = match env::var("SCALEKIT_LOG").ok().filter(|filter| !filter.is_empty()) {
+        Some(filter) => match filter.parse::<Targets>() {
+            Ok(filter) => (filter, None),
+            Err(error) => (targets(default), Some(error)),
+        },
+        None => (targets(default), None),
+    };
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        .init();
+        .with_filter(filter);
+    tracing_subscriber::registry().with(lines).init();
+    if let Some(error) = refused {
+        tracing::warn!("SCALEKIT_LOG is no filter such as `scalekit=debug`: {error}");
+    }
+}
+
+fn targets(filter: &str) -> Targets {
+    filter.parse().expect("a filter of ours")
 }
 
 /// Ends when the process is told to stop, and tells `stop`.
