@@ -12,7 +12,7 @@ use promql_parser::{
 };
 use rstest::rstest;
 use scalekit::{
-    catalog::{self, Component, DemoOptions, Options},
+    catalog::{self, Alerting, Component, DemoOptions, Options, SecretText},
     platform::{self, Platform},
     yaml,
 };
@@ -24,8 +24,19 @@ fn platform(name: &str) -> Platform {
     platform::assume(name.parse().expect("a platform"), &[], &[])
 }
 
+fn options() -> Options {
+    Options::new("secret", "0.1.0")
+}
+
 fn stack(platform_name: &str) -> Vec<DynamicObject> {
-    catalog::stack(&Options::new("secret", "0.1.0"), &platform(platform_name))
+    catalog::stack(&options(), &platform(platform_name))
+}
+
+/// The stack with all that can be asked for.
+fn whole_stack(platform_name: &str) -> Vec<DynamicObject> {
+    let receiver = || Some(SecretText::new("https://receiver.example"));
+    let alerting = Alerting::Receivers { slack: receiver(), webhook: receiver() };
+    catalog::stack(&Options { alerting: Some(alerting), ..options() }, &platform(platform_name))
 }
 
 fn demos() -> Vec<DynamicObject> {
@@ -39,7 +50,7 @@ fn demos() -> Vec<DynamicObject> {
 }
 
 fn everything() -> Vec<DynamicObject> {
-    stack("kind").into_iter().chain(demos()).collect()
+    whole_stack("kind").into_iter().chain(demos()).collect()
 }
 
 fn kind(object: &DynamicObject) -> &str {
@@ -67,7 +78,7 @@ fn file(objects: &[DynamicObject], config_map: &str, key: &str) -> String {
 }
 
 fn prometheus_config(platform_name: &str) -> Value {
-    yaml::parse(&file(&stack(platform_name), "prometheus-config", "prometheus.yml")).expect("YAML")
+    yaml::parse(&file(&whole_stack(platform_name), "prometheus-config", "prometheus.yml")).expect("YAML")
 }
 
 fn rules() -> Vec<Value> {
@@ -342,7 +353,7 @@ fn every_job_is_bounded(#[values("kind", "microk8s", "k3s", "generic")] platform
         let interval = job.get("scrape_interval").unwrap_or(&config["global"]["scrape_interval"]);
         assert!(interval.is_string(), "{name}");
     }
-    assert_eq!(jobs(&config).len(), 13);
+    assert_eq!(jobs(&config).len(), 14);
 }
 
 /// One process of MicroK8s answers for the API server and the kubelet with the union of their series.
@@ -385,13 +396,16 @@ fn every_job_is_expected_or_optional() {
     for name in PLATFORMS {
         let config = prometheus_config(name);
         let configured: BTreeSet<_> = jobs(&config).iter().filter_map(|job| job["job_name"].as_str()).collect();
-        let expected = catalog::expected_jobs(&platform(name));
+        let expected = catalog::expected_jobs(&options(), &platform(name));
         let optional = catalog::optional_jobs();
         assert!(expected.iter().chain(&optional).all(|job| configured.contains(job.as_str())), "{name}");
         assert!(expected.iter().all(|job| !optional.contains(job)), "{name}");
     }
-    assert_eq!(catalog::expected_jobs(&platform("kind")).len(), 11);
-    assert_eq!(catalog::expected_jobs(&platform("microk8s")), catalog::expected_jobs(&platform("kind")));
+    assert_eq!(catalog::expected_jobs(&options(), &platform("kind")).len(), 11);
+    assert_eq!(
+        catalog::expected_jobs(&options(), &platform("microk8s")),
+        catalog::expected_jobs(&options(), &platform("kind"))
+    );
 }
 
 #[test]

@@ -73,11 +73,15 @@ fn the_settings_file_of_the_documentation_holds_the_defaults() {
     let (_, example) = page.split_once("```yaml\n").unwrap();
     let (example, _) = example.split_once("```").unwrap();
     let folder = tempfile::tempdir().unwrap();
+    for name in ["slack-webhook", "webhook-url"] {
+        fs::write(folder.path().join(name), "https://receiver.example").unwrap();
+    }
     let resolve = |text: &str| {
         let path = folder.path().join("scalekit.yaml");
         fs::write(&path, text).unwrap();
         let file = settings::read_file(Some(&path)).unwrap();
-        format!("{:?}", settings::resolve(Connection::default(), StackFlags::default(), file).unwrap())
+        let settings = settings::resolve(Connection::default(), StackFlags::default(), file).unwrap();
+        format!("{:?}", settings.with_files().unwrap())
     };
     assert!(example.contains("retention"), "{example}");
     assert_eq!(resolve(example), resolve(""));

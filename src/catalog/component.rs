@@ -13,19 +13,22 @@ pub enum Component {
     KubeStateMetrics,
     /// Dashboards.
     Grafana,
+    /// Tells people of alerts; only there when it has somebody to tell.
+    Alertmanager,
     /// Our own controller of Autoscalers.
     Scaler,
 }
 
 /// A component that was named and does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no component: prometheus, node-exporter, kube-state-metrics, grafana or scaler")]
+#[error("`{0}` is no component: prometheus, node-exporter, kube-state-metrics, grafana, alertmanager or scaler")]
 pub struct UnknownComponent(String);
 
 impl Component {
-    /// Every component, in the order in which people name them.
-    pub const ALL: [Self; 5] =
-        [Self::Prometheus, Self::NodeExporter, Self::KubeStateMetrics, Self::Grafana, Self::Scaler];
+    /// Every component, in the order in which people name them. Which of them a stack has is for
+    /// [`Options::components`](super::Options::components) to say.
+    pub const ALL: [Self; 6] =
+        [Self::Prometheus, Self::NodeExporter, Self::KubeStateMetrics, Self::Grafana, Self::Alertmanager, Self::Scaler];
 
     /// The name: `kube-state-metrics`. Also that of its workload, its Service, its folder under
     /// `assets/` and its `app.kubernetes.io/name`.
@@ -35,6 +38,7 @@ impl Component {
             Self::NodeExporter => "node-exporter",
             Self::KubeStateMetrics => "kube-state-metrics",
             Self::Grafana => "grafana",
+            Self::Alertmanager => "alertmanager",
             Self::Scaler => "scaler",
         }
     }
@@ -45,6 +49,7 @@ impl Component {
             Self::Prometheus => "metrics",
             Self::NodeExporter | Self::KubeStateMetrics => "exporter",
             Self::Grafana => "dashboards",
+            Self::Alertmanager => "alerts",
             Self::Scaler => "autoscaler",
         }
     }
@@ -54,7 +59,7 @@ impl Component {
         match self {
             Self::Prometheus => "StatefulSet",
             Self::NodeExporter => "DaemonSet",
-            Self::KubeStateMetrics | Self::Grafana | Self::Scaler => "Deployment",
+            Self::KubeStateMetrics | Self::Grafana | Self::Alertmanager | Self::Scaler => "Deployment",
         }
     }
 
@@ -62,7 +67,9 @@ impl Component {
     pub fn namespace(self, stack: &str) -> String {
         match self {
             Self::NodeExporter => super::nodes_namespace(stack),
-            Self::Prometheus | Self::KubeStateMetrics | Self::Grafana | Self::Scaler => stack.to_owned(),
+            Self::Prometheus | Self::KubeStateMetrics | Self::Grafana | Self::Alertmanager | Self::Scaler => {
+                stack.to_owned()
+            }
         }
     }
 
@@ -74,6 +81,7 @@ impl Component {
             Self::NodeExporter => "quay.io/prometheus/node-exporter:v1.12.1",
             Self::KubeStateMetrics => "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.20.0",
             Self::Grafana => "docker.io/grafana/grafana:13.2.2",
+            Self::Alertmanager => "quay.io/prometheus/alertmanager:v0.34.0",
             Self::Scaler => "scalekit.local/scalekit:latest",
         }
     }

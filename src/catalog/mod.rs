@@ -4,6 +4,7 @@
 //! field. The same input gives the same objects in the same order. Nothing here knows what is in the
 //! cluster: comparing and writing is for others.
 
+mod alertmanager;
 mod assets;
 mod component;
 mod demo;
@@ -12,11 +13,13 @@ mod grafana;
 mod labels;
 mod objects;
 mod prometheus;
+mod secret_text;
 
 use std::collections::BTreeMap;
 
 use kube::core::DynamicObject;
 
+pub use alertmanager::{Alerting, RECEIVERS_SECRET, TEST_ALERT};
 pub use component::{Component, UnknownComponent};
 pub use demo::{DemoOptions, demo, demo_inventory, demos};
 pub use grafana::{ADMIN_SECRET, PASSWORD_KEY};
@@ -25,6 +28,7 @@ pub use labels::{
     MANAGED_BY, NAME, PART_OF, SCALEKIT, VERSION, applyset_id,
 };
 pub use prometheus::{expected_jobs, optional_jobs};
+pub use secret_text::SecretText;
 
 use self::{edit::Namespaces, labels::Labels};
 use crate::platform::{Platform, StorageChoice};
@@ -84,6 +88,8 @@ pub struct Options {
     pub retention: Retention,
     /// The volumes.
     pub storage: Storage,
+    /// Who is told of alerts; without it there is no Alertmanager.
+    pub alerting: Option<Alerting>,
     /// Password of Grafana's `admin`. Stands nowhere but in the data of [`ADMIN_SECRET`].
     pub grafana_password: String,
     /// Version of scalekit, for the label.
@@ -101,6 +107,7 @@ impl std::fmt::Debug for Options {
             .field("scrape_interval_seconds", &self.scrape_interval_seconds)
             .field("retention", &self.retention)
             .field("storage", &self.storage)
+            .field("alerting", &self.alerting)
             .field("version", &self.version)
             .finish_non_exhaustive()
     }
@@ -117,9 +124,16 @@ impl Options {
             scrape_interval_seconds: 15,
             retention: Retention::default(),
             storage: Storage::default(),
+            alerting: None,
             grafana_password: grafana_password.into(),
             version: version.into(),
         }
+    }
+
+    /// The components that this stack has.
+    pub fn components(&self) -> impl Iterator<Item = Component> {
+        let alerting = self.alerting.is_some();
+        Component::ALL.into_iter().filter(move |component| alerting || *component != Component::Alertmanager)
     }
 
     /// The image of a component: the one asked for, else the default one, from the registry asked for.
@@ -164,7 +178,7 @@ pub fn stack(options: &Options, platform: &Platform) -> Vec<DynamicObject> {
     for object in &mut objects {
         labels(SCALEKIT, "stack").put_on(object);
     }
-    for component in Component::ALL {
+    for component in options.components() {
         for mut object in component_objects(component, options, platform, &namespaces) {
             labels(component.name(), component.role()).put_on(&mut object);
             objects.push(object);
@@ -207,6 +221,15 @@ fn component_objects(
                 grafana::set_config_hash(object, &mounted);
             }
             objects.extend(mounted);
+        }
+        Component::Alertmanager => {
+            if let Some(alerting) = &options.alerting {
+                let mounted = alertmanager::mounted(alerting);
+                for object in &mut objects {
+                    alertmanager::adapt(object, alerting, &mounted);
+                }
+                objects.extend(mounted);
+            }
         }
         Component::Scaler => {
             for object in &mut objects {

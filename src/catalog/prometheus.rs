@@ -11,6 +11,8 @@ use crate::platform::{Platform, PlatformKind};
 const CONFIG: &str = "prometheus.yml";
 const ALERTS: &str = "alerts.rules.yml";
 const RECORDED: &str = "recorded.rules.yml";
+/// What the configuration has more where there is an Alertmanager.
+const ALERTMANAGER: &str = "alertmanager.yml";
 
 /// Jobs that scrape the kubelet's port, whose certificate not every cluster can verify.
 const KUBELET_JOBS: [&str; 3] = ["kubelet", "cadvisor", "kubelet-probes"];
@@ -25,13 +27,26 @@ pub fn optional_jobs() -> Vec<String> {
 ///
 /// On a platform that is not known the DNS server is not counted on: managed clouds run other ones,
 /// or give theirs no metrics port.
-pub fn expected_jobs(platform: &Platform) -> Vec<String> {
+pub fn expected_jobs(options: &Options, platform: &Platform) -> Vec<String> {
     let optional = optional_jobs();
-    jobs(&assets::config("prometheus", CONFIG))
+    jobs(&configuration(options))
         .into_iter()
         .filter(|job| !optional.contains(job))
         .filter(|job| job != "coredns" || platform.kind != PlatformKind::Generic)
         .collect()
+}
+
+/// The configuration with the jobs of the components that there are.
+fn configuration(options: &Options) -> Value {
+    let mut config = assets::config("prometheus", CONFIG);
+    if options.alerting.is_some() {
+        let mut more = assets::config("prometheus", ALERTMANAGER);
+        config["alerting"] = more["alerting"].take();
+        if let Some(jobs) = config["scrape_configs"].as_array_mut() {
+            jobs.extend(more["scrape_configs"].as_array().into_iter().flatten().cloned());
+        }
+    }
+    config
 }
 
 fn jobs(config: &Value) -> Vec<String> {
@@ -41,9 +56,14 @@ fn jobs(config: &Value) -> Vec<String> {
 
 /// The files of the ConfigMap `prometheus-config`.
 pub(super) fn files(options: &Options, platform: &Platform, namespaces: &Namespaces<'_>) -> Vec<(String, Value)> {
-    let mut config = assets::config("prometheus", CONFIG);
+    let mut config = configuration(options);
     set_interval(&mut config, options.scrape_interval_seconds);
     config["storage"]["tsdb"]["retention"] = json!({"time": options.retention.time, "size": options.retention.size});
+    for alertmanager in edit::items(&mut config, "/alerting/alertmanagers") {
+        for targets in edit::items(alertmanager, "/static_configs") {
+            targets["targets"] = json!([format!("alertmanager.{}.svc:9093", namespaces.of("monitoring"))]);
+        }
+    }
     for job in edit::items(&mut config, "/scrape_configs") {
         for discovery in edit::items(job, "/kubernetes_sd_configs") {
             for namespace in edit::items(discovery, "/namespaces/names") {
@@ -58,7 +78,7 @@ pub(super) fn files(options: &Options, platform: &Platform, namespaces: &Namespa
     let mut alerts = assets::config("prometheus", ALERTS);
     for group in edit::items(&mut alerts, "/groups") {
         for rule in edit::items(group, "/rules").filter(|rule| rule["alert"] == "JobWithoutTargets") {
-            let absent = expected_jobs(platform).into_iter().map(|job| format!("absent(up{{job=\"{job}\"}})"));
+            let absent = expected_jobs(options, platform).into_iter().map(|job| format!("absent(up{{job=\"{job}\"}})"));
             rule["expr"] = json!(absent.collect::<Vec<_>>().join(" or "));
         }
     }

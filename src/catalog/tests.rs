@@ -15,6 +15,10 @@ fn find<'a>(objects: &'a [DynamicObject], kind: &str, name: &str) -> &'a Dynamic
         .unwrap_or_else(|| panic!("{kind} {name}"))
 }
 
+fn webhook() -> Alerting {
+    Alerting::Receivers { slack: None, webhook: Some(SecretText::new("https://hook.example/hunter")) }
+}
+
 #[test]
 fn the_same_settings_give_the_same_objects() {
     let text = |objects: &[DynamicObject]| serde_json::to_string(objects).unwrap();
@@ -121,9 +125,66 @@ fn components_are_known_by_their_labels() {
 
 #[test]
 fn a_component_runs_where_and_as_what_it_says() {
-    let objects = stack(&test_options(), &kind());
+    let objects = stack(&Options { alerting: Some(webhook()), ..test_options() }, &kind());
     for component in Component::ALL {
         let workload = find(&objects, component.workload(), component.name());
         assert_eq!(workload.metadata.namespace, Some(component.namespace("monitoring")), "{component}");
     }
+}
+
+#[test]
+fn without_a_receiver_there_is_no_alertmanager() {
+    let text = serde_json::to_string(&stack(&test_options(), &kind())).unwrap();
+    assert!(!text.contains("quay.io/prometheus/alertmanager") && !text.contains("alertmanager.monitoring.svc"));
+    let objects = stack(&Options { alerting: Some(webhook()), ..test_options() }, &kind());
+    let config = find(&objects, "ConfigMap", "prometheus-config").data["data"]["prometheus.yml"].as_str().unwrap();
+    assert!(config.contains("alertmanager.monitoring.svc:9093"), "{config}");
+    assert!(
+        expected_jobs(&Options { alerting: Some(webhook()), ..test_options() }, &kind())
+            .contains(&"alertmanager".to_owned())
+    );
+}
+
+#[test]
+fn a_receivers_url_stands_in_the_secret_and_nowhere_else() {
+    let options = Options { alerting: Some(webhook()), ..test_options() };
+    assert!(!format!("{options:?}").contains("hunter"));
+    let objects = stack(&options, &kind());
+    let secret = find(&objects, "Secret", RECEIVERS_SECRET);
+    assert_eq!(secret.data["data"], serde_json::json!({"webhook-url": "aHR0cHM6Ly9ob29rLmV4YW1wbGUvaHVudGVy"}));
+    for object in objects.iter().filter(|object| edit::kind(object) != "Secret") {
+        let text = serde_json::to_string(object).unwrap();
+        assert!(!text.contains("hunter") && !text.contains("aHVudGVy"), "{text}");
+    }
+    let config = find(&objects, "ConfigMap", "alertmanager-config").data["data"]["alertmanager.yml"].as_str().unwrap();
+    assert!(config.contains("webhook-url") && !config.contains("slack"), "{config}");
+}
+
+#[rstest]
+#[case::another_url(webhook(), Alerting::Receivers { slack: None, webhook: Some(SecretText::new("https://other")) }, false)]
+#[case::another_receiver(webhook(), Alerting::Receivers { slack: Some(SecretText::new("https://s")), webhook: None }, true)]
+#[case::another_configuration(
+    Alerting::Config(SecretText::new("a: 1")),
+    Alerting::Config(SecretText::new("a: 2")),
+    true
+)]
+fn alertmanager_restarts_for_what_it_reads_at_its_start(
+    #[case] one: Alerting,
+    #[case] other: Alerting,
+    #[case] expected: bool,
+) {
+    let pods = |alerting| {
+        let objects = stack(&Options { alerting: Some(alerting), ..test_options() }, &kind());
+        find(&objects, "Deployment", "alertmanager").data["spec"]["template"].clone()
+    };
+    assert_eq!(pods(one) != pods(other), expected);
+}
+
+#[test]
+fn a_given_configuration_is_mounted_from_the_secret_alone() {
+    let options = Options { alerting: Some(Alerting::Config(SecretText::new("route: {}"))), ..test_options() };
+    let objects = stack(&options, &kind());
+    let volume = &find(&objects, "Deployment", "alertmanager").data["spec"]["template"]["spec"]["volumes"][0];
+    assert_eq!(volume["projected"]["sources"], serde_json::json!([{"secret": {"name": RECEIVERS_SECRET}}]));
+    assert!(!objects.iter().any(|object| edit::name(object) == "alertmanager-config"));
 }

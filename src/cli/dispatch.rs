@@ -128,20 +128,30 @@ async fn stack_settings(
     stack: StackArgs,
     force_conflicts: bool,
 ) -> Result<(StackSettings, Cluster), CommandError> {
-    let settings = resolved(common, stack, force_conflicts)?;
+    let settings = resolved(common, stack, force_conflicts)?.with_files()?;
     let cluster = connect(&settings.connection).await?;
     Ok((settings, cluster))
 }
 
 fn resolved(common: &CommonArgs, stack: StackArgs, force_conflicts: bool) -> Result<StackSettings, CommandError> {
-    let StackArgs { namespace, images, registry, scrape_interval, storage_class, platform, containerd_socket, timeout } =
-        stack;
+    let StackArgs {
+        namespace,
+        images,
+        registry,
+        scrape_interval,
+        storage_class,
+        slack_webhook_file,
+        platform,
+        containerd_socket,
+        timeout,
+    } = stack;
     let flags = StackFlags {
         namespace,
         images,
         registry,
         scrape_interval,
         storage_class,
+        slack_webhook_file,
         platform,
         containerd_socket,
         timeout,
@@ -153,7 +163,8 @@ fn resolved(common: &CommonArgs, stack: StackArgs, force_conflicts: bool) -> Res
 
 async fn down(common: &CommonArgs, args: DownArgs, reporter: Arc<dyn Reporter>) -> Result<(), CommandError> {
     let DownArgs { keep_data, purge_data, yes, timeout } = args;
-    let (settings, cluster) = stack_settings(common, StackArgs { timeout, ..StackArgs::default() }, false).await?;
+    let settings = resolved(common, StackArgs { timeout, ..StackArgs::default() }, false)?;
+    let cluster = connect(&settings.connection).await?;
     let asked = !keep_data && !purge_data && !yes && report::can_ask();
     let data = if purge_data { Data::Purge } else { Data::Keep };
     let mut planned = commands::plan_removal(&cluster, data, reporter.as_ref()).await?;
@@ -202,8 +213,9 @@ fn is_yes(answer: &str) -> bool {
 }
 
 async fn render(common: &CommonArgs, stack: StackArgs, folder: Option<&Path>) -> Result<(), CommandError> {
-    let settings = resolved(common, stack, false)?;
+    let settings = resolved(common, stack, false)?.with_files()?;
     let namespace = settings.options.namespace.clone();
+    let alerting = settings.options.alerting.clone();
     // With the platform and the class named, there is nothing to ask a cluster for.
     let cluster = if settings.platform.is_some() && settings.options.storage.class.is_some() {
         None
@@ -216,7 +228,7 @@ async fn render(common: &CommonArgs, stack: StackArgs, folder: Option<&Path>) ->
         Some(folder) => report::written(&commands::write_manifests(folder, &objects)?, folder, common.quiet),
     }
     if !common.quiet {
-        report::left_out(&namespace);
+        report::left_out(&namespace, alerting.as_ref());
     }
     Ok(())
 }
@@ -253,7 +265,8 @@ async fn demo(common: &CommonArgs, command: DemoCommand, reporter: Arc<dyn Repor
         DemoCommand::List => report::demos(&catalog::demos()).map_err(unprintable)?,
         DemoCommand::Up(DemoUpArgs { demo, images, containerd_socket, timeout }) => {
             let stack = StackArgs { images, containerd_socket, timeout, ..StackArgs::default() };
-            let (settings, cluster) = stack_settings(common, stack, false).await?;
+            let settings = resolved(common, stack, false)?;
+            let cluster = connect(&settings.connection).await?;
             let image = settings.options.images.get(&Component::Scaler).cloned();
             let done = commands::demo_up(
                 &demo.name,

@@ -115,6 +115,9 @@ pub struct StackArgs {
     /// StorageClass of the volumes; else the platform's own
     #[arg(long, env = "SCALEKIT_STORAGE_CLASS", value_name = "NAME")]
     pub storage_class: Option<String>,
+    /// File with the URL of a Slack webhook that is told of alerts; without a receiver there is no Alertmanager
+    #[arg(long, env = "SCALEKIT_SLACK_WEBHOOK_FILE", value_name = "FILE")]
+    pub slack_webhook_file: Option<PathBuf>,
     /// kind, microk8s, k3s or generic; else detected
     #[arg(long, env = "SCALEKIT_PLATFORM", value_name = "NAME")]
     pub platform: Option<PlatformKind>,

@@ -50,7 +50,7 @@ pub struct PlannedObject {
 ///
 /// As `up` before its first write. What the API server would refuse is in the answer.
 pub async fn plan(settings: StackSettings, cluster: &Cluster, reporter: &dyn Reporter) -> Result<Plan, CommandError> {
-    let StackSettings { connection: _, options, platform, containerd_socket: _, timeout, force_conflicts: _ } =
+    let StackSettings { connection: _, options, files: _, platform, containerd_socket: _, timeout, force_conflicts: _ } =
         settings;
     let installer = Installer::new(cluster, reporter, timeout);
     let Prepared { platform, options, desired, changes, .. } =

@@ -44,7 +44,7 @@ pub async fn render(settings: StackSettings, cluster: Option<&Cluster>) -> Resul
     Ok(order
         .into_iter()
         .map(|position| objects[position].clone())
-        .filter(|object| ObjectRef::of(object).name != catalog::ADMIN_SECRET)
+        .filter(|object| ObjectRef::of(object).kind != "Secret")
         .collect())
 }
 

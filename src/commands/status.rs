@@ -25,8 +25,15 @@ use crate::{
 ///
 /// Only when the cluster cannot be read; what is wrong with the stack is in the answer.
 pub async fn status(settings: StackSettings, cluster: &Cluster) -> Result<Status, CommandError> {
-    let StackSettings { connection: _, mut options, platform, containerd_socket: _, timeout, force_conflicts: _ } =
-        settings;
+    let StackSettings {
+        connection: _,
+        mut options,
+        files: _,
+        platform,
+        containerd_socket: _,
+        timeout,
+        force_conflicts: _,
+    } = settings;
     let failed = |source| unusable(cluster, source);
     let facts = preflight::facts(cluster).await.map_err(failed)?;
     let platform = match platform {
@@ -55,7 +62,7 @@ pub async fn status(settings: StackSettings, cluster: &Cluster) -> Result<Status
         live: state?.live,
         around: Surroundings { pods, events, nodes: facts.nodes, classes: facts.classes },
         targets: answer,
-        expected_jobs: catalog::expected_jobs(&platform),
+        expected_jobs: catalog::expected_jobs(&options, &platform),
         autoscalers: autoscalers.map_err(failed)?,
     };
     Ok(health::status(&observed, now()))

@@ -99,7 +99,8 @@ pub(super) async fn prepare(
 ///
 /// See [`CommandError`]. Until the pre-flight checks have passed nothing is written.
 pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Reporter) -> Result<Upped, CommandError> {
-    let StackSettings { connection: _, options, platform, containerd_socket, timeout, force_conflicts } = settings;
+    let StackSettings { connection: _, options, files: _, platform, containerd_socket, timeout, force_conflicts } =
+        settings;
     let began = Instant::now();
     let installer = Installer::new(cluster, reporter, timeout).force_conflicts(force_conflicts);
     let prepared = prepare(options, platform, cluster, &installer, reporter).await?;
@@ -108,7 +109,7 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
         namespace: options.namespace.clone(),
         changed: changes.has_changes(),
         changes: changes.summary(),
-        components: Component::ALL.into_iter().map(|component| (component, options.image(component))).collect(),
+        components: options.components().map(|component| (component, options.image(component))).collect(),
         targets: None,
         took: began.elapsed(),
         platform,
@@ -138,7 +139,7 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
         }
     }
     carry_out(&installer, &release, &desired, &changes, reporter).await?;
-    let expected = catalog::expected_jobs(&done.platform);
+    let expected = catalog::expected_jobs(&options, &done.platform);
     done.targets = Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
     if done.changed && sent {
         retire_images(&own.reference, &facts.nodes, &done.platform, containerd_socket.as_deref(), cluster).await;

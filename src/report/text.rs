@@ -6,7 +6,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use super::progress::{bold, dim, severity_mark};
 use crate::{
-    catalog::{ADMIN_SECRET, PASSWORD_KEY},
+    catalog::{ADMIN_SECRET, Alerting, PASSWORD_KEY, RECEIVERS_SECRET},
     commands::{CommandError, DemoUp, Downed, Plan, PlannedObject, PlannedRemoval, Upped},
     health::{Severity, Status},
     plan::{Change, Checked},
@@ -69,13 +69,23 @@ pub(super) fn upped(done: &Upped) -> String {
     text
 }
 
-/// The Secret that `render` leaves out.
-pub(super) fn left_out(namespace: &str) -> String {
-    format!(
+/// The Secrets that `render` leaves out.
+pub(super) fn left_out(namespace: &str, alerting: Option<&Alerting>) -> String {
+    let mut text = format!(
         "left out: Secret {ADMIN_SECRET}, for a password must not lie in a repository; make it once:\n  \
          kubectl create secret generic {ADMIN_SECRET} -n {namespace} \
          --from-literal={PASSWORD_KEY}=\"$(openssl rand -base64 18)\"\n"
-    )
+    );
+    if let Some(alerting) = alerting {
+        let files = alerting.secret_files().into_iter().map(|(name, _)| format!(" --from-file={name}=FILE"));
+        let _ = writeln!(
+            text,
+            "left out: Secret {RECEIVERS_SECRET}, for the same reason; make it from the files that the settings name:\n  \
+             kubectl create secret generic {RECEIVERS_SECRET} -n {namespace}{}",
+            files.collect::<String>()
+        );
+    }
+    text
 }
 
 pub(super) fn plan(plan: &Plan) -> String {

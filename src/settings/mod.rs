@@ -3,6 +3,7 @@
 //! A flag wins over the environment (clap has already put that into the flag), that over the file, that over
 //! the default.
 
+mod files;
 mod values;
 
 use std::{
@@ -22,6 +23,7 @@ use crate::{
     yaml,
 };
 
+pub use files::{FileAlerting, NamedFiles};
 pub use values::{parse_duration, parse_image, parse_namespace};
 
 /// The settings file that is read when none is named and it is there.
@@ -116,6 +118,9 @@ pub struct FileSettings {
     /// The volumes.
     #[serde(default)]
     pub storage: FileStorage,
+    /// Who is told of alerts.
+    #[serde(default)]
+    pub alerting: FileAlerting,
     /// Platform, where it is not to be detected.
     pub platform: Option<String>,
     /// Socket of a containerd on this host that runs the cluster's pods.
@@ -125,13 +130,14 @@ pub struct FileSettings {
 }
 
 impl FileSettings {
-    const KEYS: [&str; 9] = [
+    const KEYS: [&str; 10] = [
         "namespace",
         "images",
         "registry",
         "scrapeInterval",
         "retention",
         "storage",
+        "alerting",
         "platform",
         "containerdSocket",
         "timeout",
@@ -181,6 +187,8 @@ pub struct StackFlags {
     pub scrape_interval: Option<Duration>,
     /// `--storage-class`
     pub storage_class: Option<String>,
+    /// `--slack-webhook-file`
+    pub slack_webhook_file: Option<PathBuf>,
     /// `--platform`
     pub platform: Option<PlatformKind>,
     /// `--containerd-socket`
@@ -198,6 +206,8 @@ pub struct StackSettings {
     pub connection: Connection,
     /// What to install; the password is still empty, and our own image only there when it was named.
     pub options: catalog::Options,
+    /// Files that are still to be read: [`StackSettings::with_files`].
+    pub files: NamedFiles,
     /// Platform, where it is not to be detected.
     pub platform: Option<PlatformKind>,
     /// Socket of a containerd on this host.
@@ -206,6 +216,19 @@ pub struct StackSettings {
     pub timeout: Duration,
     /// Whether fields of other managers are taken over.
     pub force_conflicts: bool,
+}
+
+impl StackSettings {
+    /// The same with what is in the files that they name. Who has nothing to do with the content of the stack (`down`,
+    /// `open`) does without: such a file may lie on another machine.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read, or what is in it cannot be used.
+    pub fn with_files(mut self) -> Result<Self, SettingsError> {
+        self.options.alerting = self.files.alerting()?;
+        Ok(self)
+    }
 }
 
 /// Reads the settings file: the one named, which must be there, else [`DEFAULT_FILE`] if it is there.
@@ -221,7 +244,10 @@ pub fn read_file(named: Option<&Path>) -> Result<FileSettings, SettingsError> {
     };
     let text = fs::read_to_string(path)
         .map_err(|error| SettingsError::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
-    parse(path, &text)
+    let mut settings = parse(path, &text)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    settings.alerting = settings.alerting.seen_from(folder);
+    Ok(settings)
 }
 
 fn parse(path: &Path, text: &str) -> Result<FileSettings, SettingsError> {
@@ -243,6 +269,7 @@ fn unknown_keys(text: &str) -> Vec<UnknownKey> {
         let under: Option<&'static [&'static str]> = match key.as_str() {
             "retention" => Some(&FileRetention::KEYS),
             "storage" => Some(&FileStorage::KEYS),
+            "alerting" => Some(&FileAlerting::KEYS),
             _ => None,
         };
         if !FileSettings::KEYS.contains(&key.as_str()) {
@@ -268,6 +295,7 @@ pub fn resolve(connection: Connection, flags: StackFlags, file: FileSettings) ->
         registry,
         scrape_interval,
         storage_class,
+        slack_webhook_file,
         platform,
         containerd_socket,
         timeout,
@@ -303,6 +331,7 @@ pub fn resolve(connection: Connection, flags: StackFlags, file: FileSettings) ->
     Ok(StackSettings {
         connection,
         options,
+        files: NamedFiles::new(slack_webhook_file, file.alerting),
         platform,
         containerd_socket: containerd_socket.or(file.containerd_socket),
         timeout,
@@ -394,7 +423,7 @@ mod tests {
     #[case::nothing_like_it(
         "zzz: 1\n",
         Some(
-            "known keys: namespace, images, registry, scrapeInterval, retention, storage, platform, containerdSocket, timeout"
+            "known keys: namespace, images, registry, scrapeInterval, retention, storage, alerting, platform, containerdSocket, timeout"
         )
     )]
     #[case::nothing_like_it_below("retention: {zzz: 1}\n", Some("known keys of retention: time, size"))]

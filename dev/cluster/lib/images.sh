@@ -4,15 +4,13 @@
 # What every cluster has, and what those have that are asked to. An image's
 # recipe is images/NAME.json.
 images() {
-  echo pause busybox coredns local-path-provisioner prometheus node-exporter kube-state-metrics
+  echo pause busybox coredns local-path-provisioner prometheus alertmanager node-exporter kube-state-metrics
   ((!METRICS_SERVER)) || echo metrics-server
-  ((!ALERTMANAGER)) || echo alertmanager
 }
 
 image_programs() { # the programs that the images hold
-  echo cluster-tool coredns local-path-provisioner prometheus promtool node-exporter kube-state-metrics grafana-stand-in
+  echo cluster-tool coredns local-path-provisioner prometheus promtool alertmanager amtool node-exporter kube-state-metrics grafana-stand-in
   ((!METRICS_SERVER)) || echo metrics-server
-  ((!ALERTMANAGER)) || echo alertmanager amtool
 }
 
 # make_images writes the tars that are out of date, and $BUILD/images/list: a
