@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # sourced by init; its variables come from there
+# shellcheck shell=bash disable=SC2154,SC2086,SC2206 # sourced by init; its variables come from there
 # NetworkPolicies are enforced, as kind and MicroK8s do: kube-network-policies decides on the first packet of each
 # connection.
 
