@@ -13,7 +13,7 @@ export PATH := $(PATH):$(CARGO_HOME)/bin:/usr/local/go/bin
 # An installation must never land on the cluster that the user happens to work with.
 unexport KUBECONFIG
 
-.PHONY: help build cluster cluster-down demo test test-unit test-dev test-cluster lint prerequisites
+.PHONY: help build cluster cluster-down demo test test-unit test-dev test-manifests test-cluster lint prerequisites
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,7 +35,7 @@ cluster-down: ## Takes the test cluster down and leaves nothing behind
 demo: build ## A cluster if there is none, the stack, a workload, 25 tasks, 3 replicas
 	@dev/demo
 
-test: lint test-unit test-dev test-cluster ## Everything that has to pass
+test: lint test-unit test-dev test-manifests test-cluster ## Everything that has to pass
 
 lint: prerequisites ## Format, lints, documentation, dependencies
 	cargo fmt --check
@@ -48,6 +48,9 @@ test-unit: prerequisites ## What needs no cluster
 
 test-dev: ## The test cluster itself, and the stand-in for Grafana
 	@dev/test-dev
+
+test-manifests: build ## checkov over the rendered manifests
+	@dev/test-manifests
 
 test-cluster: build ## The main job on a real cluster, in both flavours; on a given CLUSTER_KUBECONFIG once
 	@dev/test-on kind

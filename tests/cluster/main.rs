@@ -12,6 +12,7 @@
 
 mod bad_input;
 mod install;
+mod network;
 mod removal;
 mod scaling;
 mod world;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
             install::up_makes_everything_ready_and_every_target_up,
             install::up_again_changes_nothing,
             install::status_is_healthy,
+            network::a_stranger_gets_nothing_from_the_stack,
             install::a_second_run_names_the_first_and_takes_over_from_a_dead_one,
             scaling::watcherbot_starts_with_one_replica,
             scaling::replicas_follow_the_tasks,

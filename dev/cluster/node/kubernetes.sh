@@ -18,6 +18,8 @@ start_kubernetes() {
   if [[ $FLAVOUR == microk8s ]]; then
     write_kubelite_arguments
     supervise kubelite kubelite "$kubelite_arguments" $pki/admin.conf
+    until api_ready; do sleep 0.1; done
+    start_network_policies
     return
   fi
   supervise kube-apiserver kube-apiserver "${apiserver[@]}"
@@ -28,6 +30,7 @@ start_kubernetes() {
   supervise kube-controller-manager kube-controller-manager "${controller_manager[@]}"
   supervise kube-scheduler kube-scheduler "${scheduler[@]}"
   supervise kube-proxy kube-proxy "${proxy[@]}"
+  start_network_policies
 }
 
 api_ready() { kubectl --kubeconfig $pki/admin.conf get --raw /readyz >/dev/null 2>&1; }
