@@ -32,7 +32,8 @@ pub async fn a_stranger_gets_nothing_from_the_stack(world: &World) {
         world.kubectl(["-n", STRANGERS].into_iter().chain(run));
         world.kubectl(["-n", STRANGERS, "wait", &format!("pod/{name}"), "--for=condition=Ready", "--timeout=60s"]);
         // The server that answers everybody shows that the way there is open.
-        let reached = reached(world, name, addresses.keys().map(String::as_str).chain(["kube-dns.kube-system.svc:9153"]));
+        let reached =
+            reached(world, name, addresses.keys().map(String::as_str).chain(["kube-dns.kube-system.svc:9153"]));
         if reached.len() > 1 && world.audit_mark().is_none() {
             println!("this cluster enforces no NetworkPolicy");
             continue;
