@@ -13,7 +13,7 @@ export PATH := $(PATH):$(CARGO_HOME)/bin:/usr/local/go/bin
 # An installation must never land on the cluster that the user happens to work with.
 unexport KUBECONFIG
 
-.PHONY: help build cluster cluster-down demo test test-unit test-dev test-manifests test-cluster lint prerequisites
+.PHONY: help build cluster cluster-down demo test test-unit test-dev test-manifests test-cluster soak lint prerequisites
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -58,3 +58,6 @@ ifndef CLUSTER_KUBECONFIG
 	@dev/test-on microk8s
 endif
 
+soak: build ## What takes long: 15 minutes without an alert in both flavours, Prometheus killed with a day of samples
+	@dev/soak/idle
+	@dev/soak/replay

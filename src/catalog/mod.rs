@@ -12,6 +12,7 @@ mod edit;
 mod grafana;
 mod labels;
 mod objects;
+mod one_process;
 mod prometheus;
 mod secret_text;
 
@@ -27,7 +28,7 @@ pub use labels::{
     APPLYSET_ID, APPLYSET_PART_OF, AUTOSCALER_FIELD_MANAGER, COMPONENT, CONFIG_HASH, CREATE_ONCE, FIELD_MANAGER,
     MANAGED_BY, NAME, PART_OF, SCALEKIT, VERSION, applyset_id,
 };
-pub use prometheus::{expected_jobs, optional_jobs};
+pub use prometheus::{expected_jobs, optional_jobs, scraped_as};
 pub use secret_text::SecretText;
 
 use self::{edit::Namespaces, labels::Labels};
@@ -213,7 +214,7 @@ fn component_objects(
         Component::Prometheus => {
             let files = prometheus::files(options, platform, namespaces);
             let texts = files.into_iter().map(|(name, value)| (name, objects::yaml_text(&value)));
-            objects.push(objects::config_map("prometheus-config", texts));
+            objects.push(objects::config_map(prometheus::CONFIG_MAP, texts));
         }
         Component::Grafana => {
             let mounted = grafana::mounted(options, namespaces);

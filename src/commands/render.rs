@@ -10,7 +10,7 @@ use crate::{
     cluster::Cluster,
     object::ObjectRef,
     plan,
-    platform::{Platform, PlatformKind, StorageChoice, assume, detect},
+    platform::{Platform, PlatformKind, StorageChoice, assume},
     preflight,
     settings::StackSettings,
     yaml,
@@ -28,11 +28,9 @@ pub async fn render(settings: StackSettings, cluster: Option<&Cluster>) -> Resul
     let StackSettings { mut options, platform, .. } = settings;
     let platform = match (platform, cluster) {
         (platform, Some(cluster)) => {
-            let facts = preflight::facts(cluster).await.map_err(|source| super::up::unusable(cluster, source))?;
-            match platform {
-                Some(kind) => assume(kind, &facts.nodes, &facts.classes),
-                None => detect(&facts.nodes, &facts.classes),
-            }
+            let facts =
+                preflight::facts_and_ports(cluster).await.map_err(|source| super::up::unusable(cluster, source))?;
+            facts.platform(platform)
         }
         (Some(kind), None) => without_cluster(kind),
         (None, None) => without_cluster(PlatformKind::Generic),

@@ -11,9 +11,8 @@ use crate::{
     catalog::{self, Component},
     cluster::{self, Cluster, Kind},
     event::Silent,
-    health::{self, Observed, Status},
+    health::{self, Observed, Scraping, Status},
     install::{Installer, Release},
-    platform::{assume, detect},
     preflight,
     readiness::Surroundings,
     settings::StackSettings,
@@ -29,21 +28,16 @@ pub async fn status(settings: StackSettings, cluster: &Cluster) -> Result<Status
         connection: _,
         mut options,
         files: _,
-        platform,
+        platform: asked,
         containerd_socket: _,
         timeout,
         force_conflicts: _,
     } = settings;
     let failed = |source| unusable(cluster, source);
-    let facts = preflight::facts(cluster).await.map_err(failed)?;
-    let platform = match platform {
-        Some(kind) => assume(kind, &facts.nodes, &facts.classes),
-        None => detect(&facts.nodes, &facts.classes),
-    };
+    let facts = preflight::facts_and_ports(cluster).await.map_err(failed)?;
     if let Ok(own) = image::own(options.images.get(&Component::Scaler)) {
         image::use_in(&mut options, &own);
     }
-    let desired = catalog::stack(&options, &platform);
     let release: Release = stack_release(&options.namespace);
     let installer = Installer::new(cluster, &Silent, timeout);
     let (state, around, autoscalers, answer) = futures::join!(
@@ -54,12 +48,16 @@ pub async fn status(settings: StackSettings, cluster: &Cluster) -> Result<Status
         scraped(cluster, &options.namespace),
     );
     let (pods, events) = around.map_err(failed)?;
+    let live = state?.live;
+    let platform = facts.platform(asked).seen(facts.seen.or(catalog::scraped_as(&live)));
+    let desired = catalog::stack(&options, &platform);
     let observed = Observed {
         platform: platform.kind.to_string(),
+        scraping: Scraping::of(&platform),
         kubernetes: facts.version,
         namespace: options.namespace.clone(),
         desired,
-        live: state?.live,
+        live,
         around: Surroundings { pods, events, nodes: facts.nodes, classes: facts.classes },
         targets: answer,
         expected_jobs: catalog::expected_jobs(&options, &platform),

@@ -22,7 +22,7 @@ use crate::{
     health::{self, Facts, Finding, Severity},
     install::{Installer, Release, State},
     plan::{self, ChangeSet},
-    platform::{Platform, PlatformKind, assume, detect},
+    platform::{Platform, PlatformKind},
     preflight,
     readiness::{self, Surroundings},
     settings::StackSettings,
@@ -63,18 +63,15 @@ pub(super) struct Prepared {
 /// Looks at the cluster and compares. Writes nothing.
 pub(super) async fn prepare(
     mut options: catalog::Options,
-    platform: Option<PlatformKind>,
+    asked: Option<PlatformKind>,
     cluster: &Cluster,
     installer: &Installer<'_>,
     reporter: &dyn Reporter,
 ) -> Result<Prepared, CommandError> {
     let step = Instant::now();
     reporter.report(Event::StepStarted { step: Step::Preflight, total: None });
-    let facts = preflight::facts(cluster).await.map_err(|source| unusable(cluster, source))?;
-    let platform = match platform {
-        Some(kind) => assume(kind, &facts.nodes, &facts.classes),
-        None => detect(&facts.nodes, &facts.classes),
-    };
+    let facts = preflight::facts_and_ports(cluster).await.map_err(|source| unusable(cluster, source))?;
+    let platform = facts.platform(asked);
     let own = image::own(options.images.get(&Component::Scaler))?;
     tell(&health::of_cluster(&facts, &platform, options.storage.class.as_deref(), own.carries()), reporter)?;
     let summary = format!("Kubernetes {} on {}", facts.version, platform.kind);
@@ -84,9 +81,12 @@ pub(super) async fn prepare(
     reporter.report(Event::StepStarted { step: Step::Plan, total: None });
     image::use_in(&mut options, &own);
     options.grafana_password = password()?;
-    let mut desired = catalog::stack(&options, &platform);
+    let desired = catalog::stack(&options, &platform);
     let release = stack_release(&options.namespace);
     let state = installer.read(&release, &desired).await?;
+    let remembered = facts.seen.or(catalog::scraped_as(&state.live));
+    let platform = if remembered == facts.seen { platform } else { platform.seen(remembered) };
+    let mut desired = catalog::stack(&options, &platform);
     plan::adapt_claims(&mut desired, &state.live, &facts.classes);
     let changes = plan::plan(&desired, &state.live, &state.inventory);
     reporter.report(Event::StepFinished { step: Step::Plan, took: step.elapsed(), summary: changes.summary() });

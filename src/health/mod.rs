@@ -7,4 +7,4 @@ mod status;
 
 pub use finding::{Finding, Severity};
 pub use preflight::{BeforeWriting, Facts, Permission, before_writing, of_cluster};
-pub use status::{Autoscaler, Component, Observed, Status, Targets, status};
+pub use status::{Autoscaler, Component, NotScraped, Observed, Scraping, Status, Targets, status};

@@ -6,7 +6,7 @@ use k8s_openapi::api::{
 };
 
 use super::{Finding, Severity};
-use crate::platform::{Platform, PlatformKind, StorageChoice};
+use crate::platform::{Platform, PlatformKind, Seen, StorageChoice, assume, detect};
 
 /// The oldest minor version of Kubernetes 1 that is supported.
 const OLDEST_MINOR: u32 = 33;
@@ -20,6 +20,19 @@ pub struct Facts {
     pub nodes: Vec<Node>,
     /// All storage classes.
     pub classes: Vec<StorageClass>,
+    /// What the ports of the control plane show; nothing where nobody looked.
+    pub seen: Seen,
+}
+
+impl Facts {
+    /// What the cluster is: the platform that the user names, else the one that it says it is.
+    pub fn platform(&self, asked: Option<PlatformKind>) -> Platform {
+        let platform = match asked {
+            Some(kind) => assume(kind, &self.nodes, &self.classes),
+            None => detect(&self.nodes, &self.classes),
+        };
+        platform.seen(self.seen)
+    }
 }
 
 /// One right that `up` needs.

@@ -10,6 +10,7 @@ use crate::{
     catalog,
     object::ObjectRef,
     plan,
+    platform::{self, Platform},
     prometheus::{self, TargetHealth},
     readiness::{self, Readiness, Surroundings},
 };
@@ -28,6 +29,8 @@ pub struct Observed {
     pub live: Vec<DynamicObject>,
     /// Pods, events, nodes and classes around it.
     pub around: Surroundings,
+    /// How the metrics of Kubernetes itself are scraped here.
+    pub scraping: Scraping,
     /// What Prometheus says of its targets, or why it says nothing.
     pub targets: Result<prometheus::Targets, String>,
     /// Jobs that should have a target on this platform.
@@ -55,6 +58,9 @@ pub struct Status {
     /// Scrape targets; absent when Prometheus did not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets: Option<Targets>,
+    /// How the metrics of Kubernetes itself are scraped; absent when nothing is installed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scraping: Option<Scraping>,
     /// Every Autoscaler.
     pub autoscalers: Vec<Autoscaler>,
     /// What is wrong or worth knowing, the worst first.
@@ -89,6 +95,39 @@ pub struct Targets {
     pub down: Vec<prometheus::Target>,
     /// Jobs without any target.
     pub empty_jobs: Vec<String>,
+}
+
+/// How the metrics of Kubernetes itself are scraped on this cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scraping {
+    /// Whether Prometheus verifies the kubelets' certificates; else it takes them unseen.
+    pub kubelets_verified: bool,
+    /// Whether one page has the metrics of the whole control plane, so that one job scrapes it for all.
+    pub one_process: bool,
+    /// Parts of Kubernetes that are not scraped.
+    pub not_scraped: Vec<NotScraped>,
+}
+
+/// A part of Kubernetes that is not scraped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotScraped {
+    /// The job that it would be.
+    pub job: &'static str,
+    /// Why, one clause.
+    pub reason: &'static str,
+}
+
+impl Scraping {
+    /// What was made of the platform.
+    pub fn of(platform: &Platform) -> Self {
+        let left_out = platform.not_scraped().into_iter();
+        Self {
+            kubelets_verified: platform.kubelet_verifies,
+            one_process: platform.one_process,
+            not_scraped: left_out.map(|platform::NotScraped { job, reason }| NotScraped { job, reason }).collect(),
+        }
+    }
 }
 
 /// One Autoscaler and its last decision.
@@ -165,6 +204,7 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         namespace: observed.namespace.clone(),
         components,
         targets,
+        scraping: installed.then(|| observed.scraping.clone()),
         autoscalers,
         findings,
     }

@@ -1,5 +1,7 @@
 //! Gathers the facts that `health` judges. Reads only; a review of rights is a POST that writes nothing.
 
+mod ports;
+
 use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -19,6 +21,7 @@ use crate::{
     cluster::{CONCURRENCY, Cluster, Error, Kind, answered},
     health::{BeforeWriting, Facts, Permission},
     object::ObjectRef,
+    platform::Seen,
 };
 
 /// What is done to every object in the course of its life. That it may be listed and read has been seen by then.
@@ -84,7 +87,23 @@ pub async fn facts(cluster: &Cluster) -> Result<Facts, Error> {
     let all = ListParams::default();
     let (version, nodes, classes) =
         futures::try_join!(cluster.version(), answered(nodes.list(&all)), answered(classes.list(&all)))?;
-    Ok(Facts { version, nodes: nodes.items, classes: classes.items })
+    Ok(Facts { version, nodes: nodes.items, classes: classes.items, seen: Seen::default() })
+}
+
+/// The same with what the ports of the control plane show: what Prometheus is to scrape depends on it.
+///
+/// # Errors
+///
+/// As of [`facts`]. That a port cannot be looked at is no failure.
+pub async fn facts_and_ports(cluster: &Cluster) -> Result<Facts, Error> {
+    let facts_and_kubelets = async {
+        let facts = facts(cluster).await?;
+        let kubelet_verifies = ports::kubelets_verify(cluster, &facts.nodes).await;
+        Ok::<_, Error>((facts, kubelet_verifies))
+    };
+    let (facts, one_process) = futures::join!(facts_and_kubelets, ports::one_process(cluster));
+    let (facts, kubelet_verifies) = facts?;
+    Ok(Facts { seen: Seen { one_process, kubelet_verifies }, ..facts })
 }
 
 /// Rights, RBAC and ports: asked only when something is going to be written.

@@ -8,7 +8,7 @@ use super::progress::{bold, dim, severity_mark};
 use crate::{
     catalog::{ADMIN_SECRET, Alerting, PASSWORD_KEY, RECEIVERS_SECRET},
     commands::{CommandError, DemoUp, Downed, Plan, PlannedObject, PlannedRemoval, Upped},
-    health::{Severity, Status},
+    health::{Scraping, Severity, Status},
     plan::{Change, Checked},
     readiness::Readiness,
 };
@@ -185,6 +185,9 @@ pub(super) fn status(status: &Status) -> String {
         let (up, total) = (targets.up, targets.total);
         let _ = writeln!(text, "\n{} {up} of {total} scrape targets are up{waiting}", severity_mark(severity));
     }
+    if let Some(scraping) = &status.scraping {
+        text.push_str(&scraped(scraping));
+    }
     if status.autoscalers.is_empty() {
         if status.installed {
             let _ = writeln!(text, "\n{}", dim("no Autoscaler yet: scalekit demo up watcherbot"));
@@ -217,6 +220,29 @@ pub(super) fn status(status: &Status) -> String {
         }
     }
     let _ = writeln!(text, "\n{}", if status.healthy { "healthy" } else { "not healthy" });
+    text
+}
+
+/// What is not scraped, by reason, and whom Prometheus believes.
+fn scraped(scraping: &Scraping) -> String {
+    let mut text = String::new();
+    let mut reasons: Vec<&str> = scraping.not_scraped.iter().map(|left_out| left_out.reason).collect();
+    reasons.dedup();
+    for reason in reasons {
+        let left_out = scraping.not_scraped.iter().filter(|left_out| left_out.reason == reason);
+        let jobs: Vec<&str> = left_out.map(|left_out| left_out.job).collect();
+        let _ = writeln!(text, "{}", dim(&format!("  not scraped: {}: {reason}", jobs.join(", "))));
+    }
+    if scraping.one_process {
+        let one = "  scheduler, controller-manager, kube-proxy and apiserver are scraped with the kubelet: one process, one page";
+        let _ = writeln!(text, "{}", dim(one));
+    }
+    let kubelets = if scraping.kubelets_verified {
+        "  the kubelets' certificates are verified"
+    } else {
+        "  the kubelets' certificates are taken unseen: the cluster's authority did not sign them"
+    };
+    let _ = writeln!(text, "{}", dim(kubelets));
     text
 }
 

@@ -59,7 +59,7 @@ pub const TABLE: &[Rule] = &[
         "cluster catalog plan readiness lease event object",
         "futures jiff k8s_openapi kube serde serde_json thiserror tokio tracing",
     ),
-    shell("preflight", "cluster catalog health object", "futures k8s_openapi kube"),
+    shell("preflight", "cluster catalog health object platform", "futures http k8s_openapi kube reqwest tokio"),
     shell(
         "autoscaling::controller",
         "cluster prometheus autoscaling::api autoscaling::policy autoscaling::explain autoscaling::decision lease catalog \

@@ -15,6 +15,7 @@ mod install;
 mod network;
 mod removal;
 mod scaling;
+mod scraping;
 mod world;
 
 use std::{env, panic::AssertUnwindSafe, process::ExitCode, time::Instant};
@@ -50,6 +51,9 @@ fn main() -> ExitCode {
             install::up_again_changes_nothing,
             install::status_is_healthy,
             network::a_stranger_gets_nothing_from_the_stack,
+            scraping::the_control_plane_is_scraped_once_and_what_is_not_is_said,
+            scraping::an_idle_node_has_fewer_than_3000_series,
+            scraping::no_alert_is_pending,
             install::a_second_run_names_the_first_and_takes_over_from_a_dead_one,
             scaling::watcherbot_starts_with_one_replica,
             scaling::replicas_follow_the_tasks,

@@ -29,6 +29,7 @@ fn observed(live: Vec<DynamicObject>, targets: Result<Scraped, String>) -> Obser
         live,
         around: Surroundings::default(),
         targets,
+        scraping: Scraping::of(&detect(&[], &[])),
         expected_jobs: vec!["kubelet".to_owned(), "coredns".to_owned()],
         autoscalers: vec![],
     }
