@@ -142,9 +142,11 @@ mod tests {
 
     fn alerting(slack: Option<&str>, config: Option<&str>) -> Result<Option<Alerting>, String> {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        slack.iter().for_each(|text| write("slack", text));
-        config.iter().for_each(|text| write("config.yml", text));
+        for (name, text) in [("slack", slack), ("config.yml", config)] {
+            if let Some(text) = text {
+                fs::write(folder.path().join(name), text).unwrap();
+            }
+        }
         let file = FileAlerting {
             slack_webhook_file: slack.map(|_| "slack".into()),
             webhook_url_file: None,

@@ -10,6 +10,7 @@
     reason = "a test says what it does, and ends at what it did not expect"
 )]
 
+mod alerting;
 mod bad_input;
 mod install;
 mod removal;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
             install::up_makes_everything_ready_and_every_target_up,
             install::up_again_changes_nothing,
             install::status_is_healthy,
+            alerting::a_test_alert_arrives_and_a_receiver_that_refuses_it_is_quoted,
             install::a_second_run_names_the_first_and_takes_over_from_a_dead_one,
             scaling::watcherbot_starts_with_one_replica,
             scaling::replicas_follow_the_tasks,
