@@ -14,6 +14,7 @@
 //! Arrows point one way. A pure module does no I/O, reads no clock and knows no client:
 //! `tests/architecture.rs` keeps it so.
 
+pub mod alerting;
 pub mod autoscaling;
 pub mod catalog;
 pub mod cli;

@@ -7,8 +7,9 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::{
-    Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs, DemoLoadArgs, DemoUpArgs, DownArgs, EventFormat,
-    OpenArgs, Opened, OutputFormat, PlanArgs, RenderArgs, RunCommand, StackArgs, StatusArgs, UpArgs,
+    AlertCommand, AlertTestArgs, Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs, DemoLoadArgs,
+    DemoUpArgs, DownArgs, EventFormat, OpenArgs, Opened, OutputFormat, PlanArgs, RenderArgs, RunCommand, StackArgs,
+    StatusArgs, UpArgs,
 };
 use crate::{
     catalog::{self, Component},
@@ -97,6 +98,7 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
         Command::Down(args) => down(&common, args, reporter).await?,
         Command::Render(RenderArgs { stack, output_dir }) => render(&common, stack, output_dir.as_deref()).await?,
         Command::Open(args) => open(&common, args).await?,
+        Command::Alert(AlertCommand::Test(args)) => return alert_test(&common, args).await,
         Command::Demo(command) => demo(&common, command, reporter).await?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -250,6 +252,7 @@ async fn open(common: &CommonArgs, args: OpenArgs) -> Result<(), CommandError> {
     let service = match what {
         Opened::Grafana => Service::Grafana,
         Opened::Prometheus => Service::Prometheus,
+        Opened::Alertmanager => Service::Alertmanager,
     };
     let opening = commands::open(service, &settings.options.namespace, port, &cluster).await?;
     report::opened(&opening.url, opening.credentials.as_ref());
@@ -257,6 +260,19 @@ async fn open(common: &CommonArgs, args: OpenArgs) -> Result<(), CommandError> {
         report::note(&format!("no browser could be started ({error}): open the address by hand"));
     }
     opening.serve.await.map_err(|source| CommandError::Io { what: "the port-forward ended".to_owned(), source })
+}
+
+async fn alert_test(common: &CommonArgs, args: AlertTestArgs) -> Result<ExitCode, CommandError> {
+    let AlertTestArgs { namespace, severity, timeout, output } = args;
+    let settings = resolved(common, StackArgs { namespace, ..StackArgs::default() }, false)?;
+    let cluster = connect(&settings.connection).await?;
+    let tested = commands::alert_test(&settings.options.namespace, &severity, timeout, &cluster).await?;
+    match output {
+        OutputFormat::Text => report::alert_tested(&tested),
+        OutputFormat::Json => report::json(&tested),
+    }
+    .map_err(unprintable)?;
+    Ok(if tested.delivered { ExitCode::SUCCESS } else { ExitCode::from(6) })
 }
 
 async fn demo(common: &CommonArgs, command: DemoCommand, reporter: Arc<dyn Reporter>) -> Result<(), CommandError> {

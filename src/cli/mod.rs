@@ -80,8 +80,11 @@ pub enum Command {
     Down(DownArgs),
     /// Print the manifests that `up` would apply
     Render(RenderArgs),
-    /// Open Grafana or Prometheus in the browser
+    /// Open Grafana, Prometheus or Alertmanager in the browser
     Open(OpenArgs),
+    /// See whether alerts arrive
+    #[command(subcommand)]
+    Alert(AlertCommand),
     /// Sample workloads to see it scale
     #[command(subcommand)]
     Demo(DemoCommand),
@@ -207,6 +210,8 @@ pub enum Opened {
     Grafana,
     /// Queries
     Prometheus,
+    /// Alerts that fire, and silences
+    Alertmanager,
 }
 
 /// Flags of `open`.
@@ -223,6 +228,30 @@ pub struct OpenArgs {
     /// Only print the address
     #[arg(long)]
     pub no_browser: bool,
+}
+
+/// Alerts.
+#[derive(Debug, Subcommand)]
+pub enum AlertCommand {
+    /// Send one alert to every receiver that it is routed to, and say whether they took it
+    Test(AlertTestArgs),
+}
+
+/// Flags of `alert test`.
+#[derive(Clone, Debug, Args)]
+pub struct AlertTestArgs {
+    /// Namespace of the stack [default: monitoring]
+    #[arg(short, long, env = "SCALEKIT_NAMESPACE", value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Severity of the alert, for configurations that route by it
+    #[arg(long, default_value = "warning", value_name = "NAME")]
+    pub severity: String,
+    /// Longest wait for the receivers: a configuration of your own may hold messages back
+    #[arg(long, default_value = "60s", value_name = "DURATION", value_parser = parse_duration)]
+    pub timeout: Duration,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: OutputFormat,
 }
 
 /// Sample workloads.

@@ -73,17 +73,35 @@ impl PodTunnel {
     ///
     /// See [`ForwardError`].
     pub async fn request(&self, method: http::Method, path: &str) -> Result<(http::StatusCode, Bytes), ForwardError> {
+        self.request_with(method, path, None).await
+    }
+
+    /// As [`PodTunnel::request`], with a body of JSON.
+    ///
+    /// # Errors
+    ///
+    /// See [`ForwardError`].
+    pub async fn request_with(
+        &self,
+        method: http::Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<(http::StatusCode, Bytes), ForwardError> {
         let stream = self.open().await?;
         let failed = |cause: String| ForwardError::Http { pod: self.full_name(), port: self.port, cause };
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| failed(error.to_string()))?;
         let connection = tokio::spawn(connection);
-        let request = http::Request::builder()
+        let mut request = http::Request::builder()
             .method(method)
             .uri(path)
-            .header(http::header::HOST, format!("{}:{}", self.pod, self.port))
-            .body(Full::<Bytes>::default())
+            .header(http::header::HOST, format!("{}:{}", self.pod, self.port));
+        if body.is_some() {
+            request = request.header(http::header::CONTENT_TYPE, "application/json");
+        }
+        let request = request
+            .body(body.map_or_else(Full::<Bytes>::default, |body| Full::from(body.to_string())))
             .map_err(|error| failed(error.to_string()))?;
         let answer = async {
             let response = sender.send_request(request).await?;

@@ -1,6 +1,7 @@
 //! One function per verb. Each takes what it needs, does the work, and returns what came of it as a value;
 //! `report` shows that.
 
+mod alert;
 mod carry_out;
 mod demo;
 mod down;
@@ -14,6 +15,7 @@ mod status;
 mod targets;
 mod up;
 
+pub use alert::{AlertTested, alert_test};
 pub use demo::{DemoLoaded, DemoUp, Wish, demo_down, demo_load, demo_up};
 pub use down::{Consent, Downed, PlannedRemoval, down, plan_removal};
 pub use error::CommandError;

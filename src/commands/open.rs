@@ -18,6 +18,8 @@ pub enum Service {
     Grafana,
     /// Queries.
     Prometheus,
+    /// Alerts that fire.
+    Alertmanager,
 }
 
 impl Service {
@@ -25,6 +27,7 @@ impl Service {
         match self {
             Self::Grafana => "grafana",
             Self::Prometheus => "prometheus",
+            Self::Alertmanager => "alertmanager",
         }
     }
 
@@ -32,6 +35,7 @@ impl Service {
         match self {
             Self::Grafana => 3000,
             Self::Prometheus => 9090,
+            Self::Alertmanager => 9093,
         }
     }
 }
@@ -67,7 +71,7 @@ pub async fn open(
     };
     let credentials = match service {
         Service::Grafana => Some(("admin".to_owned(), grafana_password(cluster, namespace).await.map_err(failed)?)),
-        Service::Prometheus => None,
+        Service::Prometheus | Service::Alertmanager => None,
     };
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let tunnel = PodTunnel::new(cluster, namespace, &pod, service.port());
@@ -76,7 +80,7 @@ pub async fn open(
         .map_err(|source| CommandError::Io { what: format!("cannot listen on {address}"), source })?;
     let path = match service {
         Service::Grafana => "/d/scalekit-autoscaling",
-        Service::Prometheus => "/",
+        Service::Prometheus | Service::Alertmanager => "/",
     };
     Ok(Opening { url: format!("http://{local}{path}"), credentials, serve })
 }

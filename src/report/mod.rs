@@ -18,7 +18,7 @@ pub use progress::{Terminal, Verbosity};
 
 use crate::{
     catalog::Alerting,
-    commands::{CommandError, DemoLoaded, DemoUp, Downed, Plan, PlannedRemoval, Upped, Written},
+    commands::{AlertTested, CommandError, DemoLoaded, DemoUp, Downed, Plan, PlannedRemoval, Upped, Written},
     health::Status,
     yaml,
 };
@@ -78,6 +78,15 @@ pub fn plan(plan: &Plan) -> io::Result<()> {
 /// When stdout takes no more.
 pub fn status(status: &Status) -> io::Result<()> {
     document(&text::status(status))
+}
+
+/// Prints what came of a test of the receivers.
+///
+/// # Errors
+///
+/// When stdout takes no more.
+pub fn alert_tested(tested: &AlertTested) -> io::Result<()> {
+    document(&text::alert_tested(tested))
 }
 
 /// Prints any value as JSON.

@@ -6,8 +6,9 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use super::progress::{bold, dim, severity_mark};
 use crate::{
+    alerting::{Delivery, Outcome},
     catalog::{ADMIN_SECRET, Alerting, PASSWORD_KEY, RECEIVERS_SECRET},
-    commands::{CommandError, DemoUp, Downed, Plan, PlannedObject, PlannedRemoval, Upped},
+    commands::{AlertTested, CommandError, DemoUp, Downed, Plan, PlannedObject, PlannedRemoval, Upped},
     health::{Scraping, Severity, Status},
     plan::{Change, Checked},
     readiness::Readiness,
@@ -243,6 +244,40 @@ fn scraped(scraping: &Scraping) -> String {
         "  the kubelets' certificates are taken unseen: the cluster's authority did not sign them"
     };
     let _ = writeln!(text, "{}", dim(kubelets));
+    text
+}
+
+pub(super) fn alert_tested(tested: &AlertTested) -> String {
+    let mut text = String::new();
+    for Delivery { receiver, integration, outcome } in &tested.deliveries {
+        let (severity, what) = match outcome {
+            Outcome::Delivered => (Severity::Ok, "took it".to_owned()),
+            Outcome::Refused { why } => (Severity::Error, format!("refused it: {why}")),
+            Outcome::Pending => (Severity::Warning, "has not been heard of".to_owned()),
+        };
+        let _ = writeln!(text, "{} {receiver}/{integration} {what}", severity_mark(severity));
+    }
+    let seconds = tested.took.as_secs_f64();
+    if let Some(why) = tested.suppressed {
+        let _ = writeln!(text, "{} the alert is held back: {why}", severity_mark(Severity::Error));
+    } else if tested.receivers.is_empty() {
+        let _ = writeln!(text, "{} no receiver was found for it in {seconds:.1} s", severity_mark(Severity::Error));
+    } else if tested.deliveries.is_empty() {
+        let names = tested.receivers.join(", ");
+        let _ = writeln!(text, "{} it is routed to {names}, which sends nothing", severity_mark(Severity::Error));
+    }
+    let pending = tested.deliveries.iter().any(|delivery| delivery.outcome == Outcome::Pending);
+    let refused = tested.deliveries.iter().any(|delivery| matches!(delivery.outcome, Outcome::Refused { .. }));
+    if tested.delivered {
+        let _ = writeln!(text, "\nthe test arrived ({seconds:.1} s); that it is resolved follows in five minutes");
+    } else {
+        let _ = writeln!(text, "\nthe test did not arrive everywhere ({seconds:.1} s)");
+    }
+    if refused {
+        let _ = writeln!(text, "hint: put the right URL into the file that the settings name, and run `scalekit up`");
+    } else if pending && tested.suppressed.is_none() {
+        let _ = writeln!(text, "hint: `group_wait` of the configuration may hold it back longer: --timeout");
+    }
     text
 }
 

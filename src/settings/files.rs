@@ -142,10 +142,9 @@ mod tests {
 
     fn alerting(slack: Option<&str>, config: Option<&str>) -> Result<Option<Alerting>, String> {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         for (name, text) in [("slack", slack), ("config.yml", config)] {
             if let Some(text) = text {
-                write(name, text);
+                fs::write(folder.path().join(name), text).unwrap();
             }
         }
         let file = FileAlerting {

@@ -44,12 +44,12 @@ pub const TABLE: &[Rule] = &[
     ),
     shell(
         "report",
-        "commands catalog event health object plan readiness yaml",
+        "alerting commands catalog event health object plan readiness yaml",
         "anstream anstyle comfy_table indicatif kube::core serde serde_json tracing",
     ),
     shell(
         "commands",
-        "settings install preflight cluster prometheus images samples autoscaling::controller \
+        "settings install preflight cluster prometheus images samples autoscaling::controller alerting \
          catalog plan readiness platform health event object yaml",
         "futures getrandom http jiff k8s_openapi kube serde serde_json thiserror tokio tokio_util tracing",
     ),
@@ -85,6 +85,7 @@ pub const TABLE: &[Rule] = &[
     ),
     pure("autoscaling::explain", "autoscaling::decision", "jiff serde"),
     pure("autoscaling::decision", "", "jiff serde"),
+    pure("alerting", "catalog", "jiff serde serde_json"),
     pure("event", "health object", "serde"),
     // Of prometheus what an answer says about the scrape targets: values, no client.
     pure(

@@ -10,6 +10,7 @@
     reason = "a test says what it does, and ends at what it did not expect"
 )]
 
+mod alerting;
 mod bad_input;
 mod install;
 mod network;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
             scraping::the_control_plane_is_scraped_once_and_what_is_not_is_said,
             scraping::an_idle_node_has_fewer_than_3000_series,
             scraping::no_alert_is_pending,
+            alerting::a_test_alert_arrives_and_a_receiver_that_refuses_it_is_quoted,
             install::a_second_run_names_the_first_and_takes_over_from_a_dead_one,
             scaling::watcherbot_starts_with_one_replica,
             scaling::replicas_follow_the_tasks,

@@ -92,6 +92,11 @@ impl World {
         self.state.join("scalekit.yaml")
     }
 
+    /// How to reach this cluster.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.state.join("kubeconfig")
+    }
+
     /// Runs the binary against this cluster with this cluster's settings.
     pub fn scalekit<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Ran {
         Self::run(self.command().args(arguments))
@@ -100,7 +105,7 @@ impl World {
     /// The binary with the arguments that name this cluster and its settings.
     pub fn command(&self) -> Command {
         let mut command = self.bare();
-        command.arg("--kubeconfig").arg(self.state.join("kubeconfig")).arg("--config").arg(self.settings());
+        command.arg("--kubeconfig").arg(self.kubeconfig()).arg("--config").arg(self.settings());
         command
     }
 
