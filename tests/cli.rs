@@ -121,6 +121,7 @@ const RENDER: [&str; 7] =
 #[case::up("up")]
 #[case::plan("plan")]
 #[case::status("status")]
+#[case::explain("explain")]
 #[case::down("down")]
 #[case::render("render")]
 #[case::open("open")]

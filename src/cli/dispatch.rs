@@ -7,12 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs, DemoLoadArgs, DemoUpArgs, DownArgs, EventFormat,
-    OpenArgs, Opened, OutputFormat, PlanArgs, RenderArgs, RunCommand, StackArgs, StatusArgs, UpArgs,
+    ExplainArgs, OpenArgs, Opened, OutputFormat, PlanArgs, RenderArgs, RunCommand, StackArgs, StatusArgs, UpArgs,
 };
 use crate::{
     catalog::{self, Component},
     cluster::{Cluster, ConnectError, Connection, connect},
-    commands::{self, CommandError, Consent, Service, Wish},
+    commands::{self, CommandError, Consent, ControllerSettings, Service, Wish},
     event::Reporter,
     plan::Data,
     report::{self, Ndjson, Terminal, Verbosity},
@@ -94,6 +94,7 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
                 return Ok(ExitCode::from(6));
             }
         }
+        Command::Explain(args) => explain(&common, args).await?,
         Command::Down(args) => down(&common, args, reporter).await?,
         Command::Render(RenderArgs { stack, output_dir }) => render(&common, stack, output_dir.as_deref()).await?,
         Command::Open(args) => open(&common, args).await?,
@@ -115,8 +116,10 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
 
 async fn program(common: &CommonArgs, program: RunCommand, stop: CancellationToken) -> Result<ExitCode, CommandError> {
     match program {
-        RunCommand::Controller { prometheus_url, listen } => {
-            commands::run_controller(&connection(common), prometheus_url, listen, stop).await?;
+        RunCommand::Controller { prometheus_url, listen, most_down_share, largest_step } => {
+            let largest_step = Some(largest_step).filter(|step| *step > 0);
+            let settings = ControllerSettings { prometheus_url, listen, most_down_share, largest_step };
+            commands::run_controller(&connection(common), settings, stop).await?;
         }
         RunCommand::Watcherbot { listen } => commands::run_watcherbot(listen, stop).await?,
     }
@@ -228,6 +231,18 @@ fn unasked(error: CommandError) -> CommandError {
         | CommandError::Cluster { .. } => CommandError::Unasked { source: Box::new(error) },
         other => other,
     }
+}
+
+async fn explain(common: &CommonArgs, args: ExplainArgs) -> Result<(), CommandError> {
+    let ExplainArgs { target, namespace, at, output } = args;
+    let cluster = connect(&connection(common)).await?;
+    let namespace = namespace.unwrap_or_else(|| cluster.default_namespace().to_owned());
+    let explained = commands::explain(&cluster, &namespace, &target, at).await?;
+    match output {
+        OutputFormat::Text => report::explained(&explained),
+        OutputFormat::Json => report::json(&explained),
+    }
+    .map_err(unprintable)
 }
 
 async fn open(common: &CommonArgs, args: OpenArgs) -> Result<(), CommandError> {

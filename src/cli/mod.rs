@@ -11,7 +11,7 @@ pub use dispatch::main;
 use crate::{
     catalog::Component,
     platform::PlatformKind,
-    settings::{parse_duration, parse_image, parse_namespace},
+    settings::{At, Named, parse_duration, parse_image, parse_namespace},
 };
 
 /// Monitoring and autoscaling for a Kubernetes cluster, explained, and removable without a trace
@@ -76,6 +76,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Say what works and what does not
     Status(StatusArgs),
+    /// Say why a workload has as many replicas as it has
+    Explain(ExplainArgs),
     /// Remove what was installed, and prove that nothing is left
     Down(DownArgs),
     /// Print the manifests that `up` would apply
@@ -164,6 +166,23 @@ pub struct StatusArgs {
     /// The stack.
     #[command(flatten)]
     pub stack: StackArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: OutputFormat,
+}
+
+/// Flags of `explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// A workload or its Autoscaler, as in deploy/watcherbot or as/watcherbot
+    #[arg(value_name = "TARGET")]
+    pub target: Named,
+    /// Namespace of the workload [default: the context's]
+    #[arg(short, long, value_name = "NAME", value_parser = parse_namespace)]
+    pub namespace: Option<String>,
+    /// A past time: 2026-11-25T14:05:00Z, or how long ago, 10m
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub at: Option<At>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: OutputFormat,
@@ -302,6 +321,12 @@ pub enum RunCommand {
         /// Address of /livez, /readyz and /metrics
         #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
         listen: SocketAddr,
+        /// Largest share of the Autoscalers of one source that may begin to want fewer replicas at once; 1 for no limit
+        #[arg(long, env = "SCALEKIT_MOST_DOWN_SHARE", default_value = "0.5", value_name = "SHARE")]
+        most_down_share: f64,
+        /// Most replicas by which one decision changes a count; 0 for no limit
+        #[arg(long, env = "SCALEKIT_LARGEST_STEP", default_value = "0", value_name = "REPLICAS")]
+        largest_step: i32,
     },
     /// The sample workload WatcherBot
     Watcherbot {

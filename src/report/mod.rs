@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stderr, reason = "this is where printing happens")]
 
+mod explained;
 mod json;
 mod progress;
 mod text;
@@ -17,7 +18,7 @@ pub use json::Ndjson;
 pub use progress::{Terminal, Verbosity};
 
 use crate::{
-    commands::{CommandError, DemoLoaded, DemoUp, Downed, Plan, PlannedRemoval, Upped, Written},
+    commands::{CommandError, DemoLoaded, DemoUp, Downed, Explained, Plan, PlannedRemoval, Upped, Written},
     health::Status,
     yaml,
 };
@@ -77,6 +78,15 @@ pub fn plan(plan: &Plan) -> io::Result<()> {
 /// When stdout takes no more.
 pub fn status(status: &Status) -> io::Result<()> {
     document(&text::status(status))
+}
+
+/// Prints why a count is what it is.
+///
+/// # Errors
+///
+/// When stdout takes no more.
+pub fn explained(explained: &Explained) -> io::Result<()> {
+    document(&explained::explained(explained))
 }
 
 /// Prints any value as JSON.

@@ -3,6 +3,7 @@
 //! A flag wins over the environment (clap has already put that into the flag), that over the file, that over
 //! the default.
 
+mod asked;
 mod values;
 
 use std::{
@@ -22,6 +23,7 @@ use crate::{
     yaml,
 };
 
+pub use asked::{At, Named};
 pub use values::{parse_duration, parse_image, parse_namespace};
 
 /// The settings file that is read when none is named and it is there.

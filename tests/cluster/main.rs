@@ -51,6 +51,7 @@ fn main() -> ExitCode {
             install::a_second_run_names_the_first_and_takes_over_from_a_dead_one,
             scaling::watcherbot_starts_with_one_replica,
             scaling::replicas_follow_the_tasks,
+            scaling::explain_says_why_now_and_then,
             install::every_panel_has_data,
             scaling::an_unreachable_prometheus_holds_the_count,
             install::samples_survive_a_restart_of_prometheus,

@@ -8,9 +8,9 @@ use kube::{
     api::{Patch, PatchParams},
     runtime::wait::await_condition,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{Ran, World};
 
 const NAMESPACE: &str = "demo";
 const WATCHERBOT: &str = "watcherbot";
@@ -42,6 +42,33 @@ pub async fn replicas_follow_the_tasks(world: &World) {
     assert!(log.contains("current_replicas=1 desired_replicas=3 → scaling up"), "{log}");
     let events = world.kubectl(["get", "events", "-n", NAMESPACE, "-o", "wide"]);
     assert!(events.contains("from 1 to 3"), "{events}");
+}
+
+pub async fn explain_says_why_now_and_then(world: &World) {
+    let explain = |extra: &[&str]| {
+        let target = ["explain", "deploy/watcherbot", "-n", NAMESPACE];
+        world.scalekit(target.iter().chain(extra).copied())
+    };
+    let told = explain(&[]).exits(0).says("needs 31 active-tasks to reach 4").says("it stays at 3");
+    println!("{}", told.stdout);
+    let json = |ran: Ran| serde_json::from_str::<Value>(&ran.exits(0).stdout).unwrap();
+    let now = json(explain(&["-o", "json"]));
+    assert_eq!((&now["desiredReplicas"], &now["metrics"][0]["value"]), (&json!(3), &json!("25")), "{now}");
+    // What is remembered of the last scale-up, by its own time.
+    let scaled = world.kubectl(["get", "as", WATCHERBOT, "-n", NAMESPACE, "-o", "jsonpath={.status.lastScaleTime}"]);
+    let then = json(explain(&["-o", "json", "--at", &scaled]));
+    assert_eq!((&then["currentReplicas"], &then["desiredReplicas"]), (&json!(1), &json!(3)), "{then}");
+    // A scaler that has just started remembers nothing: it is recomputed.
+    world.kubectl(["rollout", "restart", "-n", "monitoring", "deployment/scaler"]);
+    world.kubectl(["rollout", "status", "-n", "monitoring", "deployment/scaler", "--timeout=60s"]);
+    let again = json(explain(&["-o", "json", "--at", "20s"]));
+    assert_eq!((&again["recomputed"], &again["desiredReplicas"]), (&json!(true), &json!(3)), "{again}");
+    world
+        .scalekit(["explain", "deploy/nothing", "-n", NAMESPACE])
+        .exits(2)
+        .says("Deployment/watcherbot (as/watcherbot)");
+    explain(&["--at", "300d"]).exits(2);
+    explain(&["--at", "1999-01-01T00:00:00Z"]).exits(6).says("kept no replica count of that time");
 }
 
 /// The Autoscaler's own status says the same, after the metric has settled: a count that is only passed through on

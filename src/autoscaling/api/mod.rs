@@ -6,6 +6,7 @@
 //! `autoscaling/v2` wherever the HPA has the field.
 
 mod beyond;
+mod metrics;
 mod prometheus;
 mod quantity_text;
 mod spec;
@@ -18,7 +19,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-pub use beyond::{FallbackSpec, ScheduleSpec};
+pub use beyond::{FallbackSpec, PendingPodsSpec, ScheduleSpec};
+pub use metrics::{
+    ContainerResourceMetric, DescribedObject, ExternalMetric, MetricIdentifier, MetricSelector, MetricTarget,
+    MetricTargetType, ObjectMetric, PodsMetric, ResourceMetric, SelectorOperator, SelectorRequirement,
+};
 pub use prometheus::{OnAbsentSpec, PrometheusMetric, PrometheusTarget, ReduceSpec, TargetType};
 pub use quantity_text::QuantityText;
 pub use spec::{

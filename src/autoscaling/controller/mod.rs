@@ -14,13 +14,17 @@
 
 mod act;
 mod clock;
+mod crowd;
 mod event;
 mod history;
 mod http;
 mod leader;
 mod line;
+mod measure;
 mod observe;
 mod phase;
+mod pods;
+mod recompute;
 mod rivals;
 mod schedule;
 mod servers;
@@ -47,9 +51,11 @@ use kube::{
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub use self::leader::LEASE;
 pub use self::service_account::{MissingServiceAccount, SERVICE_HOST, TOKEN, check_service_account};
 use self::{
     clock::{Clock, until},
+    crowd::Crowd,
     event::Recorder,
     history::History,
     http::Vitals,
@@ -62,6 +68,7 @@ use self::{
     tick::{Context, Kept, tick},
 };
 use super::api::Autoscaler;
+use crate::metrics::MetricsApis;
 
 /// Who writes scales and statuses, and signs events.
 pub const FIELD_MANAGER: &str = "scalekit-autoscaler";
@@ -80,6 +87,11 @@ pub struct Options {
     pub listen: SocketAddr,
     /// What signs events: the name of the pod.
     pub instance: String,
+    /// The greatest share of the objects of one source that may begin to want fewer replicas at once; from 1 on there is
+    /// no limit.
+    pub most_down_share: f64,
+    /// By how many replicas a decision may change a count at most.
+    pub largest_step: Option<i32>,
 }
 
 /// Why the controller ended by itself.
@@ -129,26 +141,29 @@ impl fmt::Display for Key {
 ///
 /// See [`Error`]. The API server or Prometheus not answering is none: it is logged and waited for.
 pub async fn run(client: Client, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
-    let Options { prometheus, listen, instance } = options;
+    let Options { prometheus, listen, instance, most_down_share, largest_step } = options;
     let clock = Clock::start();
     let telemetry = Arc::<Telemetry>::default();
     let vitals = Arc::new(Vitals::new(clock));
-    let history = Arc::<History>::default();
     let listener = TcpListener::bind(listen).await.map_err(|source| Error::Listen { address: listen, source })?;
-    let server = axum::serve(listener, http::router(vitals.clone(), telemetry.clone(), history.clone()));
     let (elector, fence) = Elector::new(&client, &instance, clock, vitals.clone());
     let context = Arc::new(Context {
         client: client.clone(),
         servers: Servers::new(Box::new(servers::direct), clock, telemetry.clone()),
         default_server: prometheus,
         kinds: Kinds::default(),
+        metrics: MetricsApis::new(client.clone()),
+        owners: pods::Owners::default(),
+        crowd: Crowd::new(most_down_share),
+        largest_step,
         recorder: Recorder::new(client.clone(), instance),
         fence,
         hpas: Hpas::default(),
-        history,
+        history: History::default(),
         telemetry,
         clock,
     });
+    let server = axum::serve(listener, http::router(vitals.clone(), context.clone()));
     tracing::info!(%listen, prometheus = context.default_server, "the autoscaler runs");
     let stop = Stop::default();
     let mut election = tokio::spawn(elector.run(stop.clone()));

@@ -20,7 +20,8 @@ use tokio::{net::TcpStream, sync::Semaphore};
 
 use super::{Clock, telemetry::Telemetry};
 use crate::{
-    prometheus::{Client, Direct, Error, Sample},
+    autoscaling::decision::Reading,
+    prometheus::{Client, Direct, Error, Instant, Sample},
     quantity::milli_from_f64,
 };
 
@@ -39,6 +40,14 @@ pub trait MetricSource: Send + Sync {
     /// Evaluates `query` now, with samples that are at most `max_age` old.
     fn query<'a>(&'a self, query: &'a str, max_age: Option<Duration>) -> BoxFuture<'a, Result<Vec<Sample>, Error>>;
 
+    /// Evaluates `what` at the start of `span`, in seconds since the epoch, and every `step` after it to its end.
+    fn range<'a>(
+        &'a self,
+        what: &'a Question,
+        span: (i64, i64),
+        step: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Instant>, Error>>;
+
     /// Whether it accepts connections.
     fn accepts(&self) -> BoxFuture<'_, bool>;
 }
@@ -52,6 +61,15 @@ struct DirectSource {
 impl MetricSource for DirectSource {
     fn query<'a>(&'a self, query: &'a str, max_age: Option<Duration>) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
         self.client.query_within(query, max_age).boxed()
+    }
+
+    fn range<'a>(
+        &'a self,
+        what: &'a Question,
+        span: (i64, i64),
+        step: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Instant>, Error>> {
+        self.client.range(&what.query, span, step, what.max_age).boxed()
     }
 
     fn accepts(&self) -> BoxFuture<'_, bool> {
@@ -108,7 +126,19 @@ pub enum Answer {
     },
 }
 
-type InFlight = Shared<BoxFuture<'static, Result<Vec<i64>, Error>>>;
+impl Answer {
+    /// What it is to a decision, if it is no values.
+    pub fn unusable(self) -> Reading {
+        match self {
+            Self::Values(values) => Reading::Series(values),
+            Self::Failed { reason, message } | Self::LeftAlone { reason, message, .. } => {
+                Reading::Unusable { reason, message }
+            }
+        }
+    }
+}
+
+type InFlight = Shared<BoxFuture<'static, Result<Arc<[Sample]>, Error>>>;
 
 struct Server {
     source: Arc<dyn MetricSource>,
@@ -145,31 +175,58 @@ impl Servers {
     /// Asks `address`. `interval` is the shortest time that the server is left alone for when
     /// it does not answer.
     pub async fn ask(&self, address: &str, what: &Question, interval: Duration) -> Answer {
+        match self.series(address, what, interval).await {
+            // NaN does not get here: the client makes it an error.
+            Ok(series) => Answer::Values(series.iter().filter_map(|sample| milli_from_f64(sample.value)).collect()),
+            Err(answer) => answer,
+        }
+    }
+
+    /// The same with the labels of each series; anything but values is the error.
+    pub async fn series(&self, address: &str, what: &Question, interval: Duration) -> Result<Arc<[Sample]>, Answer> {
         self.look_whether_it_is_back(address, interval).await;
         let started = self.clock.now();
         let question = match self.question(address, what, started) {
             Ok(question) => question,
-            Err(answer) => return answer,
+            Err(answer) => return Err(answer),
         };
         let answer = question.await;
         self.lock().get_mut(address).map(|server| server.in_flight.remove(what));
         match answer {
-            Ok(values) => {
+            Ok(series) => {
                 self.answered(address);
-                Answer::Values(values)
+                Ok(series)
             }
             Err(error) if error.is_outage() => {
                 let (reason, message) = (error.reason(), format!("{address}: {error}"));
                 let gone = matches!(error, Error::Unreachable(_)) && !self.accepts(address).await;
                 let until = self.did_not_answer(address, (reason, &message), gone, started, interval);
-                Answer::LeftAlone { reason, message, until }
+                Err(Answer::LeftAlone { reason, message, until })
             }
             // The server is well; it is the query that is not.
             Err(error) => {
                 self.answered(address);
-                Answer::Failed { reason: error.reason(), message: format!("{address}: {error}") }
+                Err(Answer::Failed { reason: error.reason(), message: format!("{address}: {error}") })
             }
         }
+    }
+
+    /// Asks `address` about a time that is past, for whoever wants to know why: not for a decision, so an outage is
+    /// not remembered. Why there is no answer is a clause.
+    pub async fn range(
+        &self,
+        address: &str,
+        what: &Question,
+        span: (i64, i64),
+        step: Duration,
+    ) -> Result<Vec<Instant>, String> {
+        let known = self.lock().get(address).map(|server| (server.source.clone(), server.slots.clone()));
+        let (source, slots) = match known {
+            Some(known) => known,
+            None => ((self.connect)(address)?, Arc::new(Semaphore::new(1))),
+        };
+        let _slot = slots.acquire_owned().await;
+        source.range(what, span, step).await.map_err(|error| format!("{address}: {error}"))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Server>> {
@@ -227,10 +284,7 @@ impl Servers {
         let question = async move {
             let _slot = slots.acquire_owned().await;
             let started = clock.now();
-            let answer = source.query(&asked.query, asked.max_age).await.map(|samples| {
-                // NaN does not get here: the client makes it an error.
-                samples.into_iter().filter_map(|sample| milli_from_f64(sample.value)).collect()
-            });
+            let answer = source.query(&asked.query, asked.max_age).await.map(Arc::from);
             telemetry.query(&answer, clock.now().duration_since(started));
             answer
         }

@@ -1,5 +1,7 @@
 //! The controller against an API server and a Prometheus that are told what to answer.
 
-mod fake;
+mod explained;
+pub(super) mod fake;
 mod looks;
 mod runs;
+mod sources;

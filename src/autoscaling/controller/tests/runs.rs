@@ -16,6 +16,8 @@ fn options() -> Options {
         prometheus: "http://127.0.0.1:9".to_owned(),
         listen: "127.0.0.1:0".parse().expect("an address"),
         instance: "pod-1".to_owned(),
+        most_down_share: 0.5,
+        largest_step: None,
     }
 }
 

@@ -37,6 +37,10 @@ impl MetricSource for Fake {
         .boxed()
     }
 
+    fn range<'a>(&'a self, _: &'a Question, _: (i64, i64), _: Duration) -> BoxFuture<'a, Result<Vec<Instant>, Error>> {
+        std::future::ready(Ok(Vec::new())).boxed()
+    }
+
     fn accepts(&self) -> BoxFuture<'_, bool> {
         std::future::ready(self.accepts.load(Ordering::Relaxed)).boxed()
     }
