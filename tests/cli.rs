@@ -122,6 +122,8 @@ const RENDER: [&str; 7] =
 #[case::plan("plan")]
 #[case::status("status")]
 #[case::explain("explain")]
+#[case::pause("pause")]
+#[case::resume("resume")]
 #[case::down("down")]
 #[case::render("render")]
 #[case::open("open")]

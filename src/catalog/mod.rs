@@ -8,6 +8,7 @@ mod assets;
 mod component;
 mod demo;
 mod edit;
+mod external;
 mod grafana;
 mod labels;
 mod objects;
@@ -19,6 +20,7 @@ use kube::core::DynamicObject;
 
 pub use component::{Component, UnknownComponent};
 pub use demo::{DemoOptions, demo, demo_inventory, demos};
+pub use external::ExternalPrometheus;
 pub use grafana::{ADMIN_SECRET, PASSWORD_KEY};
 pub use labels::{
     APPLYSET_ID, APPLYSET_PART_OF, AUTOSCALER_FIELD_MANAGER, COMPONENT, CONFIG_HASH, CREATE_ONCE, FIELD_MANAGER,
@@ -78,6 +80,8 @@ pub struct Options {
     pub registry: Option<String>,
     /// Pull policy of our own image: `Never` where it was sent to the nodes, else `IfNotPresent`.
     pub scaler_pull_policy: String,
+    /// A Prometheus that is there already: then nothing but the scaler is installed.
+    pub external: Option<ExternalPrometheus>,
     /// Seconds between two scrapes of a target, and between two evaluations of the rules; at least 1.
     pub scrape_interval_seconds: u32,
     /// How long samples are kept.
@@ -98,6 +102,7 @@ impl std::fmt::Debug for Options {
             .field("images", &self.images)
             .field("registry", &self.registry)
             .field("scaler_pull_policy", &self.scaler_pull_policy)
+            .field("external", &self.external)
             .field("scrape_interval_seconds", &self.scrape_interval_seconds)
             .field("retention", &self.retention)
             .field("storage", &self.storage)
@@ -114,12 +119,18 @@ impl Options {
             images: BTreeMap::new(),
             registry: None,
             scaler_pull_policy: "Never".to_owned(),
+            external: None,
             scrape_interval_seconds: 15,
             retention: Retention::default(),
             storage: Storage::default(),
             grafana_password: grafana_password.into(),
             version: version.into(),
         }
+    }
+
+    /// What is installed.
+    pub fn components(&self) -> &'static [Component] {
+        if self.external.is_some() { &[Component::Scaler] } else { &Component::ALL }
     }
 
     /// The image of a component: the one asked for, else the default one, from the registry asked for.
@@ -161,10 +172,13 @@ pub fn stack(options: &Options, platform: &Platform) -> Vec<DynamicObject> {
     let labels = |name, component| Labels { name, component, version: &options.version, applyset: &applyset };
 
     let mut objects: Vec<DynamicObject> = assets::manifests("stack");
+    if options.external.is_some() {
+        objects.retain(external::is_shared);
+    }
     for object in &mut objects {
         labels(SCALEKIT, "stack").put_on(object);
     }
-    for component in Component::ALL {
+    for component in options.components().iter().copied() {
         for mut object in component_objects(component, options, platform, &namespaces) {
             labels(component.name(), component.role()).put_on(&mut object);
             objects.push(object);
@@ -211,7 +225,10 @@ fn component_objects(
         Component::Scaler => {
             for object in &mut objects {
                 edit::set_pull_policy(object, &options.scaler_pull_policy);
-                edit::set_argument(object, "--prometheus-url", &prometheus_url(&options.namespace));
+                match &options.external {
+                    Some(external) => external::adapt(object, external),
+                    None => edit::set_argument(object, "--prometheus-url", &prometheus_url(&options.namespace)),
+                }
             }
         }
         Component::NodeExporter | Component::KubeStateMetrics => {}

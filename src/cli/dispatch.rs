@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs, DemoLoadArgs, DemoUpArgs, DownArgs, EventFormat,
-    ExplainArgs, OpenArgs, Opened, OutputFormat, PlanArgs, RenderArgs, RunCommand, StackArgs, StatusArgs, UpArgs,
+    ExplainArgs, OpenArgs, Opened, OutputFormat, PauseArgs, PlanArgs, RenderArgs, RunCommand, StackArgs, StatusArgs,
+    UpArgs,
 };
 use crate::{
     catalog::{self, Component},
@@ -94,6 +95,16 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
                 return Ok(ExitCode::from(6));
             }
         }
+        Command::Pause(PauseArgs { all: _ }) => {
+            let cluster = connect(&connection(&common)).await?;
+            let done = commands::pause(&cluster).await?;
+            report::modes_changed(&done, "recommend only", "had another mode already");
+        }
+        Command::Resume => {
+            let cluster = connect(&connection(&common)).await?;
+            let done = commands::resume(&cluster).await?;
+            report::modes_changed(&done, "scale again", "were not stopped by `scalekit pause`");
+        }
         Command::Explain(args) => explain(&common, args).await?,
         Command::Down(args) => down(&common, args, reporter).await?,
         Command::Render(RenderArgs { stack, output_dir }) => render(&common, stack, output_dir.as_deref()).await?,
@@ -116,9 +127,14 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
 
 async fn program(common: &CommonArgs, program: RunCommand, stop: CancellationToken) -> Result<ExitCode, CommandError> {
     match program {
-        RunCommand::Controller { prometheus_url, listen, most_down_share, largest_step } => {
-            let largest_step = Some(largest_step).filter(|step| *step > 0);
-            let settings = ControllerSettings { prometheus_url, listen, most_down_share, largest_step };
+        RunCommand::Controller { prometheus_url, prometheus_credentials, listen, most_down_share, largest_step } => {
+            let settings = ControllerSettings {
+                prometheus_url,
+                prometheus_credentials,
+                listen,
+                most_down_share,
+                largest_step: Some(largest_step).filter(|step| *step > 0),
+            };
             commands::run_controller(&connection(common), settings, stop).await?;
         }
         RunCommand::Watcherbot { listen } => commands::run_watcherbot(listen, stop).await?,
@@ -137,12 +153,24 @@ async fn stack_settings(
 }
 
 fn resolved(common: &CommonArgs, stack: StackArgs, force_conflicts: bool) -> Result<StackSettings, CommandError> {
-    let StackArgs { namespace, images, registry, scrape_interval, storage_class, platform, containerd_socket, timeout } =
-        stack;
+    let StackArgs {
+        namespace,
+        images,
+        registry,
+        prometheus_url,
+        prometheus_secret,
+        scrape_interval,
+        storage_class,
+        platform,
+        containerd_socket,
+        timeout,
+    } = stack;
     let flags = StackFlags {
         namespace,
         images,
         registry,
+        prometheus_url,
+        prometheus_secret,
         scrape_interval,
         storage_class,
         platform,

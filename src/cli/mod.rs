@@ -78,6 +78,10 @@ pub enum Command {
     Status(StatusArgs),
     /// Say why a workload has as many replicas as it has
     Explain(ExplainArgs),
+    /// Stop all Autoscalers from scaling, for an incident; they go on deciding and reporting
+    Pause(PauseArgs),
+    /// Let the Autoscalers scale again that `pause` has stopped
+    Resume,
     /// Remove what was installed, and prove that nothing is left
     Down(DownArgs),
     /// Print the manifests that `up` would apply
@@ -111,6 +115,12 @@ pub struct StackArgs {
     /// Registry in place of the images' own
     #[arg(long, env = "SCALEKIT_REGISTRY", value_name = "HOST")]
     pub registry: Option<String>,
+    /// A Prometheus that is there already: install the scaler alone, which asks that one
+    #[arg(long, env = "SCALEKIT_PROMETHEUS_URL", value_name = "URL")]
+    pub prometheus_url: Option<String>,
+    /// Secret in the stack's namespace with ca.crt, token, username and password, or tls.crt and tls.key, for that one
+    #[arg(long, env = "SCALEKIT_PROMETHEUS_SECRET", value_name = "NAME")]
+    pub prometheus_secret: Option<String>,
     /// Time between two scrapes [default: 15s]
     #[arg(long, env = "SCALEKIT_SCRAPE_INTERVAL", value_name = "DURATION", value_parser = parse_duration)]
     pub scrape_interval: Option<Duration>,
@@ -186,6 +196,14 @@ pub struct ExplainArgs {
     /// How to print
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: OutputFormat,
+}
+
+/// Flags of `pause`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct PauseArgs {
+    /// Every Autoscaler of the cluster
+    #[arg(long, required = true)]
+    pub all: bool,
 }
 
 /// Flags of `down`.
@@ -318,6 +336,9 @@ pub enum RunCommand {
         /// Prometheus for Autoscalers that name none
         #[arg(long, env = "SCALEKIT_PROMETHEUS_URL", value_name = "URL")]
         prometheus_url: String,
+        /// Folder with what it wants to see: ca.crt, token, username, password, tls.crt, tls.key
+        #[arg(long, env = "SCALEKIT_PROMETHEUS_CREDENTIALS", value_name = "DIR")]
+        prometheus_credentials: Option<PathBuf>,
         /// Address of /livez, /readyz and /metrics
         #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
         listen: SocketAddr,

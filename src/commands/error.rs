@@ -93,6 +93,16 @@ pub enum CommandError {
         /// What to do about it.
         hint: Option<String>,
     },
+    /// Some Autoscalers could not be changed.
+    #[error("{} Autoscalers could not be changed; {changed} were", failed.len())]
+    Modes {
+        /// How many were.
+        changed: usize,
+        /// Which could not be, and why.
+        failed: Vec<(String, String)>,
+        /// Whether it is a matter of rights for all of them.
+        not_permitted: bool,
+    },
     /// The load cannot be spread.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -172,6 +182,8 @@ impl CommandError {
                 InstallError::Apply { .. } => 1,
             },
             Self::Targets { .. } | Self::NotInstalled { .. } | Self::Unexplained { .. } => 6,
+            Self::Modes { not_permitted: true, .. } => 4,
+            Self::Modes { .. } => 1,
             Self::LeftBehind { .. } => 8,
             Self::Declined | Self::UnexpectedAnswer { .. } | Self::Io { .. } | Self::Program { .. } => 1,
             Self::Interrupted => 130,
@@ -205,6 +217,7 @@ impl CommandError {
                     .to_owned(),
             ),
             Self::Unexplained { hint, .. } => hint.clone(),
+            Self::Modes { .. } => Some("run it again: those that were changed stay as they are".to_owned()),
             Self::NoAutoscaler { known, .. } | Self::UnknownDemo { known, .. } => {
                 Some(format!("there are: {}", known.join(", ")))
             }
@@ -240,6 +253,9 @@ impl CommandError {
                 failed
                     .chain(skipped.iter().map(|object| (format!("{object}: not tried, what it needs failed"), None)))
                     .collect()
+            }
+            Self::Modes { failed, .. } => {
+                failed.iter().map(|(object, why)| (format!("{object}: {why}"), None)).collect()
             }
             Self::Targets { missing, .. } => missing.iter().map(|line| (line.clone(), None)).collect(),
             Self::LeftBehind { left } => {

@@ -1,6 +1,10 @@
 //! `scalekit run`: the programs that live in the cluster.
 
-use std::{env, net::SocketAddr, path::Path};
+use std::{
+    env,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +20,8 @@ use crate::{
 pub struct ControllerSettings {
     /// The Prometheus server of metrics that name none.
     pub prometheus_url: String,
+    /// The folder with what that server wants to see.
+    pub prometheus_credentials: Option<PathBuf>,
     /// Where it listens.
     pub listen: SocketAddr,
     /// See [`controller::Options::most_down_share`].
@@ -37,8 +43,15 @@ pub async fn run_controller(
     check_service_account(env::var_os(SERVICE_HOST).as_deref(), Path::new(TOKEN))?;
     let cluster = connect_in_cluster(connection).await?;
     let instance = env::var("HOSTNAME").unwrap_or_else(|_| "scaler".to_owned());
-    let ControllerSettings { prometheus_url, listen, most_down_share, largest_step } = settings;
-    let options = controller::Options { prometheus: prometheus_url, listen, instance, most_down_share, largest_step };
+    let ControllerSettings { prometheus_url, prometheus_credentials, listen, most_down_share, largest_step } = settings;
+    let options = controller::Options {
+        prometheus: prometheus_url,
+        prometheus_credentials,
+        listen,
+        instance,
+        most_down_share,
+        largest_step,
+    };
     controller::run(cluster.client().clone(), options, shutdown)
         .await
         .map_err(|source| CommandError::Program { program: "the autoscaler", source: Box::new(source) })

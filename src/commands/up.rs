@@ -104,7 +104,7 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
         namespace: options.namespace.clone(),
         changed: changes.has_changes(),
         changes: changes.summary(),
-        components: Component::ALL.into_iter().map(|component| (component, options.image(component))).collect(),
+        components: options.components().iter().map(|component| (*component, options.image(*component))).collect(),
         targets: None,
         took: began.elapsed(),
         platform,
@@ -133,8 +133,11 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
         }
     }
     carry_out(&installer, &release, &desired, &changes, reporter).await?;
-    let expected = catalog::expected_jobs(&done.platform);
-    done.targets = Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
+    // Who scrapes what with another Prometheus is not ours to wait for.
+    if options.external.is_none() {
+        let expected = catalog::expected_jobs(&done.platform);
+        done.targets = Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
+    }
     if done.changed && !image_named {
         let reference = options.image(Component::Scaler);
         retire_images(&reference, &facts.nodes, &done.platform, containerd_socket.as_deref(), cluster).await;

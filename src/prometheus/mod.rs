@@ -5,6 +5,7 @@
 //! is kept apart by type, for missing data must never read as «no load».
 //! Source: <https://prometheus.io/docs/prometheus/latest/querying/api/>.
 
+mod access;
 mod answer;
 mod direct;
 
@@ -13,6 +14,7 @@ use std::{fmt::Write, time::Duration};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+pub use access::Access;
 pub use answer::{Instant, Sample, ScrapePool, Target, TargetHealth, Targets};
 pub use direct::Direct;
 

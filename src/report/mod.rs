@@ -18,7 +18,9 @@ pub use json::Ndjson;
 pub use progress::{Terminal, Verbosity};
 
 use crate::{
-    commands::{CommandError, DemoLoaded, DemoUp, Downed, Explained, Plan, PlannedRemoval, Upped, Written},
+    commands::{
+        CommandError, DemoLoaded, DemoUp, Downed, Explained, ModeChanged, Plan, PlannedRemoval, Upped, Written,
+    },
     health::Status,
     yaml,
 };
@@ -87,6 +89,14 @@ pub fn status(status: &Status) -> io::Result<()> {
 /// When stdout takes no more.
 pub fn explained(explained: &Explained) -> io::Result<()> {
     document(&explained::explained(explained))
+}
+
+/// Prints which Autoscalers changed their mode, and what became of the others.
+pub fn modes_changed(done: &ModeChanged, what: &str, rest: &str) {
+    for object in &done.changed {
+        data(&format!("{object}\n"));
+    }
+    data(&format!("{} {what}; {} {rest}\n", text::count(done.changed.len(), "Autoscaler"), done.unchanged));
 }
 
 /// Prints any value as JSON.

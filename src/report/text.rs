@@ -6,7 +6,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use super::progress::{bold, dim, severity_mark};
 use crate::{
-    catalog::{ADMIN_SECRET, PASSWORD_KEY},
+    catalog::{ADMIN_SECRET, Component, PASSWORD_KEY},
     commands::{CommandError, DemoUp, Downed, Plan, PlannedObject, PlannedRemoval, Upped},
     health::{Severity, Status},
     plan::{Change, Checked},
@@ -58,6 +58,10 @@ pub(super) fn upped(done: &Upped) -> String {
     let _ = writeln!(text, "{}", trimmed(&table));
     if let Some(targets) = done.targets {
         let _ = writeln!(text, "{} are up", count(targets, "scrape target"));
+    }
+    if !done.components.iter().any(|(component, _)| *component == Component::Grafana) {
+        let _ = writeln!(text, "\nnext:\n  kubectl explain autoscaler.spec\n  scalekit status");
+        return text;
     }
     let _ = writeln!(
         text,

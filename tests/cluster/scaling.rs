@@ -71,6 +71,78 @@ pub async fn explain_says_why_now_and_then(world: &World) {
     explain(&["--at", "1999-01-01T00:00:00Z"]).exits(6).says("kept no replica count of that time");
 }
 
+/// kill -9 of the scaler that leads: nothing is given back, the lease has to run out.
+pub async fn when_the_leader_is_killed_the_other_goes_on(world: &World) {
+    let leader = || {
+        world.kubectl(["get", "lease", "-n", "monitoring", "scalekit-scaler", "-o", "jsonpath={.spec.holderIdentity}"])
+    };
+    world.kubectl(["scale", "-n", "monitoring", "deployment/scaler", "--replicas=2"]);
+    world.kubectl(["rollout", "status", "-n", "monitoring", "deployment/scaler", "--timeout=60s"]);
+    let first = leader();
+    let pod = first.rsplit_once('_').expect("a pod and a number").0.to_owned();
+    world.scalekit(["demo", "load", WATCHERBOT, "--set", "35"]).exits(0);
+    let killed = Instant::now();
+    kill(world, &pod);
+    let second = loop {
+        let holder = leader();
+        if !holder.is_empty() && holder != first {
+            break holder;
+        }
+        assert!(killed.elapsed() < Duration::from_secs(25), "nobody took over from {first}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    println!("{second} took over from {first} after {:.1} s", killed.elapsed().as_secs_f64());
+    // 15 s of the lease, a retry of 2 s with jitter, and the polls of this test.
+    assert!(killed.elapsed() < Duration::from_secs(19), "{:?}", killed.elapsed());
+    world.until_replicas(NAMESPACE, WATCHERBOT, 4, REACHED_WITHIN).await;
+    world.kubectl(["scale", "-n", "monitoring", "deployment/scaler", "--replicas=1"]);
+    world.scalekit(["demo", "load", WATCHERBOT, "--set", "25"]).exits(0);
+    world.until_replicas(NAMESPACE, WATCHERBOT, 3, REACHED_WITHIN).await;
+}
+
+/// SIGKILL to the process where it can be seen from here, as on the test cluster; else the kubelet does it.
+fn kill(world: &World, pod: &str) {
+    let hostname = format!("HOSTNAME={pod}");
+    let is_it = |process: &std::fs::DirEntry| {
+        let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == hostname.as_bytes())
+            && command.split(|byte| *byte == 0).any(|argument| argument == b"controller")
+    };
+    let found = std::fs::read_dir("/proc").unwrap().flatten().find(is_it);
+    match found {
+        Some(process) => {
+            let id = process.file_name().into_string().unwrap();
+            assert!(std::process::Command::new("kill").args(["-9", &id]).status().unwrap().success());
+        }
+        None => {
+            world.kubectl(["delete", "pod", "-n", "monitoring", pod, "--grace-period=0", "--force"]);
+        }
+    }
+}
+
+pub async fn all_autoscalers_are_stopped_and_go_on(world: &World) {
+    world.scalekit(["pause"]).exits(2).says("--all");
+    world.scalekit(["pause", "--all"]).exits(0).says("1 Autoscaler recommend only");
+    world.scalekit(["demo", "load", WATCHERBOT, "--set", "45"]).exits(0);
+    let began = Instant::now();
+    loop {
+        let log = world.kubectl(["logs", "-n", "monitoring", "deployment/scaler", "--since=60s"]);
+        if log.contains("desired_replicas=5 → recommend only") {
+            break;
+        }
+        assert!(began.elapsed() < REACHED_WITHIN, "no word of recommending in:\n{log}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let replicas = world.deployments(NAMESPACE).get(WATCHERBOT).await.unwrap().spec.replicas;
+    assert_eq!(replicas, Some(3), "nothing is scaled meanwhile");
+    world.scalekit(["explain", "deploy/watcherbot", "-n", NAMESPACE]).exits(0).says("mode Recommend writes nothing");
+    world.scalekit(["resume"]).exits(0).says("1 Autoscaler scale again");
+    world.until_replicas(NAMESPACE, WATCHERBOT, 5, REACHED_WITHIN).await;
+    world.scalekit(["demo", "load", WATCHERBOT, "--set", "25"]).exits(0);
+    world.until_replicas(NAMESPACE, WATCHERBOT, 3, REACHED_WITHIN).await;
+}
+
 /// The Autoscaler's own status says the same, after the metric has settled: a count that is only passed through on
 /// the way to another is not an answer.
 async fn until_scaled_by_decision(world: &World, replicas: i32) {

@@ -5,6 +5,7 @@
 //! no rule can see, such as a query's syntax. Names, defaults and meaning are those of
 //! `autoscaling/v2` wherever the HPA has the field.
 
+mod auth;
 mod beyond;
 mod metrics;
 mod prometheus;
@@ -19,6 +20,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
+pub use auth::{BasicAuth, ClientCertificate, HeaderFrom, SecretKey, ServerAuth};
 pub use beyond::{FallbackSpec, PendingPodsSpec, ScheduleSpec};
 pub use metrics::{
     ContainerResourceMetric, DescribedObject, ExternalMetric, MetricIdentifier, MetricSelector, MetricTarget,

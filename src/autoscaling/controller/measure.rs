@@ -71,7 +71,10 @@ impl<'a> Measurement<'a> {
 
     /// The same numbers from what the kubelets tell Prometheus about their containers.
     async fn resource_from_prometheus(&self, resource: &str, container: Option<&str>) -> Reading {
-        let server = &self.context.default_server;
+        let server = match self.context.credentials.default_server() {
+            Ok(server) => server,
+            Err(message) => return Reading::Unusable { reason: "CredentialsUnavailable", message },
+        };
         let mut labels = format!("namespace={:?},pod=~\"", self.key.namespace);
         for (place, pod) in self.pods.iter().enumerate() {
             // Writing to a string does not fail. A dot is the only character of a name that means more in a regex.
@@ -94,7 +97,7 @@ impl<'a> Measurement<'a> {
             }
         };
         let question = Question { query, max_age: None };
-        match self.context.servers.series(server, &question, self.interval).await {
+        match self.context.servers.series(&server, &question, self.interval).await {
             Ok(series) => {
                 let now = self.context.clock.now();
                 let samples = series.iter().filter_map(|series| {

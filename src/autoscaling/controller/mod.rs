@@ -12,6 +12,7 @@
 //! `events.k8s.io` events create; `pods` list, for metrics with a target of type Value; in the controller's own
 //! namespace `leases` create, and get and update of its own.
 
+mod access;
 mod act;
 mod clock;
 mod crowd;
@@ -37,7 +38,7 @@ mod tests;
 mod tick;
 mod words;
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use kube::{
@@ -54,6 +55,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::leader::LEASE;
 pub use self::service_account::{MissingServiceAccount, SERVICE_HOST, TOKEN, check_service_account};
 use self::{
+    access::Credentials,
     clock::{Clock, until},
     crowd::Crowd,
     event::Recorder,
@@ -83,6 +85,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 pub struct Options {
     /// The Prometheus server of metrics that name none, such as `http://prometheus.monitoring:9090`.
     pub prometheus: String,
+    /// The folder with what that server wants to see, as a Secret is mounted.
+    pub prometheus_credentials: Option<PathBuf>,
     /// Where `/livez`, `/readyz`, `/metrics` and `/explain/NAMESPACE/NAME` are served.
     pub listen: SocketAddr,
     /// What signs events: the name of the pod.
@@ -141,7 +145,7 @@ impl fmt::Display for Key {
 ///
 /// See [`Error`]. The API server or Prometheus not answering is none: it is logged and waited for.
 pub async fn run(client: Client, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
-    let Options { prometheus, listen, instance, most_down_share, largest_step } = options;
+    let Options { prometheus, prometheus_credentials, listen, instance, most_down_share, largest_step } = options;
     let clock = Clock::start();
     let telemetry = Arc::<Telemetry>::default();
     let vitals = Arc::new(Vitals::new(clock));
@@ -150,6 +154,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     let context = Arc::new(Context {
         client: client.clone(),
         servers: Servers::new(Box::new(servers::direct), clock, telemetry.clone()),
+        credentials: Credentials::new(client.clone(), prometheus.clone(), prometheus_credentials),
         default_server: prometheus,
         kinds: Kinds::default(),
         metrics: MetricsApis::new(client.clone()),

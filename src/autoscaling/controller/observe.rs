@@ -10,7 +10,7 @@ use super::{
     line::decimal,
     measure::Measurement,
     pods,
-    servers::{Answer, Question, Servers},
+    servers::{Answer, Question},
     target::{ReadScale, Target},
     tick::Context,
 };
@@ -33,13 +33,16 @@ pub struct Readings {
 }
 
 /// Asks Prometheus for every metric of its at once.
-pub async fn readings(spec: &AutoscalerSpec, servers: &Servers, default_server: &str, interval: Duration) -> Readings {
+pub async fn readings(context: &Context, key: &Key, spec: &AutoscalerSpec, interval: Duration) -> Readings {
     let answers = spec.metrics.iter().enumerate().map(async |(place, metric)| {
         let prometheus = metric.prometheus.as_ref()?;
-        let address = prometheus.server_address.as_deref().unwrap_or(default_server);
+        let server = match context.credentials.server(&key.namespace, prometheus).await {
+            Ok(server) => server,
+            Err(message) => return Some(Answer::Failed { reason: "CredentialsUnavailable", message }),
+        };
         // It was checked when the policy was made.
         let max_age = max_age(place, prometheus).unwrap_or_default();
-        Some(servers.ask(address, &Question { query: prometheus.query.clone(), max_age }, interval).await)
+        Some(context.servers.ask(&server, &Question { query: prometheus.query.clone(), max_age }, interval).await)
     });
     let mut wake: Option<Timestamp> = None;
     let answers = join_all(answers).await;

@@ -81,7 +81,7 @@ pub async fn recompute(context: &Context, key: &Key, at: Timestamp) -> Result<Ex
     }
     let mut metrics = Vec::new();
     for (place, metric) in object.spec.metrics.iter().enumerate() {
-        metrics.push(readings(context, (place, metric), span, step).await);
+        metrics.push(readings((context, &key.namespace), (place, metric), span, step).await);
     }
     let seen = counts.ordered.keys().map(|second| {
         let now = Timestamp::from_second(*second).unwrap_or(at);
@@ -178,7 +178,8 @@ async fn numbers(
     step: i64,
 ) -> Result<BTreeMap<i64, i32>, NotRecomputed> {
     let question = Question { query: query.to_owned(), max_age: None };
-    let instants = context.servers.range(&context.default_server, &question, span, seconds(step)).await;
+    let server = context.credentials.default_server().map_err(NotRecomputed::Unanswered)?;
+    let instants = context.servers.range(&server, &question, span, seconds(step)).await;
     let instants = instants.map_err(NotRecomputed::Unanswered)?;
     #[expect(clippy::cast_possible_truncation, reason = "`as` saturates; counts are small")]
     let number = |(at, values): (f64, Vec<f64>)| Some((at.round() as i64, *values.first()? as i32));
@@ -187,7 +188,7 @@ async fn numbers(
 
 /// What a metric was at each second, or why it cannot be known.
 async fn readings(
-    context: &Context,
+    (context, namespace): (&Context, &str),
     (place, metric): (usize, &MetricSpec),
     span: (i64, i64),
     step: i64,
@@ -195,11 +196,11 @@ async fn readings(
     let Some(prometheus) = &metric.prometheus else {
         return Err("only metrics of type Prometheus can be read for a past time".to_owned());
     };
-    let address = prometheus.server_address.as_deref().unwrap_or(&context.default_server);
+    let server = context.credentials.server(namespace, prometheus).await?;
     // It was checked when the policy was made.
     let max_age = max_age(place, prometheus).unwrap_or_default();
     let question = Question { query: prometheus.query.clone(), max_age };
-    let instants = context.servers.range(address, &question, span, seconds(step)).await?;
+    let instants = context.servers.range(&server, &question, span, seconds(step)).await?;
     let of = |(at, values): Instant| {
         let milli: Option<Vec<i64>> = values.iter().map(|value| milli_from_f64(*value)).collect();
         let reading = milli.map_or_else(

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::{
     Clock, FIELD_MANAGER, Key,
+    access::Credentials,
     act::{Acted, decide_and_act},
     crowd::Crowd,
     event::{Event, Recorder},
@@ -45,6 +46,8 @@ pub struct Context {
     pub servers: Servers,
     /// The server of metrics that name none.
     pub default_server: String,
+    /// What servers want to see.
+    pub credentials: Credentials,
     /// Kinds of targets.
     pub kinds: Kinds,
     /// The metrics APIs.
@@ -133,7 +136,7 @@ async fn look(
     interval: Duration,
 ) -> (Kept, Option<Timestamp>) {
     // Metrics first: a slow server must not let the scale that was read grow old.
-    let Readings { readings, wake } = readings(&object.spec, &context.servers, &context.default_server, interval).await;
+    let Readings { readings, wake } = readings(context, key, &object.spec, interval).await;
     let now = context.clock.now();
     let (target, scale) = match read_target(context, key, object).await {
         Ok(read) => read,

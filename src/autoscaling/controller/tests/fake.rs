@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::super::{
     Clock, Key,
+    access::Credentials,
     crowd::Crowd,
     event::Recorder,
     history::History,
@@ -202,6 +203,9 @@ impl Cluster {
             | (&Method::POST, "/apis/coordination.k8s.io/v1/namespaces/default/leases") => {
                 self.answer_lease(method, body)
             }
+            (&Method::GET, path) if path.starts_with("/api/v1/namespaces/demo/secrets/") => {
+                refuse(StatusCode::FORBIDDEN, "Forbidden", "secrets is forbidden")
+            }
             // An API that the cluster does not have.
             (&Method::GET, path) if path.matches('/').count() == 2 => {
                 refuse(StatusCode::NOT_FOUND, "", "404 page not found")
@@ -338,6 +342,7 @@ impl Bench {
         let context = Context {
             client: api.client(),
             servers: Servers::new(Box::new(move |_| Ok(source.clone())), clock, telemetry.clone()),
+            credentials: Credentials::new(api.client(), "http://prometheus".to_owned(), None),
             default_server: "http://prometheus".to_owned(),
             kinds: Kinds::default(),
             metrics: MetricsApis::new(api.client()),

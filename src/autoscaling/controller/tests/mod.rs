@@ -1,5 +1,6 @@
 //! The controller against an API server and a Prometheus that are told what to answer.
 
+mod credentials;
 mod explained;
 pub(super) mod fake;
 mod looks;

@@ -1,5 +1,6 @@
 //! The rules that no vector pins, the plain formula, and the laws that hold for every input.
 
+mod caution;
 mod laws;
 mod plain_formula;
 mod rules;
