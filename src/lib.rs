@@ -6,8 +6,8 @@
 //! ```text
 //! main → cli → settings → commands → shells                                    → pure
 //!                                    install, preflight, cluster, prometheus,    catalog, plan, readiness,
-//!                                    autoscaling::controller, images, samples    platform, health, event,
-//!                                                                                autoscaling::decision, object,
+//!                                    autoscaling::controller, metrics, images,    platform, health, event,
+//!                                    samples                                     autoscaling::decision, object,
 //!                                    report: the only one that prints            quantity, lease, yaml
 //! ```
 //!
@@ -26,6 +26,7 @@ mod hex;
 pub mod images;
 pub mod install;
 pub mod lease;
+pub mod metrics;
 pub mod object;
 pub mod plan;
 pub mod platform;

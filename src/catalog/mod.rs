@@ -9,6 +9,7 @@ mod assets;
 mod component;
 mod demo;
 mod edit;
+mod external;
 mod grafana;
 mod labels;
 mod objects;
@@ -23,6 +24,7 @@ use kube::core::DynamicObject;
 pub use alertmanager::{Alerting, RECEIVERS_SECRET, TEST_ALERT};
 pub use component::{Component, UnknownComponent};
 pub use demo::{DemoOptions, demo, demo_inventory, demos};
+pub use external::ExternalPrometheus;
 pub use grafana::{ADMIN_SECRET, PASSWORD_KEY};
 pub use labels::{
     APPLYSET_ID, APPLYSET_PART_OF, AUTOSCALER_FIELD_MANAGER, COMPONENT, CONFIG_HASH, CREATE_ONCE, FIELD_MANAGER,
@@ -83,6 +85,8 @@ pub struct Options {
     pub registry: Option<String>,
     /// Pull policy of our own image: `Never` where it was sent to the nodes, else `IfNotPresent`.
     pub scaler_pull_policy: String,
+    /// A Prometheus that is there already: then nothing but the scaler is installed.
+    pub external: Option<ExternalPrometheus>,
     /// Seconds between two scrapes of a target, and between two evaluations of the rules; at least 1.
     pub scrape_interval_seconds: u32,
     /// How long samples are kept.
@@ -105,6 +109,7 @@ impl std::fmt::Debug for Options {
             .field("images", &self.images)
             .field("registry", &self.registry)
             .field("scaler_pull_policy", &self.scaler_pull_policy)
+            .field("external", &self.external)
             .field("scrape_interval_seconds", &self.scrape_interval_seconds)
             .field("retention", &self.retention)
             .field("storage", &self.storage)
@@ -122,6 +127,7 @@ impl Options {
             images: BTreeMap::new(),
             registry: None,
             scaler_pull_policy: "Never".to_owned(),
+            external: None,
             scrape_interval_seconds: 15,
             retention: Retention::default(),
             storage: Storage::default(),
@@ -133,8 +139,12 @@ impl Options {
 
     /// The components that this stack has.
     pub fn components(&self) -> impl Iterator<Item = Component> {
-        let alerting = self.alerting.is_some();
-        Component::ALL.into_iter().filter(move |component| alerting || *component != Component::Alertmanager)
+        let (alone, alerting) = (self.external.is_some(), self.alerting.is_some());
+        Component::ALL.into_iter().filter(move |component| match component {
+            Component::Scaler => true,
+            Component::Alertmanager => alerting && !alone,
+            _ => !alone,
+        })
     }
 
     /// The image of a component: the one asked for, else the default one, from the registry asked for.
@@ -176,6 +186,9 @@ pub fn stack(options: &Options, platform: &Platform) -> Vec<DynamicObject> {
     let labels = |name, component| Labels { name, component, version: &options.version, applyset: &applyset };
 
     let mut objects: Vec<DynamicObject> = assets::manifests("stack");
+    if options.external.is_some() {
+        objects.retain(external::is_shared);
+    }
     for object in &mut objects {
         labels(SCALEKIT, "stack").put_on(object);
     }
@@ -235,7 +248,10 @@ fn component_objects(
         Component::Scaler => {
             for object in &mut objects {
                 edit::set_pull_policy(object, &options.scaler_pull_policy);
-                edit::set_argument(object, "--prometheus-url", &prometheus_url(&options.namespace));
+                match &options.external {
+                    Some(external) => external::adapt(object, external),
+                    None => edit::set_argument(object, "--prometheus-url", &prometheus_url(&options.namespace)),
+                }
             }
         }
         Component::NodeExporter | Component::KubeStateMetrics => {}

@@ -8,13 +8,13 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 
 use super::{
     AlertCommand, AlertTestArgs, Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs, DemoLoadArgs,
-    DemoUpArgs, DownArgs, EventFormat, OpenArgs, Opened, OutputFormat, PlanArgs, RenderArgs, RunCommand, StackArgs,
-    StatusArgs, UpArgs,
+    DemoUpArgs, DownArgs, EventFormat, ExplainArgs, OpenArgs, Opened, OutputFormat, PauseArgs, PlanArgs, RenderArgs,
+    RunCommand, StackArgs, StatusArgs, UpArgs,
 };
 use crate::{
     catalog::{self, Component},
     cluster::{Cluster, ConnectError, Connection, connect},
-    commands::{self, CommandError, Consent, Service, Wish},
+    commands::{self, CommandError, Consent, ControllerSettings, Service, Wish},
     event::Reporter,
     plan::Data,
     report::{self, Ndjson, Terminal, Verbosity},
@@ -95,6 +95,17 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
                 return Ok(ExitCode::from(6));
             }
         }
+        Command::Pause(PauseArgs { all: _ }) => {
+            let cluster = connect(&connection(&common)).await?;
+            let done = commands::pause(&cluster).await?;
+            report::modes_changed(&done, "recommend only", "had another mode already");
+        }
+        Command::Resume => {
+            let cluster = connect(&connection(&common)).await?;
+            let done = commands::resume(&cluster).await?;
+            report::modes_changed(&done, "scale again", "were not stopped by `scalekit pause`");
+        }
+        Command::Explain(args) => explain(&common, args).await?,
         Command::Down(args) => down(&common, args, reporter).await?,
         Command::Render(RenderArgs { stack, output_dir }) => render(&common, stack, output_dir.as_deref()).await?,
         Command::Open(args) => open(&common, args).await?,
@@ -117,8 +128,15 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
 
 async fn program(common: &CommonArgs, program: RunCommand, stop: CancellationToken) -> Result<ExitCode, CommandError> {
     match program {
-        RunCommand::Controller { prometheus_url, listen } => {
-            commands::run_controller(&connection(common), prometheus_url, listen, stop).await?;
+        RunCommand::Controller { prometheus_url, prometheus_credentials, listen, most_down_share, largest_step } => {
+            let settings = ControllerSettings {
+                prometheus_url,
+                prometheus_credentials,
+                listen,
+                most_down_share,
+                largest_step: Some(largest_step).filter(|step| *step > 0),
+            };
+            commands::run_controller(&connection(common), settings, stop).await?;
         }
         RunCommand::Watcherbot { listen } => commands::run_watcherbot(listen, stop).await?,
     }
@@ -143,6 +161,8 @@ fn resolved(common: &CommonArgs, stack: StackArgs, force_conflicts: bool) -> Res
         scrape_interval,
         storage_class,
         slack_webhook_file,
+        prometheus_url,
+        prometheus_secret,
         platform,
         containerd_socket,
         timeout,
@@ -151,6 +171,8 @@ fn resolved(common: &CommonArgs, stack: StackArgs, force_conflicts: bool) -> Res
         namespace,
         images,
         registry,
+        prometheus_url,
+        prometheus_secret,
         scrape_interval,
         storage_class,
         slack_webhook_file,
@@ -242,6 +264,18 @@ fn unasked(error: CommandError) -> CommandError {
         | CommandError::Cluster { .. } => CommandError::Unasked { source: Box::new(error) },
         other => other,
     }
+}
+
+async fn explain(common: &CommonArgs, args: ExplainArgs) -> Result<(), CommandError> {
+    let ExplainArgs { target, namespace, at, output } = args;
+    let cluster = connect(&connection(common)).await?;
+    let namespace = namespace.unwrap_or_else(|| cluster.default_namespace().to_owned());
+    let explained = commands::explain(&cluster, &namespace, &target, at).await?;
+    match output {
+        OutputFormat::Text => report::explained(&explained),
+        OutputFormat::Json => report::json(&explained),
+    }
+    .map_err(unprintable)
 }
 
 async fn open(common: &CommonArgs, args: OpenArgs) -> Result<(), CommandError> {

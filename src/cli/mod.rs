@@ -11,7 +11,7 @@ pub use dispatch::main;
 use crate::{
     catalog::Component,
     platform::PlatformKind,
-    settings::{parse_duration, parse_image, parse_namespace},
+    settings::{At, Named, parse_duration, parse_image, parse_namespace},
 };
 
 /// Monitoring and autoscaling for a Kubernetes cluster, explained, and removable without a trace
@@ -76,6 +76,12 @@ pub enum Command {
     Plan(PlanArgs),
     /// Say what works and what does not
     Status(StatusArgs),
+    /// Say why a workload has as many replicas as it has
+    Explain(ExplainArgs),
+    /// Stop all Autoscalers from scaling, for an incident; they go on deciding and reporting
+    Pause(PauseArgs),
+    /// Let the Autoscalers scale again that `pause` has stopped
+    Resume,
     /// Remove what was installed, and prove that nothing is left
     Down(DownArgs),
     /// Print the manifests that `up` would apply
@@ -112,6 +118,12 @@ pub struct StackArgs {
     /// Registry in place of the images' own
     #[arg(long, env = "SCALEKIT_REGISTRY", value_name = "HOST")]
     pub registry: Option<String>,
+    /// A Prometheus that is there already: install the scaler alone, which asks that one
+    #[arg(long, env = "SCALEKIT_PROMETHEUS_URL", value_name = "URL")]
+    pub prometheus_url: Option<String>,
+    /// Secret in the stack's namespace with ca.crt, token, username and password, or tls.crt and tls.key, for that one
+    #[arg(long, env = "SCALEKIT_PROMETHEUS_SECRET", value_name = "NAME")]
+    pub prometheus_secret: Option<String>,
     /// Time between two scrapes [default: 15s]
     #[arg(long, env = "SCALEKIT_SCRAPE_INTERVAL", value_name = "DURATION", value_parser = parse_duration)]
     pub scrape_interval: Option<Duration>,
@@ -173,6 +185,31 @@ pub struct StatusArgs {
     /// How to print
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: OutputFormat,
+}
+
+/// Flags of `explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// A workload or its Autoscaler, as in deploy/watcherbot or as/watcherbot
+    #[arg(value_name = "TARGET")]
+    pub target: Named,
+    /// Namespace of the workload [default: the context's]
+    #[arg(short, long, value_name = "NAME", value_parser = parse_namespace)]
+    pub namespace: Option<String>,
+    /// A past time: 2026-11-25T14:05:00Z, or how long ago, 10m
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub at: Option<At>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: OutputFormat,
+}
+
+/// Flags of `pause`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct PauseArgs {
+    /// Every Autoscaler of the cluster
+    #[arg(long, required = true)]
+    pub all: bool,
 }
 
 /// Flags of `down`.
@@ -331,9 +368,18 @@ pub enum RunCommand {
         /// Prometheus for Autoscalers that name none
         #[arg(long, env = "SCALEKIT_PROMETHEUS_URL", value_name = "URL")]
         prometheus_url: String,
+        /// Folder with what it wants to see: ca.crt, token, username, password, tls.crt, tls.key
+        #[arg(long, env = "SCALEKIT_PROMETHEUS_CREDENTIALS", value_name = "DIR")]
+        prometheus_credentials: Option<PathBuf>,
         /// Address of /livez, /readyz and /metrics
         #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
         listen: SocketAddr,
+        /// Largest share of the Autoscalers of one source that may begin to want fewer replicas at once; 1 for no limit
+        #[arg(long, env = "SCALEKIT_MOST_DOWN_SHARE", default_value = "0.5", value_name = "SHARE")]
+        most_down_share: f64,
+        /// Most replicas by which one decision changes a count; 0 for no limit
+        #[arg(long, env = "SCALEKIT_LARGEST_STEP", default_value = "0", value_name = "REPLICAS")]
+        largest_step: i32,
     },
     /// The sample workload WatcherBot
     Watcherbot {

@@ -7,6 +7,7 @@ mod connect;
 mod error;
 mod forward;
 mod kinds;
+mod proxy;
 mod read;
 
 use kube::{

@@ -75,6 +75,34 @@ pub enum CommandError {
         /// The names there are.
         known: Vec<String>,
     },
+    /// Nothing scales what was asked about.
+    #[error("no Autoscaler in namespace {namespace} is {named} or scales it")]
+    NoAutoscaler {
+        /// What was asked about.
+        named: String,
+        /// Where was looked.
+        namespace: String,
+        /// The Autoscalers there are, by what they scale.
+        known: Vec<String>,
+    },
+    /// The scaler cannot say why a count is what it is.
+    #[error("{why}")]
+    Unexplained {
+        /// Why not.
+        why: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// Some Autoscalers could not be changed.
+    #[error("{} Autoscalers could not be changed; {changed} were", failed.len())]
+    Modes {
+        /// How many were.
+        changed: usize,
+        /// Which could not be, and why.
+        failed: Vec<(String, String)>,
+        /// Whether it is a matter of rights for all of them.
+        not_permitted: bool,
+    },
     /// The load cannot be spread.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -135,6 +163,7 @@ impl CommandError {
         match self {
             Self::Settings(_)
             | Self::UnknownDemo { .. }
+            | Self::NoAutoscaler { .. }
             | Self::Load(_)
             | Self::NeedsConsent
             | Self::Connect(ConnectError::UnknownContext { .. } | ConnectError::Kubeconfig { .. }) => 2,
@@ -152,7 +181,9 @@ impl CommandError {
                 InstallError::Apply { not_permitted: true, .. } => 4,
                 InstallError::Apply { .. } => 1,
             },
-            Self::Targets { .. } | Self::NotInstalled { .. } => 6,
+            Self::Targets { .. } | Self::NotInstalled { .. } | Self::Unexplained { .. } => 6,
+            Self::Modes { not_permitted: true, .. } => 4,
+            Self::Modes { .. } => 1,
             Self::LeftBehind { .. } => 8,
             Self::Declined | Self::UnexpectedAnswer { .. } | Self::Io { .. } | Self::Program { .. } => 1,
             Self::Interrupted => 130,
@@ -181,7 +212,15 @@ impl CommandError {
             Self::Install(error) => error.hint(),
             Self::Targets { .. } => Some("`scalekit status` shows each with Prometheus' own error".to_owned()),
             Self::NotInstalled { fix, .. } => Some(fix.clone()),
-            Self::UnknownDemo { known, .. } => Some(format!("there are: {}", known.join(", "))),
+            Self::NoAutoscaler { known, .. } if known.is_empty() => Some(
+                "there is none in this namespace; another one by -n NAME, all of them by `kubectl get as -A`"
+                    .to_owned(),
+            ),
+            Self::Unexplained { hint, .. } => hint.clone(),
+            Self::Modes { .. } => Some("run it again: those that were changed stay as they are".to_owned()),
+            Self::NoAutoscaler { known, .. } | Self::UnknownDemo { known, .. } => {
+                Some(format!("there are: {}", known.join(", ")))
+            }
             Self::LeftBehind { .. } => Some("run `scalekit down` again when the reasons are gone".to_owned()),
             Self::NeedsConsent => Some("add --yes".to_owned()),
             Self::Cluster { .. }
@@ -214,6 +253,9 @@ impl CommandError {
                 failed
                     .chain(skipped.iter().map(|object| (format!("{object}: not tried, what it needs failed"), None)))
                     .collect()
+            }
+            Self::Modes { failed, .. } => {
+                failed.iter().map(|(object, why)| (format!("{object}: {why}"), None)).collect()
             }
             Self::Targets { missing, .. } => missing.iter().map(|line| (line.clone(), None)).collect(),
             Self::LeftBehind { left } => {

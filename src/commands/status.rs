@@ -45,7 +45,7 @@ pub async fn status(settings: StackSettings, cluster: &Cluster) -> Result<Status
         installer.read(&release, &[]),
         surroundings(cluster, &options.namespace),
         autoscalers(cluster),
-        scraped(cluster, &options.namespace),
+        scraped(cluster, &options),
     );
     let (pods, events) = around.map_err(failed)?;
     let live = state?.live;
@@ -60,7 +60,11 @@ pub async fn status(settings: StackSettings, cluster: &Cluster) -> Result<Status
         live,
         around: Surroundings { pods, events, nodes: facts.nodes, classes: facts.classes },
         targets: answer,
-        expected_jobs: catalog::expected_jobs(&options, &platform),
+        expected_jobs: if options.external.is_some() {
+            Vec::new()
+        } else {
+            catalog::expected_jobs(&options, &platform)
+        },
         autoscalers: autoscalers.map_err(failed)?,
     };
     Ok(health::status(&observed, now()))
@@ -92,7 +96,15 @@ async fn autoscalers(cluster: &Cluster) -> Result<Vec<cluster::Listed>, cluster:
     }
 }
 
-async fn scraped(cluster: &Cluster, namespace: &str) -> Result<crate::prometheus::Targets, String> {
+/// What the stack's Prometheus says of its targets; another one is not asked.
+async fn scraped(cluster: &Cluster, options: &catalog::Options) -> Option<Result<crate::prometheus::Targets, String>> {
+    match options.external {
+        Some(_) => None,
+        None => Some(targets_of(cluster, &options.namespace).await),
+    }
+}
+
+async fn targets_of(cluster: &Cluster, namespace: &str) -> Result<crate::prometheus::Targets, String> {
     let client = targets::prometheus(cluster, namespace).await.map_err(|error| error.to_string())?;
     let client = client.ok_or_else(|| "no pod of Prometheus is ready".to_owned())?;
     client.targets().await.map_err(|error| error.to_string())

@@ -139,8 +139,11 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
         }
     }
     carry_out(&installer, &release, &desired, &changes, reporter).await?;
-    let expected = catalog::expected_jobs(&options, &done.platform);
-    done.targets = Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
+    // Who scrapes what with another Prometheus is not ours to wait for.
+    if options.external.is_none() {
+        let expected = catalog::expected_jobs(&options, &done.platform);
+        done.targets = Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
+    }
     if done.changed && sent {
         retire_images(&own.reference, &facts.nodes, &done.platform, containerd_socket.as_deref(), cluster).await;
     }

@@ -31,8 +31,8 @@ pub struct Observed {
     pub around: Surroundings,
     /// How the metrics of Kubernetes itself are scraped here.
     pub scraping: Scraping,
-    /// What Prometheus says of its targets, or why it says nothing.
-    pub targets: Result<prometheus::Targets, String>,
+    /// What the stack's Prometheus says of its targets, or why it says nothing; `None` where it is not part of the stack.
+    pub targets: Option<Result<prometheus::Targets, String>>,
     /// Jobs that should have a target on this platform.
     pub expected_jobs: Vec<String>,
     /// Every Autoscaler of the cluster.
@@ -174,16 +174,16 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         findings.push(Finding::new("installed", Severity::Error, "nothing is installed").hint("scalekit up"));
     }
     let targets = match &observed.targets {
-        Ok(targets) => {
+        Some(Ok(targets)) => {
             let (targets, found) = judge_targets(targets, observed);
             findings.extend(found);
             Some(targets)
         }
-        Err(why) if installed => {
+        Some(Err(why)) if installed => {
             findings.push(Finding::new("targets", Severity::Error, format!("the scrape targets are not known: {why}")));
             None
         }
-        Err(_) => None,
+        Some(Err(_)) | None => None,
     };
     let autoscalers: Vec<Autoscaler> = observed.autoscalers.iter().map(autoscaler).collect();
     findings.extend(autoscalers.iter().flat_map(|autoscaler| {

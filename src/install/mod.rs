@@ -1,4 +1,4 @@
-//! The only writer of installed objects: the stack's, the samples'.
+//! The only writer of installed objects: the stack's, the samples'; and of the mode of all Autoscalers at once.
 //!
 //! Flow of an installation: [`Installer::read`] what is there, let `plan` decide, [`Installer::apply`] by edges,
 //! [`Installer::wait`] until it works. Of a removal: [`Installer::survey`], let `plan::teardown` decide,
@@ -10,6 +10,7 @@ mod delete;
 mod dry_run;
 mod error;
 mod lock;
+pub mod mode;
 mod proof;
 mod state;
 mod wait;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stderr, reason = "this is where printing happens")]
 
+mod explained;
 mod json;
 mod progress;
 mod text;
@@ -18,7 +19,10 @@ pub use progress::{Terminal, Verbosity};
 
 use crate::{
     catalog::Alerting,
-    commands::{AlertTested, CommandError, DemoLoaded, DemoUp, Downed, Plan, PlannedRemoval, Upped, Written},
+    commands::{
+        AlertTested, CommandError, DemoLoaded, DemoUp, Downed, Explained, ModeChanged, Plan, PlannedRemoval, Upped,
+        Written,
+    },
     health::Status,
     yaml,
 };
@@ -87,6 +91,19 @@ pub fn status(status: &Status) -> io::Result<()> {
 /// When stdout takes no more.
 pub fn alert_tested(tested: &AlertTested) -> io::Result<()> {
     document(&text::alert_tested(tested))
+}
+
+/// Prints why a count is what it is.
+pub fn explained(explained: &Explained) -> io::Result<()> {
+    document(&explained::explained(explained))
+}
+
+/// Prints which Autoscalers changed their mode, and what became of the others.
+pub fn modes_changed(done: &ModeChanged, what: &str, rest: &str) {
+    for object in &done.changed {
+        data(&format!("{object}\n"));
+    }
+    data(&format!("{} {what}; {} {rest}\n", text::count(done.changed.len(), "Autoscaler"), done.unchanged));
 }
 
 /// Prints any value as JSON.

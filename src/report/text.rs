@@ -7,7 +7,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use super::progress::{bold, dim, severity_mark};
 use crate::{
     alerting::{Delivery, Outcome},
-    catalog::{ADMIN_SECRET, Alerting, PASSWORD_KEY, RECEIVERS_SECRET},
+    catalog::{ADMIN_SECRET, Alerting, Component, PASSWORD_KEY, RECEIVERS_SECRET},
     commands::{AlertTested, CommandError, DemoUp, Downed, Plan, PlannedObject, PlannedRemoval, Upped},
     health::{Scraping, Severity, Status},
     plan::{Change, Checked},
@@ -59,6 +59,10 @@ pub(super) fn upped(done: &Upped) -> String {
     let _ = writeln!(text, "{}", trimmed(&table));
     if let Some(targets) = done.targets {
         let _ = writeln!(text, "{} are up", count(targets, "scrape target"));
+    }
+    if !done.components.iter().any(|(component, _)| *component == Component::Grafana) {
+        let _ = writeln!(text, "\nnext:\n  kubectl explain autoscaler.spec\n  scalekit status");
+        return text;
     }
     let _ = writeln!(
         text,

@@ -3,6 +3,7 @@
 //! A flag wins over the environment (clap has already put that into the flag), that over the file, that over
 //! the default.
 
+mod asked;
 mod files;
 mod values;
 
@@ -23,6 +24,7 @@ use crate::{
     yaml,
 };
 
+pub use asked::{At, Named};
 pub use files::{FileAlerting, NamedFiles};
 pub use values::{parse_duration, parse_image, parse_namespace};
 
@@ -110,6 +112,10 @@ pub struct FileSettings {
     pub images: BTreeMap<String, String>,
     /// Registry in place of the default images' own.
     pub registry: Option<String>,
+    /// A Prometheus that is there already.
+    pub prometheus_url: Option<String>,
+    /// The Secret with what that server wants to see.
+    pub prometheus_secret: Option<String>,
     /// Seconds between scrapes, as a duration: `15s`.
     pub scrape_interval: Option<String>,
     /// How long samples are kept.
@@ -130,10 +136,12 @@ pub struct FileSettings {
 }
 
 impl FileSettings {
-    const KEYS: [&str; 10] = [
+    const KEYS: [&str; 12] = [
         "namespace",
         "images",
         "registry",
+        "prometheusUrl",
+        "prometheusSecret",
         "scrapeInterval",
         "retention",
         "storage",
@@ -183,6 +191,10 @@ pub struct StackFlags {
     pub images: Vec<(Component, String)>,
     /// `--registry`
     pub registry: Option<String>,
+    /// `--prometheus-url`
+    pub prometheus_url: Option<String>,
+    /// `--prometheus-secret`
+    pub prometheus_secret: Option<String>,
     /// `--scrape-interval`
     pub scrape_interval: Option<Duration>,
     /// `--storage-class`
@@ -293,6 +305,8 @@ pub fn resolve(connection: Connection, flags: StackFlags, file: FileSettings) ->
         namespace,
         images,
         registry,
+        prometheus_url,
+        prometheus_secret,
         scrape_interval,
         storage_class,
         slack_webhook_file,
@@ -312,6 +326,16 @@ pub fn resolve(connection: Connection, flags: StackFlags, file: FileSettings) ->
     }
     options.images.extend(images);
     options.registry = checked_if("registry", registry.or(file.registry), values::registry)?;
+    let url = checked_if("prometheusUrl", prometheus_url.or(file.prometheus_url), values::server_url)?;
+    let secret = prometheus_secret.or(file.prometheus_secret);
+    options.external = match (url, checked_if("prometheusSecret", secret, values::object_name)?) {
+        (Some(url), secret) => Some(catalog::ExternalPrometheus { url, secret }),
+        (None, None) => None,
+        (None, Some(_)) => {
+            let reason = "it is for a Prometheus of your own: give prometheusUrl too".to_owned();
+            return Err(SettingsError::Value { origin: "prometheusSecret".to_owned(), reason });
+        }
+    };
     let interval = checked_if("scrapeInterval", file.scrape_interval, parse_duration)?;
     if let Some(interval) = scrape_interval.or(interval) {
         options.scrape_interval_seconds = whole_seconds(interval)?;
@@ -423,7 +447,7 @@ mod tests {
     #[case::nothing_like_it(
         "zzz: 1\n",
         Some(
-            "known keys: namespace, images, registry, scrapeInterval, retention, storage, alerting, platform, containerdSocket, timeout"
+            "known keys: namespace, images, registry, prometheusUrl, prometheusSecret, scrapeInterval, retention, storage, alerting, platform, containerdSocket, timeout"
         )
     )]
     #[case::nothing_like_it_below("retention: {zzz: 1}\n", Some("known keys of retention: time, size"))]
@@ -447,6 +471,9 @@ mod tests {
     #[case::platform("platform: minikube\n", "platform")]
     #[case::image("images: {grafana: ''}\n", "images.grafana")]
     #[case::registry("registry: https://r.example\n", "registry")]
+    #[case::url("prometheusUrl: prometheus:9090\n", "prometheusUrl")]
+    #[case::secret_alone("prometheusSecret: prom\n", "prometheusSecret")]
+    #[case::secret("prometheusUrl: 'http://p'\nprometheusSecret: 'a b'\n", "prometheusSecret")]
     #[case::age("retention: {time: 7 days}\n", "retention.time")]
     #[case::size("retention: {size: 4Gi}\n", "retention.size")]
     #[case::class("storage: {class: 'a b'}\n", "storage class")]

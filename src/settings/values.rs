@@ -48,6 +48,23 @@ pub fn parse_namespace(text: &str) -> Result<String, String> {
 /// Longest label of RFC 1123.
 const LONGEST_LABEL: usize = 63;
 
+/// The address of a server: a scheme and a host.
+pub(super) fn server_url(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or_default();
+    if host.is_empty() || host.starts_with('/') || host.contains(char::is_whitespace) {
+        return Err(format!("`{text}` is no address such as http://prometheus.monitoring:9090"));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// The name of an object: a subdomain of RFC 1123.
+pub(super) fn object_name(text: &str) -> Result<String, String> {
+    if text.len() <= 253 && text.split('.').all(is_label) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is no name of an object: lower-case letters, digits, - and ."))
+}
+
 /// The namespace of the stack, whose name has room for `-nodes`.
 pub(super) fn stack_namespace(text: &str) -> Result<String, String> {
     namespace(text, LONGEST_LABEL - "-nodes".len())

@@ -44,14 +44,14 @@ pub const TABLE: &[Rule] = &[
     ),
     shell(
         "report",
-        "alerting commands catalog event health object plan readiness yaml",
+        "alerting commands autoscaling::explain autoscaling::api catalog event health object plan readiness yaml",
         "anstream anstyle comfy_table indicatif kube::core serde serde_json tracing",
     ),
     shell(
         "commands",
-        "settings install preflight cluster prometheus images samples autoscaling::controller alerting \
-         catalog plan readiness platform health event object yaml",
-        "futures getrandom http jiff k8s_openapi kube serde serde_json thiserror tokio tokio_util tracing",
+        "settings install preflight cluster prometheus images samples autoscaling::controller autoscaling::api \
+         autoscaling::explain alerting catalog plan readiness platform health event object yaml",
+        "bytes futures getrandom http jiff k8s_openapi kube serde serde_json thiserror tokio tokio_util tracing",
     ),
     shell("settings", "cluster catalog platform quantity yaml", "jiff serde serde_json strsim thiserror"),
     shell(
@@ -62,8 +62,8 @@ pub const TABLE: &[Rule] = &[
     shell("preflight", "cluster catalog health object platform", "futures http k8s_openapi kube reqwest tokio"),
     shell(
         "autoscaling::controller",
-        "cluster prometheus autoscaling::api autoscaling::policy autoscaling::explain autoscaling::decision lease catalog \
-         event object quantity",
+        "cluster prometheus metrics autoscaling::api autoscaling::policy autoscaling::explain autoscaling::replay \
+         autoscaling::decision lease catalog event object quantity",
         "axum bytes fastrand futures http jiff k8s_openapi kube prometheus_client serde serde_json thiserror \
          tokio tokio_util tower tracing",
     ),
@@ -72,6 +72,7 @@ pub const TABLE: &[Rule] = &[
         "prometheus object",
         "bytes futures http http_body_util hyper hyper_util k8s_openapi kube serde_json thiserror tokio tracing",
     ),
+    shell("metrics", "quantity", "http jiff kube serde serde_json thiserror tokio"),
     shell("prometheus", "", "bytes futures http reqwest serde serde_json thiserror tokio"),
     shell("images", "event hex", "bytes flate2 futures oci_spec serde serde_json sha2 tar thiserror tokio"),
     shell("samples", "", "axum prometheus_client serde thiserror tokio tokio_util tracing"),
@@ -84,6 +85,7 @@ pub const TABLE: &[Rule] = &[
         "k8s_openapi kube::CustomResource kube::CustomResourceExt kube::KubeSchema schemars serde",
     ),
     pure("autoscaling::explain", "autoscaling::decision", "jiff serde"),
+    pure("autoscaling::replay", "autoscaling::decision", "jiff"),
     pure("autoscaling::decision", "", "jiff serde"),
     pure("alerting", "catalog", "jiff serde serde_json"),
     pure("event", "health object", "serde"),

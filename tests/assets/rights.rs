@@ -41,6 +41,13 @@ fn every_pod_gives_up_what_it_does_not_need() {
 fn rights_are_no_wider_than_needed() {
     for object in everything().iter().filter(|object| kind(object) == "ClusterRole") {
         for rule in object.data["rules"].as_array().expect("rules") {
+            let groups: Vec<&str> =
+                rule["apiGroups"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            // Nobody knows what the resources of these are called; they hold numbers, and the HPA may read them all.
+            if groups == ["custom.metrics.k8s.io", "external.metrics.k8s.io"] {
+                assert_eq!(rule["verbs"], serde_json::json!(["get", "list"]), "{}", title(object));
+                continue;
+            }
             let text = rule.to_string();
             for never in ["*", "\"secrets\"", "\"configmaps\"", "nodes/proxy", "pods/exec", "escalate", "bind"] {
                 assert!(!text.contains(never), "{}: {text}", title(object));

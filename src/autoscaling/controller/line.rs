@@ -39,6 +39,7 @@ fn verdict(decision: &Decision) -> &'static str {
         (Path::Disabled, ..) => "the target is off: holding",
         (Path::NoData, ..) => "no data: holding",
         (_, Mode::Recommend, Action::ScaleUp | Action::ScaleDown) => "recommend only",
+        (_, _, Action::Hold) if decision.held.is_some() => "held back",
         (_, _, Action::Hold) => "holding",
         (_, _, Action::ScaleUp) => "scaling up",
         (_, _, Action::ScaleDown) => "scaling down",
@@ -77,6 +78,7 @@ pub fn reason(decision: &Decision) -> &'static str {
         Path::AboveMaximum => "TooManyReplicas",
         Path::BelowMinimum => "TooFewReplicas",
         Path::NoData => decision.failure.as_ref().map_or("NoData", |failure| failure.reason),
+        Path::Metrics if decision.held.is_some() => decision.held.as_ref().map_or("", |held| held.reason),
         Path::Metrics if decision.cooling_down.is_some() => "CoolingDown",
         Path::Metrics => decision
             .stabilized

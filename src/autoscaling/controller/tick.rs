@@ -11,12 +11,15 @@ use serde_json::json;
 
 use super::{
     Clock, FIELD_MANAGER, Key,
+    access::Credentials,
     act::{Acted, decide_and_act},
+    crowd::Crowd,
     event::{Event, Recorder},
     history::History,
     leader::Fence,
     line,
-    observe::{Readings, readings},
+    observe::{Readings, observation, readings},
+    pods::Owners,
     rivals::Hpas,
     servers::Servers,
     status,
@@ -24,12 +27,15 @@ use super::{
     telemetry::Telemetry,
     words::in_time,
 };
-use crate::autoscaling::{
-    api::{Autoscaler, AutoscalerStatus},
-    decision::{
-        self, Action, Decision, Memory, Mode, Policy, memory::ConditionType, metrics::Failure, rivalry::Rivalry,
+use crate::{
+    autoscaling::{
+        api::{Autoscaler, AutoscalerSpec, AutoscalerStatus, MetricSpec, MetricType},
+        decision::{
+            self, Action, Decision, Memory, Mode, Policy, memory::ConditionType, metrics::Failure, rivalry::Rivalry,
+        },
+        policy::{InvalidSpec, interval, longest_look_back},
     },
-    policy::{InvalidSpec, interval, longest_look_back},
+    metrics::{self, MetricsApis},
 };
 
 /// What every look needs.
@@ -40,8 +46,18 @@ pub struct Context {
     pub servers: Servers,
     /// The server of metrics that name none.
     pub default_server: String,
+    /// What servers want to see.
+    pub credentials: Credentials,
     /// Kinds of targets.
     pub kinds: Kinds,
+    /// The metrics APIs.
+    pub metrics: MetricsApis,
+    /// Who wants fewer replicas.
+    pub crowd: Crowd,
+    /// By how many replicas a decision may change a count at most.
+    pub largest_step: Option<i32>,
+    /// Who owns which ReplicaSet.
+    pub owners: Owners,
     /// Events.
     pub recorder: Recorder,
     /// Whether this controller may write.
@@ -49,7 +65,7 @@ pub struct Context {
     /// The HPAs of the cluster.
     pub hpas: Hpas,
     /// What was decided lately.
-    pub history: Arc<History>,
+    pub history: History,
     /// Our own metrics.
     pub telemetry: Arc<Telemetry>,
     /// The time.
@@ -61,6 +77,7 @@ impl Context {
     pub fn forget(&self, key: &Key) {
         self.telemetry.forget(key);
         self.history.forget(key);
+        self.crowd.forget(key);
     }
 }
 
@@ -100,9 +117,12 @@ pub async fn tick(
     match valid {
         Err(invalid) => (tell_invalid(context, key, object, kept, &invalid).await, None),
         Ok((policy, _)) if policy.mode == Mode::Paused => (tell_paused(context, key, object, kept).await, None),
-        Ok((policy, interval)) => match rival(context, key, object, policy.mode, elder) {
+        Ok((mut policy, interval)) => match rival(context, key, object, policy.mode, elder) {
             Some((reason, message)) => (tell_rival(context, key, object, kept, reason, &message).await, None),
-            None => look(context, key, object, kept, &policy, interval).await,
+            None => {
+                policy.largest_step = context.largest_step;
+                look(context, key, object, kept, &policy, interval).await
+            }
         },
     }
 }
@@ -116,7 +136,7 @@ async fn look(
     interval: Duration,
 ) -> (Kept, Option<Timestamp>) {
     // Metrics first: a slow server must not let the scale that was read grow old.
-    let Readings { readings, wake } = readings(&object.spec, &context.servers, &context.default_server, interval).await;
+    let Readings { readings, wake } = readings(context, key, &object.spec, interval).await;
     let now = context.clock.now();
     let (target, scale) = match read_target(context, key, object).await {
         Ok(read) => read,
@@ -132,8 +152,15 @@ async fn look(
     }
     let yields_to = note_writers(&mut kept, policy.mode, &target, &scale, now).await;
     let passed = (&context.fence, &*context.telemetry);
-    let acted =
-        decide_and_act(policy, &target, scale, &readings, &kept.memory, yields_to.as_deref(), passed, now).await;
+    let about = (&object.spec, policy);
+    let seen = observation(context, key, about, (&target, &scale), readings, interval).await;
+    let fed_by = sources(&object.spec, &context.default_server);
+    let distrust = |decision: &Decision| {
+        let fewer = decision.stabilized.is_some_and(|stabilized| stabilized.proposed < decision.current_replicas);
+        context.crowd.note(key, &fed_by, fewer && policy.mode == Mode::Auto, now)
+    };
+    let (memory, yields_to) = (&kept.memory, yields_to.as_deref());
+    let acted = decide_and_act(policy, &target, scale, seen, memory, yields_to, distrust, passed, now).await;
     let decision = &acted.decision;
     kept.left_at = match acted.result {
         Ok(true) => Some(decision.desired_replicas),
@@ -142,6 +169,20 @@ async fn look(
         Err(_) => None,
     };
     (tell(context, key, object, kept, policy, acted).await, wake)
+}
+
+/// Where the metrics of a spec come from.
+fn sources<'a>(spec: &'a AutoscalerSpec, default_server: &'a str) -> Vec<&'a str> {
+    let of = |metric: &'a MetricSpec| match (metric.kind, &metric.prometheus) {
+        (_, Some(prometheus)) => prometheus.server_address.as_deref().unwrap_or(default_server),
+        (MetricType::Resource | MetricType::ContainerResource, _) => metrics::RESOURCE,
+        (MetricType::External, _) => metrics::EXTERNAL,
+        _ => metrics::CUSTOM,
+    };
+    let mut all: Vec<&str> = spec.metrics.iter().map(of).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// Who else scales the workload as this Autoscaler would.
@@ -201,7 +242,7 @@ async fn note_writers(
 async fn read_target(context: &Context, key: &Key, object: &Autoscaler) -> Result<(Target, ReadScale), TargetError> {
     let reference = &object.spec.scale_target_ref;
     let kind = context.kinds.resolve(&context.client, reference).await?;
-    let target = Target::new(&context.client, &key.namespace, &reference.name, &kind);
+    let target = Target::new(&context.client, &key.namespace, &reference.name, kind);
     let scale = target.scale().await?;
     Ok((target, scale))
 }

@@ -28,8 +28,8 @@ fn observed(live: Vec<DynamicObject>, targets: Result<Scraped, String>) -> Obser
         desired: stack(),
         live,
         around: Surroundings::default(),
-        targets,
         scraping: Scraping::of(&detect(&[], &[])),
+        targets: Some(targets),
         expected_jobs: vec!["kubelet".to_owned(), "coredns".to_owned()],
         autoscalers: vec![],
     }

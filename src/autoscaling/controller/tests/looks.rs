@@ -228,7 +228,9 @@ async fn a_level_multiplies_the_pods_that_are_ready() {
     spec["metrics"][0]["prometheus"]["target"] = target;
     let mut bench = Bench::new(2, &spec, 0.9);
     let pod = |name: &str, ready: &str| {
-        json!({"metadata": {"name": name}, "status": {"phase": "Running",
+        let owner =
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "w", "uid": "target-1", "controller": true});
+        json!({"metadata": {"name": name, "ownerReferences": [owner]}, "spec": {}, "status": {"phase": "Running",
             "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}})
     };
     bench.api.cluster().pods = vec![pod("a", "True"), pod("b", "True"), pod("c", "False")];

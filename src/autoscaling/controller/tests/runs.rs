@@ -15,9 +15,12 @@ fn options() -> Options {
     Options {
         // Nobody listens there.
         prometheus: "http://127.0.0.1:9".to_owned(),
+        prometheus_credentials: None,
         listen: "127.0.0.1:0".parse().expect("an address"),
         instance: "pod-1".to_owned(),
         terms: TERMS,
+        most_down_share: 0.5,
+        largest_step: None,
     }
 }
 
