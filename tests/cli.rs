@@ -122,6 +122,7 @@ const RENDER: [&str; 7] =
 #[case::up("up")]
 #[case::plan("plan")]
 #[case::status("status")]
+#[case::check("check")]
 #[case::down("down")]
 #[case::render("render")]
 #[case::open("open")]

@@ -19,7 +19,7 @@ pub use progress::{Terminal, Verbosity};
 use crate::{
     catalog::Alerting,
     commands::{AlertTested, CommandError, DemoLoaded, DemoUp, Downed, Plan, PlannedRemoval, Upped, Written},
-    health::Status,
+    health::{Report, Status},
     yaml,
 };
 
@@ -87,6 +87,15 @@ pub fn status(status: &Status) -> io::Result<()> {
 /// When stdout takes no more.
 pub fn alert_tested(tested: &AlertTested) -> io::Result<()> {
     document(&text::alert_tested(tested))
+}
+
+/// Prints what the checks found; of those that found nothing wrong only the count where `quiet`.
+///
+/// # Errors
+///
+/// When stdout takes no more.
+pub fn checked(report: &Report, quiet: bool) -> io::Result<()> {
+    document(&text::checked(report, quiet))
 }
 
 /// Prints any value as JSON.
