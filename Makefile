@@ -13,7 +13,7 @@ export PATH := $(PATH):$(CARGO_HOME)/bin:/usr/local/go/bin
 # An installation must never land on the cluster that the user happens to work with.
 unexport KUBECONFIG
 
-.PHONY: help build cluster cluster-down demo test test-unit test-dev test-manifests test-cluster soak lint prerequisites
+.PHONY: help build cluster cluster-down demo test test-unit test-dev test-manifests test-cluster soak bench lint prerequisites
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -52,12 +52,18 @@ test-dev: ## The test cluster itself, and the stand-in for Grafana
 test-manifests: build ## checkov over the rendered manifests
 	@dev/test-manifests
 
+bench: build ## `up` and `down` against kubectl, Helm and kapp; prints tables
+	@dev/bench/install/run
+
+
 test-cluster: build ## The main job on a real cluster, in both flavours; on a given CLUSTER_KUBECONFIG once
 	@dev/test-on kind
 ifndef CLUSTER_KUBECONFIG
 	@dev/test-on microk8s
 endif
+	@dev/test-control-plane
 
-soak: build ## What takes long: 15 minutes without an alert in both flavours, Prometheus killed with a day of samples
+soak: build ## What takes long: 15 minutes without an alert in both flavours, Prometheus killed with a day of samples, every kill point of up and down
 	@dev/soak/idle
 	@dev/soak/replay
+	@SOAK=1 dev/test-control-plane

@@ -77,6 +77,9 @@ pub enum Event {
         object: ObjectRef,
         /// What.
         action: Action,
+        /// Why it was kept or skipped.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// An object is not yet what it should be.
     InProgress {

@@ -125,6 +125,7 @@ const RENDER: [&str; 7] =
 #[case::explain("explain")]
 #[case::pause("pause")]
 #[case::resume("resume")]
+#[case::check("check")]
 #[case::down("down")]
 #[case::render("render")]
 #[case::open("open")]

@@ -16,7 +16,7 @@ use rstest::rstest;
 use scalekit::{
     catalog::{self, Component, Options},
     cluster::Cluster,
-    commands::{self, CommandError, Consent},
+    commands::{self, CommandError, Consent, RemovalOptions},
     event::Silent,
     install::{Failure, InstallError, Installer, Release},
     object::ObjectRef,
@@ -76,15 +76,7 @@ async fn up(cluster: &Cluster, desired: &[DynamicObject]) -> Result<(), InstallE
         let state = installer.read(&release, desired).await?;
         changes = plan::plan(desired, &state.live, &state.inventory);
     }
-    installer.open(&release, desired, &changes).await?;
-    if changes.has_changes() {
-        let lock = installer.lock(&release).await?;
-        let state = installer.read(&release, desired).await?;
-        let changes = plan::plan(desired, &state.live, &state.inventory);
-        let done = installer.apply(&release, desired, &changes, &state).await;
-        lock.release().await;
-        done?;
-    }
+    installer.write(&release, desired, &changes).await?;
     let objects: Vec<ObjectRef> = desired.iter().map(ObjectRef::of).collect();
     installer.wait(&release, &objects).await
 }
@@ -92,7 +84,9 @@ async fn up(cluster: &Cluster, desired: &[DynamicObject]) -> Result<(), InstallE
 /// What `scalekit down` does.
 async fn down(cluster: &Cluster, data: Data) -> Result<commands::Downed, CommandError> {
     let planned = commands::plan_removal(cluster, data, &Silent).await?;
-    commands::down(&planned, Consent::Given, cluster, None, TIMEOUT, &Silent).await
+    let options =
+        RemovalOptions { containerd_socket: None, timeout: TIMEOUT, force_finalizers: false, reset_replicas: false };
+    commands::down(&planned, Consent::Given, options, cluster, &Silent).await
 }
 
 async fn installed() -> (FakeCluster, Cluster) {
@@ -129,8 +123,8 @@ async fn the_namespace_is_written_first_then_the_intention_then_the_rest_by_its_
     assert_eq!(writes[0], "apply /api/v1/namespaces/monitoring");
     assert_eq!(writes[1], INVENTORY);
     assert_eq!(writes.last().unwrap(), INVENTORY);
-    // The namespace is written twice: the lock and the inventory, which is to know it, lie in it.
-    assert_eq!(writes.len(), stack().len() + 3, "{writes:#?}");
+    // Each object once, and the inventory twice.
+    assert_eq!(writes.len(), stack().len() + 2, "{writes:#?}");
 
     let stored: Vec<Value> = fake
         .calls()

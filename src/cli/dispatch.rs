@@ -7,14 +7,14 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::{
-    AlertCommand, AlertTestArgs, Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs, DemoLoadArgs,
-    DemoUpArgs, DownArgs, EventFormat, ExplainArgs, OpenArgs, Opened, OutputFormat, PauseArgs, PlanArgs, RenderArgs,
-    RunCommand, StackArgs, StatusArgs, UpArgs,
+    AlertCommand, AlertTestArgs, CheckArgs, Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs,
+    DemoLoadArgs, DemoUpArgs, DownArgs, EventFormat, ExplainArgs, OpenArgs, Opened, OutputFormat, PauseArgs, PlanArgs,
+    RenderArgs, RunCommand, StackArgs, StatusArgs, UpArgs,
 };
 use crate::{
     catalog::{self, Component},
     cluster::{Cluster, ConnectError, Connection, connect},
-    commands::{self, CommandError, Consent, ControllerSettings, Service, Wish},
+    commands::{self, CommandError, Consent, ControllerSettings, RemovalOptions, Service, Wish},
     event::Reporter,
     plan::Data,
     report::{self, Ndjson, Terminal, Verbosity},
@@ -64,9 +64,9 @@ fn run(common: CommonArgs, command: Command) -> Result<ExitCode, CommandError> {
 async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, CommandError> {
     let reporter = reporter(&common);
     match command {
-        Command::Up(UpArgs { stack, force_conflicts }) => {
+        Command::Up(UpArgs { stack, force_conflicts, no_wait }) => {
             let (settings, cluster) = stack_settings(&common, stack, force_conflicts).await?;
-            let done = commands::up(settings, &cluster, reporter.as_ref()).await?;
+            let done = commands::up(settings, !no_wait, &cluster, reporter.as_ref()).await?;
             drop(reporter);
             report::upped(&done);
         }
@@ -106,6 +106,18 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
             report::modes_changed(&done, "scale again", "were not stopped by `scalekit pause`");
         }
         Command::Explain(args) => explain(&common, args).await?,
+        Command::Check(CheckArgs { stack, pre, output }) => {
+            let (settings, cluster) = stack_settings(&common, stack, false).await?;
+            let report = commands::check(settings, pre, &cluster).await?;
+            match output {
+                OutputFormat::Text => report::checked(&report, common.quiet),
+                OutputFormat::Json => report::json(&report),
+            }
+            .map_err(unprintable)?;
+            if !report.passed {
+                return Ok(ExitCode::from(3));
+            }
+        }
         Command::Down(args) => down(&common, args, reporter).await?,
         Command::Render(RenderArgs { stack, output_dir }) => render(&common, stack, output_dir.as_deref()).await?,
         Command::Open(args) => open(&common, args).await?,
@@ -186,7 +198,7 @@ fn resolved(common: &CommonArgs, stack: StackArgs, force_conflicts: bool) -> Res
 }
 
 async fn down(common: &CommonArgs, args: DownArgs, reporter: Arc<dyn Reporter>) -> Result<(), CommandError> {
-    let DownArgs { keep_data, purge_data, yes, timeout } = args;
+    let DownArgs { keep_data, purge_data, force_finalizers, reset_replicas, yes, timeout } = args;
     let settings = resolved(common, StackArgs { timeout, ..StackArgs::default() }, false)?;
     let cluster = connect(&settings.connection).await?;
     let asked = !keep_data && !purge_data && !yes && report::can_ask();
@@ -206,9 +218,9 @@ async fn down(common: &CommonArgs, args: DownArgs, reporter: Arc<dyn Reporter>) 
         }
     }
     let StackSettings { timeout, containerd_socket, .. } = settings;
-    let done =
-        commands::down(&planned, Consent::Given, &cluster, containerd_socket.as_deref(), timeout, reporter.as_ref())
-            .await?;
+    let options =
+        RemovalOptions { containerd_socket: containerd_socket.as_deref(), timeout, force_finalizers, reset_replicas };
+    let done = commands::down(&planned, Consent::Given, options, &cluster, reporter.as_ref()).await?;
     drop(reporter);
     report::downed(&done, "scalekit");
     Ok(())

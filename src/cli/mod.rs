@@ -82,6 +82,8 @@ pub enum Command {
     Pause(PauseArgs),
     /// Let the Autoscalers scale again that `pause` has stopped
     Resume,
+    /// Check whether this cluster is one to install on, and what ails what is installed
+    Check(CheckArgs),
     /// Remove what was installed, and prove that nothing is left
     Down(DownArgs),
     /// Print the manifests that `up` would apply
@@ -106,7 +108,7 @@ pub enum Command {
     Man,
 }
 
-/// What the stack is made of. The same for `up`, `render` and `status`.
+/// What the stack is made of. The same for `up`, `plan`, `render`, `status` and `check`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct StackArgs {
     /// Namespace of the stack [default: monitoring]
@@ -153,6 +155,9 @@ pub struct UpArgs {
     /// Take over fields that somebody else manages
     #[arg(long)]
     pub force_conflicts: bool,
+    /// Return when everything is written, without waiting until it works
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 /// Flags of `plan`.
@@ -204,6 +209,20 @@ pub struct ExplainArgs {
     pub output: OutputFormat,
 }
 
+/// Flags of `check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// The stack.
+    #[command(flatten)]
+    pub stack: StackArgs,
+    /// Only what matters before an installation, also where there is one
+    #[arg(long)]
+    pub pre: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: OutputFormat,
+}
+
 /// Flags of `pause`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct PauseArgs {
@@ -221,6 +240,12 @@ pub struct DownArgs {
     /// Delete the volumes too
     #[arg(long)]
     pub purge_data: bool,
+    /// Take finalizers of others off our objects when nobody does what they are for
+    #[arg(long)]
+    pub force_finalizers: bool,
+    /// Take workloads that were scaled back to the lower bound of their Autoscaler
+    #[arg(long)]
+    pub reset_replicas: bool,
     /// Do not ask before deleting
     #[arg(short, long)]
     pub yes: bool,

@@ -176,6 +176,7 @@ impl CommandError {
                 InstallError::Read(source)
                 | InstallError::Inventory { source, .. }
                 | InstallError::Label { source, .. }
+                | InstallError::Reset { source, .. }
                 | InstallError::Delete { source, .. } => cluster_code(source),
                 InstallError::Locked { .. } | InstallError::LockLost => 7,
                 InstallError::Apply { not_permitted: true, .. } => 4,

@@ -9,7 +9,8 @@ use super::CommandError;
 use crate::{
     catalog::{self, Component},
     event::Reporter,
-    images::{self, Executable, Locations},
+    health::{ImageSource, LISTED_IMAGES},
+    images::{self, Choice, Executable, Locations},
     platform::{Platform, PlatformKind},
 };
 
@@ -74,6 +75,45 @@ pub(super) async fn remove(
 ) -> images::Removed {
     let host = images::probe(&env::var_os("PATH").unwrap_or_default(), &Locations::default());
     images::remove(&cluster(nodes, platform, containerd_socket), &host, keep).await
+}
+
+/// Whether a node does not list the image, as far as its list goes.
+pub(super) fn is_lacked(nodes: &[Node], reference: &str) -> bool {
+    nodes
+        .iter()
+        .map(node)
+        .any(|node| node.images.len() < LISTED_IMAGES && !node.images.iter().any(|it| it == reference))
+}
+
+/// How the pods of our own program would get their image, for `check` and `status`.
+pub(super) fn source(
+    own: &Result<OwnImage, CommandError>,
+    nodes: &[Node],
+    platform: &Platform,
+    containerd_socket: Option<&Path>,
+) -> ImageSource {
+    let reference = match own {
+        Ok(OwnImage { reference, executable: None, .. }) => {
+            return ImageSource::Pulled { reference: reference.clone() };
+        }
+        Ok(OwnImage { reference, .. }) => reference.clone(),
+        Err(CommandError::Image(error)) => {
+            return ImageSource::Blocked { why: error.to_string(), hint: error.hint() };
+        }
+        Err(error) => return ImageSource::Blocked { why: error.to_string(), hint: error.hint() },
+    };
+    let mut cluster = cluster(nodes, platform, containerd_socket);
+    // What a full list leaves out may well be there.
+    for node in cluster.nodes.iter_mut().filter(|node| node.images.len() >= LISTED_IMAGES) {
+        node.images.push(reference.clone());
+    }
+    let host = images::probe(&env::var_os("PATH").unwrap_or_default(), &Locations::default());
+    match images::choose(&cluster, &host, &reference) {
+        Ok(Choice { route, lacking, unreached }) => {
+            ImageSource::Sent { reference, way: route.map(|route| route.to_string()), lacking, unreached }
+        }
+        Err(error) => ImageSource::Blocked { why: error.to_string(), hint: Some(error.hint()) },
+    }
 }
 
 /// Sends the image of an executable to the nodes that lack it.

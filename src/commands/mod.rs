@@ -3,6 +3,7 @@
 
 mod alert;
 mod carry_out;
+mod check;
 mod demo;
 mod down;
 mod error;
@@ -18,8 +19,9 @@ mod targets;
 mod up;
 
 pub use alert::{AlertTested, alert_test};
+pub use check::check;
 pub use demo::{DemoLoaded, DemoUp, Wish, demo_down, demo_load, demo_up};
-pub use down::{Consent, Downed, PlannedRemoval, down, plan_removal};
+pub use down::{Consent, Downed, PlannedRemoval, RemovalOptions, down, plan_removal};
 pub use error::CommandError;
 pub use explain::{Explained, explain};
 pub use open::{Opening, Service, open};

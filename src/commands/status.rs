@@ -1,7 +1,10 @@
 //! `scalekit status`: what works and what does not. Reads only.
 
 use k8s_openapi::api::core::v1::{Event as ClusterEvent, Pod};
-use kube::{Api, api::ListParams};
+use kube::{
+    Api,
+    api::{DynamicObject, ListParams},
+};
 
 use super::{
     CommandError, image, targets,
@@ -11,8 +14,10 @@ use crate::{
     catalog::{self, Component},
     cluster::{self, Cluster, Kind},
     event::Silent,
-    health::{self, Observed, Scraping, Status},
+    health::{self, Facts, Observed, Scraping, Severity, Status},
     install::{Installer, Release},
+    plan,
+    platform::Platform,
     preflight,
     readiness::Surroundings,
     settings::StackSettings,
@@ -29,45 +34,78 @@ pub async fn status(settings: StackSettings, cluster: &Cluster) -> Result<Status
         mut options,
         files: _,
         platform: asked,
-        containerd_socket: _,
+        containerd_socket,
         timeout,
         force_conflicts: _,
     } = settings;
     let failed = |source| unusable(cluster, source);
     let facts = preflight::facts_and_ports(cluster).await.map_err(failed)?;
-    if let Ok(own) = image::own(options.images.get(&Component::Scaler)) {
-        image::use_in(&mut options, &own);
+    let own = image::own(options.images.get(&Component::Scaler));
+    if let Ok(own) = &own {
+        image::use_in(&mut options, own);
     }
     let release: Release = stack_release(&options.namespace);
     let installer = Installer::new(cluster, &Silent, timeout);
-    let (state, around, autoscalers, answer) = futures::join!(
+    let (state, around) = futures::join!(
         // Foreign objects under our names are not what status is about: nothing is desired here.
         installer.read(&release, &[]),
-        surroundings(cluster, &options.namespace),
-        autoscalers(cluster),
-        scraped(cluster, &options),
+        look_around(cluster, &options),
     );
-    let (pods, events) = around.map_err(failed)?;
+    let around = around.map_err(failed)?;
     let live = state?.live;
     let platform = facts.platform(asked).seen(facts.seen.or(catalog::scraped_as(&live)));
-    let desired = catalog::stack(&options, &platform);
-    let observed = Observed {
+    let mut desired = catalog::stack(&options, &platform);
+    plan::yield_replicas(&mut desired, &live);
+    let sent = live.iter().any(image::runs_side_loaded);
+    let source = sent.then(|| {
+        image::source(&own, &facts.nodes, &platform, containerd_socket.as_deref()).known_by(&around.pods, now())
+    });
+    let mut status = health::status(&observed(facts, &platform, &options, desired, live, around), now());
+    // Of an image that is well there is nothing to say.
+    let image = source.map(|source| health::image(&source, true));
+    status.findings.extend(image.filter(|finding| finding.severity == Severity::Warning));
+    Ok(status)
+}
+
+/// What has to be read, besides the objects of the stack, to judge it.
+pub(super) struct Around {
+    /// Pods of our namespaces.
+    pub(super) pods: Vec<Pod>,
+    events: Vec<ClusterEvent>,
+    autoscalers: Vec<cluster::Listed>,
+    targets: Option<Result<crate::prometheus::Targets, String>>,
+}
+
+/// Reads it.
+pub(super) async fn look_around(cluster: &Cluster, options: &catalog::Options) -> Result<Around, cluster::Error> {
+    let (around, autoscalers, targets) =
+        futures::join!(surroundings(cluster, &options.namespace), autoscalers(cluster), scraped(cluster, options));
+    let (pods, events) = around?;
+    Ok(Around { pods, events, autoscalers: autoscalers?, targets })
+}
+
+/// Everything that a judgement is made of.
+pub(super) fn observed(
+    facts: Facts,
+    platform: &Platform,
+    options: &catalog::Options,
+    desired: Vec<DynamicObject>,
+    live: Vec<DynamicObject>,
+    around: Around,
+) -> Observed {
+    let Around { pods, events, autoscalers, targets } = around;
+    Observed {
         platform: platform.kind.to_string(),
-        scraping: Scraping::of(&platform),
+        scraping: Scraping::of(platform),
         kubernetes: facts.version,
         namespace: options.namespace.clone(),
         desired,
         live,
         around: Surroundings { pods, events, nodes: facts.nodes, classes: facts.classes },
-        targets: answer,
-        expected_jobs: if options.external.is_some() {
-            Vec::new()
-        } else {
-            catalog::expected_jobs(&options, &platform)
-        },
-        autoscalers: autoscalers.map_err(failed)?,
-    };
-    Ok(health::status(&observed, now()))
+        targets,
+        expected_jobs: if options.external.is_some() { Vec::new() } else { catalog::expected_jobs(options, platform) },
+        autoscalers,
+    }
 }
 
 async fn surroundings(cluster: &Cluster, namespace: &str) -> Result<(Vec<Pod>, Vec<ClusterEvent>), cluster::Error> {

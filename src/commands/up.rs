@@ -11,7 +11,7 @@ use kube::core::DynamicObject;
 
 use super::{
     CommandError,
-    carry_out::carry_out,
+    carry_out::{until_ready, write},
     image::{self, OwnImage},
     targets,
 };
@@ -41,8 +41,10 @@ pub struct Upped {
     pub changes: String,
     /// Component and image.
     pub components: Vec<(Component, String)>,
-    /// Scrape targets that are up; `None` when nothing was written, so nothing was asked.
+    /// Scrape targets that are up; `None` when nothing was asked: nothing was written, or it was not waited for.
     pub targets: Option<usize>,
+    /// Whether what was written was waited for.
+    pub waited: bool,
     /// How long it took.
     pub took: Duration,
 }
@@ -87,18 +89,27 @@ pub(super) async fn prepare(
     let remembered = facts.seen.or(catalog::scraped_as(&state.live));
     let platform = if remembered == facts.seen { platform } else { platform.seen(remembered) };
     let mut desired = catalog::stack(&options, &platform);
+    let version = health::installed_version(state.version.as_deref(), env!("CARGO_PKG_VERSION"));
+    tell(&version.into_iter().collect::<Vec<_>>(), reporter)?;
     plan::adapt_claims(&mut desired, &state.live, &facts.classes);
+    plan::yield_replicas(&mut desired, &state.live);
     let changes = plan::plan(&desired, &state.live, &state.inventory);
     reporter.report(Event::StepFinished { step: Step::Plan, took: step.elapsed(), summary: changes.summary() });
     Ok(Prepared { facts, platform, options, own, desired, release, state, changes })
 }
 
-/// Installs the stack or brings it up to date; returns when everything is ready and every target is scraped.
+/// Installs the stack or brings it up to date; returns when everything is ready and every target is scraped, or, where
+/// that is not to be waited for, when everything is written.
 ///
 /// # Errors
 ///
 /// See [`CommandError`]. Until the pre-flight checks have passed nothing is written.
-pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Reporter) -> Result<Upped, CommandError> {
+pub async fn up(
+    settings: StackSettings,
+    wait: bool,
+    cluster: &Cluster,
+    reporter: &dyn Reporter,
+) -> Result<Upped, CommandError> {
     let StackSettings { connection: _, options, files: _, platform, containerd_socket, timeout, force_conflicts } =
         settings;
     let began = Instant::now();
@@ -111,13 +122,22 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
         changes: changes.summary(),
         components: options.components().map(|component| (component, options.image(component))).collect(),
         targets: None,
+        waited: wait,
         took: began.elapsed(),
         platform,
     };
     let sent = own.executable.is_some();
     let around = Surroundings { nodes: facts.nodes.clone(), classes: facts.classes.clone(), ..Surroundings::default() };
     let refused = |changes: &ChangeSet| changes.foreign().next().is_some();
-    if !done.changed && !refused(&changes) && all_current(&state.live, &around) {
+    if !done.changed && !refused(&changes) && (!wait || all_current(&state.live, &around)) {
+        // A node that came since has no image, and its pods would not start.
+        if let Some(executable) = own.executable
+            && image::is_lacked(&facts.nodes, &own.reference)
+            && let Err(error) =
+                image::provide(executable, &facts.nodes, &done.platform, containerd_socket.as_deref(), reporter).await
+        {
+            reporter.report(Event::Note { message: error.to_string() });
+        }
         return Ok(done);
     }
 
@@ -133,18 +153,24 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
         let rights = preflight::before_writing(cluster, &options.namespace, &desired)
             .await
             .map_err(|source| unusable(cluster, source))?;
-        tell(&health::before_writing(&rights, &done.platform), reporter)?;
+        let class = health::chosen_class(&facts, &done.platform, options.storage.class.as_deref());
+        tell(&health::before_writing(&rights, &done.platform, class), reporter)?;
         if let Some(executable) = own.executable {
             image::provide(executable, &facts.nodes, &done.platform, containerd_socket.as_deref(), reporter).await?;
         }
     }
-    carry_out(&installer, &release, &desired, &changes, reporter).await?;
-    // Who scrapes what with another Prometheus is not ours to wait for.
-    if options.external.is_none() {
-        let expected = catalog::expected_jobs(&options, &done.platform);
-        done.targets = Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
+    write(&installer, &release, &desired, &changes, reporter).await?;
+    if wait {
+        until_ready(&installer, &release, &desired, reporter).await?;
+        // Who scrapes what with another Prometheus is not ours to wait for.
+        if options.external.is_none() {
+            let expected = catalog::expected_jobs(&options, &done.platform);
+            done.targets =
+                Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
+        }
     }
-    if done.changed && sent {
+    // While the old pods may still run, their image is needed.
+    if wait && done.changed && sent {
         retire_images(&own.reference, &facts.nodes, &done.platform, containerd_socket.as_deref(), cluster).await;
     }
     done.took = began.elapsed();

@@ -5,7 +5,7 @@ use kube::core::DynamicObject;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Finding, Severity};
+use super::{Finding, Severity, wal};
 use crate::{
     catalog,
     object::ObjectRef,
@@ -169,6 +169,7 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         .collect();
     if installed {
         findings.extend(components.iter().filter_map(unready));
+        findings.extend(wal::replay_loop(&observed.around.pods));
         findings.extend(missing_and_drifted(observed));
     } else {
         findings.push(Finding::new("installed", Severity::Error, "nothing is installed").hint("scalekit up"));

@@ -6,9 +6,11 @@
 //! next one.
 
 mod apply;
+mod definition;
 mod delete;
 mod dry_run;
 mod error;
+mod finalizers;
 mod lock;
 pub mod mode;
 mod proof;
@@ -17,7 +19,10 @@ mod wait;
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 
 pub use error::{Failure, InstallError};
 pub use lock::Lock;
@@ -45,12 +50,23 @@ pub struct Installer<'a> {
     reporter: &'a dyn Reporter,
     deadline: Instant,
     force_conflicts: bool,
+    force_finalizers: bool,
+    /// Whether the lock, where one is held, is known to be held still. While it is not, nothing is sent.
+    sure: watch::Sender<bool>,
 }
 
 impl<'a> Installer<'a> {
     /// An installer that gives up `timeout` from now.
     pub fn new(cluster: &'a Cluster, reporter: &'a dyn Reporter, timeout: Duration) -> Self {
-        Self { cluster, reporter, deadline: Instant::now() + timeout, force_conflicts: false }
+        let (sure, _) = watch::channel(true);
+        Self {
+            cluster,
+            reporter,
+            deadline: Instant::now() + timeout,
+            force_conflicts: false,
+            force_finalizers: false,
+            sure,
+        }
     }
 
     /// Whether fields that other managers own are taken over.
@@ -58,6 +74,20 @@ impl<'a> Installer<'a> {
     pub fn force_conflicts(mut self, force: bool) -> Self {
         self.force_conflicts = force;
         self
+    }
+
+    /// Whether finalizers of others are taken off our objects when nobody does what they are for.
+    #[must_use]
+    pub fn force_finalizers(mut self, force: bool) -> Self {
+        self.force_finalizers = force;
+        self
+    }
+
+    /// Waits while it is not known whether the lock is still held; the deadline ends that too.
+    async fn until_sure(&self) {
+        let mut sure = self.sure.subscribe();
+        // The sender is here, so this ends by the deadline or by the news.
+        let _ended = timeout_at(self.deadline, sure.wait_for(|sure| *sure)).await;
     }
 
     fn expired(&self) -> bool {

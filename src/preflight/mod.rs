@@ -1,5 +1,6 @@
 //! Gathers the facts that `health` judges. Reads only; a review of rights is a POST that writes nothing.
 
+mod environment;
 mod ports;
 
 use std::collections::BTreeSet;
@@ -7,7 +8,7 @@ use std::collections::BTreeSet;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
-    core::v1::{Node, Pod},
+    core::v1::Node,
     rbac::v1::ClusterRole,
     storage::v1::StorageClass,
 };
@@ -16,8 +17,10 @@ use kube::{
     api::{DynamicObject, ListParams, PostParams},
 };
 
+pub use environment::{api_services, environment, listeners};
+
 use crate::{
-    catalog::{self, Component, MANAGED_BY, SCALEKIT},
+    catalog::{self, Component},
     cluster::{CONCURRENCY, Cluster, Error, Kind, answered},
     health::{BeforeWriting, Facts, Permission},
     object::ObjectRef,
@@ -106,22 +109,21 @@ pub async fn facts_and_ports(cluster: &Cluster) -> Result<Facts, Error> {
     Ok(Facts { seen: Seen { one_process, kubelet_verifies }, ..facts })
 }
 
-/// Rights, RBAC and ports: asked only when something is going to be written.
+/// Rights, RBAC and what is around the stack: asked only when something is going to be written, or by `check`.
 ///
 /// `desired` is what is to be installed, and `namespace` where its lock and its inventory lie. Who may do everything
-/// is asked once; else each right that the installation takes is asked for by itself.
+/// is asked once; else each right that the installation takes is asked for by itself. What listens on the nodes' ports
+/// is not tried: see [`listeners`].
 ///
 /// # Errors
 ///
-/// The first request that fails. That a user may not look at roles or pods is no failure.
+/// The first request about rights that fails. That a user may not look around is no failure.
 pub async fn before_writing(
     cluster: &Cluster,
     namespace: &str,
     desired: &[DynamicObject],
 ) -> Result<BeforeWriting, Error> {
     let roles: Api<ClusterRole> = Api::all(cluster.client().clone());
-    let pods: Api<Pod> = Api::all(cluster.client().clone());
-    let others = ListParams::default().labels(&format!("{MANAGED_BY}!={SCALEKIT}"));
     let rbac = async {
         match roles.get_metadata_opt("cluster-admin").await.map_err(Error::from) {
             // The API server makes this role when, and only when, it enforces RBAC.
@@ -130,18 +132,21 @@ pub async fn before_writing(
             Err(error) => Err(error),
         }
     };
-    let host_pods = async {
-        match pods.list(&others).await.map_err(Error::from) {
-            Ok(list) => Ok(Some(list.items)),
-            Err(Error::Forbidden { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    };
-    let (permissions, rbac, host_pods) = futures::try_join!(permissions(cluster, namespace, desired), rbac, host_pods)?;
-    Ok(BeforeWriting { permissions, host_pods, rbac })
+    let around = async { Ok(environment(cluster).await) };
+    let (permissions, rbac, environment) = futures::try_join!(permissions(cluster, namespace, desired), rbac, around)?;
+    Ok(BeforeWriting { permissions, rbac, environment, listeners: Vec::new(), node_exporter: false })
 }
 
-async fn permissions(cluster: &Cluster, namespace: &str, desired: &[DynamicObject]) -> Result<Vec<Permission>, Error> {
+/// The rights of the user that these objects take, each with whether there is one.
+///
+/// # Errors
+///
+/// The first request that fails.
+pub async fn permissions(
+    cluster: &Cluster,
+    namespace: &str,
+    desired: &[DynamicObject],
+) -> Result<Vec<Permission>, Error> {
     let everything = review(cluster, EVERYTHING).await?;
     if everything.allowed {
         return Ok(vec![everything]);
@@ -275,7 +280,7 @@ mod tests {
         assert_eq!(*asked.lock().unwrap(), 1);
         assert!(found.permissions.iter().all(|permission| permission.allowed));
         assert!(found.rbac, "who may not read roles sees RBAC at work");
-        assert_eq!(found.host_pods, None);
+        assert!(found.environment.others.is_err(), "it may not list pods");
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ use crate::{
         AlertTested, CommandError, DemoLoaded, DemoUp, Downed, Explained, ModeChanged, Plan, PlannedRemoval, Upped,
         Written,
     },
-    health::Status,
+    health::{Report, Status},
     yaml,
 };
 
@@ -104,6 +104,15 @@ pub fn modes_changed(done: &ModeChanged, what: &str, rest: &str) {
         data(&format!("{object}\n"));
     }
     data(&format!("{} {what}; {} {rest}\n", text::count(done.changed.len(), "Autoscaler"), done.unchanged));
+}
+
+/// Prints what the checks found; of those that found nothing wrong only the count where `quiet`.
+///
+/// # Errors
+///
+/// When stdout takes no more.
+pub fn checked(report: &Report, quiet: bool) -> io::Result<()> {
+    document(&text::checked(report, quiet))
 }
 
 /// Prints any value as JSON.

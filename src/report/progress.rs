@@ -165,13 +165,17 @@ impl Terminal {
         state.show_waiting();
     }
 
-    fn object(&self, state: &mut State, object: &ObjectRef, action: Action) {
-        state.written += 1;
+    fn object(&self, state: &mut State, object: &ObjectRef, action: Action, why: Option<&str>) {
         state.waiting.remove(object);
         state.news.over(&object.to_string());
         if self.verbosity >= Verbosity::Verbose {
-            self.line(&format!("  {} {object}", past(action)));
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            self.line(&format!("  {} {object}{why}", past(action)));
         }
+        if matches!(action, Action::Unchanged | Action::Skipped) {
+            return;
+        }
+        state.written += 1;
         let of = state.total.map_or_else(String::new, |total| format!(" of {total}"));
         state.live(format!("{} {object}  ({}{of})", past(action), state.written));
     }
@@ -200,7 +204,7 @@ impl Reporter for Terminal {
                 // Between steps there is still work, such as waiting for pods.
                 self.start(&mut state, "…".to_owned());
             }
-            Event::Object { object, action } => self.object(&mut state, &object, action),
+            Event::Object { object, action, why } => self.object(&mut state, &object, action, why.as_deref()),
             Event::InProgress { object, why } => self.waiting(&mut state, object, why),
             Event::Current { object } => {
                 state.waiting.remove(&object);

@@ -9,8 +9,8 @@ use crate::{
     alerting::{Delivery, Outcome},
     catalog::{ADMIN_SECRET, Alerting, Component, PASSWORD_KEY, RECEIVERS_SECRET},
     commands::{AlertTested, CommandError, DemoUp, Downed, Plan, PlannedObject, PlannedRemoval, Upped},
-    health::{Scraping, Severity, Status},
-    plan::{Change, Checked},
+    health::{CHECKS, Counts, Report, Scraping, Severity, Stage, Status, Verdict},
+    plan::{Change, Checked, Scaled},
     readiness::Readiness,
 };
 
@@ -46,7 +46,11 @@ pub(super) fn error(error: &CommandError) -> String {
 
 pub(super) fn upped(done: &Upped) -> String {
     let mut text = String::new();
-    if done.changed {
+    if done.changed && !done.waited {
+        let (namespace, took) = (&done.namespace, done.took.as_secs_f64());
+        let _ =
+            writeln!(text, "\nwritten into namespace {namespace}, not waited for: {} ({took:.1} s)\n", done.changes);
+    } else if done.changed {
         let _ = writeln!(text, "\nscalekit runs in namespace {} ({} s)\n", done.namespace, done.took.as_secs());
     } else {
         let _ = writeln!(text, "\n{} ({:.1} s)\n", done.changes, done.took.as_secs_f64());
@@ -285,6 +289,30 @@ pub(super) fn alert_tested(tested: &AlertTested) -> String {
     text
 }
 
+pub(super) fn checked(report: &Report, quiet: bool) -> String {
+    let mut text = String::new();
+    let stage = match report.stage {
+        Stage::BeforeInstall => "before an installation",
+        Stage::Installed => "and what is installed",
+    };
+    let Report { platform, kubernetes, namespace, counts, .. } = report;
+    let _ = writeln!(text, "{platform}, Kubernetes {kubernetes}, namespace {namespace}: the cluster, {stage}\n");
+    let width = CHECKS.iter().map(|check| check.id.len()).max().unwrap_or_default();
+    for Verdict { finding, docs } in &report.checks {
+        if quiet && finding.severity == Severity::Ok {
+            continue;
+        }
+        let _ = writeln!(text, "{} {:width$}  {}", severity_mark(finding.severity), finding.check, finding.message);
+        if let Some(hint) = &finding.hint {
+            let _ = writeln!(text, "  {:width$}  hint: {hint}", "");
+            let _ = writeln!(text, "  {:width$}  {}", "", dim(docs));
+        }
+    }
+    let Counts { ok, info, warning, error } = counts;
+    let _ = writeln!(text, "\n{ok} ok, {info} to know, {}, {}", count(*warning, "warning"), count(*error, "error"));
+    text
+}
+
 pub(super) fn planned_removal(planned: &PlannedRemoval) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "to delete: {}", count(planned.teardown.delete.len(), "object"));
@@ -309,6 +337,16 @@ pub(super) fn planned_removal(planned: &PlannedRemoval) -> String {
     }
     for kept in planned.teardown.keep.iter().filter(|kept| !kept.data) {
         let _ = writeln!(text, "{} {} stays: {}", severity_mark(Severity::Warning), kept.object, kept.why);
+    }
+    for Scaled { target, replicas, least } in &planned.scaled {
+        let reset = if replicas == least { String::new() } else { format!("; --reset-replicas takes it to {least}") };
+        let _ = writeln!(text, "{} {target} stays at {replicas} replicas{reset}", severity_mark(Severity::Info));
+    }
+    for finding in &planned.blocked {
+        let _ = writeln!(text, "{} {}", severity_mark(finding.severity), finding.message);
+        if let Some(hint) = &finding.hint {
+            let _ = writeln!(text, "  hint: {hint}");
+        }
     }
     text
 }

@@ -59,7 +59,11 @@ pub const TABLE: &[Rule] = &[
         "cluster catalog plan readiness lease event object",
         "futures jiff k8s_openapi kube serde serde_json thiserror tokio tracing",
     ),
-    shell("preflight", "cluster catalog health object platform", "futures http k8s_openapi kube reqwest tokio"),
+    shell(
+        "preflight",
+        "cluster catalog health object platform",
+        "futures http jiff k8s_openapi kube reqwest serde tokio",
+    ),
     shell(
         "autoscaling::controller",
         "cluster prometheus metrics autoscaling::api autoscaling::policy autoscaling::explain autoscaling::replay \
@@ -70,7 +74,8 @@ pub const TABLE: &[Rule] = &[
     shell(
         "cluster",
         "prometheus object",
-        "bytes futures http http_body_util hyper hyper_util k8s_openapi kube serde_json thiserror tokio tracing",
+        "bytes futures http http_body_util hyper hyper_rustls hyper_util k8s_openapi kube rustls::pki_types serde_json \
+         thiserror tokio tower tracing",
     ),
     shell("metrics", "quantity", "http jiff kube serde serde_json thiserror tokio"),
     shell("prometheus", "", "bytes futures http reqwest serde serde_json thiserror tokio"),

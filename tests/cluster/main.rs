@@ -12,6 +12,7 @@
 
 mod alerting;
 mod bad_input;
+mod check;
 mod install;
 mod network;
 mod removal;
@@ -46,11 +47,13 @@ fn main() -> ExitCode {
             bad_input::an_unknown_flag_value_is_refused,
             bad_input::a_broken_settings_file_says_where,
             bad_input::nothing_was_written_by_any_of_these,
+            check::a_check_of_an_empty_cluster_finds_it_ready_and_writes_nothing,
             install::a_plan_of_an_empty_cluster_names_every_object_and_writes_nothing,
             install::a_class_that_does_not_exist_fails_with_its_name_in_seconds,
             install::up_makes_everything_ready_and_every_target_up,
             install::up_again_changes_nothing,
             install::status_is_healthy,
+            check::a_check_of_a_healthy_stack_finds_nothing_wrong,
             network::a_stranger_gets_nothing_from_the_stack,
             scraping::the_control_plane_is_scraped_once_and_what_is_not_is_said,
             scraping::an_idle_node_has_fewer_than_3000_series,
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
             removal::kept_data_is_used_again,
             removal::down_leaves_nothing_and_touches_nothing_else,
             removal::up_works_right_after_down,
+            check::an_api_without_a_server_is_found_and_down_says_what_to_do,
             removal::down_on_an_empty_cluster_says_so,
         ];
         let (mut passed, mut failed) = (0, 0);

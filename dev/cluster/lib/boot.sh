@@ -8,6 +8,10 @@ boot() {
   start_node
   wait_until 60 "the API server did not get ready" kubectl get --raw /readyz --request-timeout=2s
   say "API server ready"
+  if [[ $KUBELET == 0 ]]; then
+    control_plane_alone
+    return
+  fi
   apply_manifests
   wait_until 60 "the node did not register" kubectl get node "$NODE"
   if [[ $FLAVOUR == kind ]]; then
@@ -21,6 +25,26 @@ boot() {
   # Pods need it, and it comes a moment after its namespace.
   wait_until 30 "the default service account was not made" kubectl -n default get serviceaccount default
   say "DNS and storage Ready"
+}
+
+# control_plane_alone gives a cluster without a kubelet what scalekit looks for: a
+# node, which will never be Ready, and a StorageClass, of which no volume comes.
+control_plane_alone() {
+  apply <<END
+apiVersion: v1
+kind: Node
+metadata: {name: $NODE}
+spec: {providerID: "$PROVIDER_ID"}
+---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: $STORAGE_CLASS, annotations: {storageclass.kubernetes.io/is-default-class: "true"}}
+provisioner: $PROVISIONER
+volumeBindingMode: WaitForFirstConsumer
+END
+  # With it the controller manager is at work.
+  wait_until 30 "the default service account was not made" kubectl -n default get serviceaccount default
+  say "controller manager at work"
 }
 
 # claim_link takes the flavour's first free slot. Making the link claims it for

@@ -15,6 +15,12 @@ start_kubernetes() {
   write_proxy_config
 
   supervise etcd etcd "${etcd[@]}"
+  if [[ ${KUBELET-} == 0 ]]; then
+    supervise kube-apiserver kube-apiserver "${apiserver[@]}"
+    until api_ready; do sleep 0.1; done
+    supervise kube-controller-manager kube-controller-manager "${controller_manager[@]}"
+    return
+  fi
   if [[ $FLAVOUR == microk8s ]]; then
     write_kubelite_arguments
     supervise kubelite kubelite "$kubelite_arguments" $pki/admin.conf
