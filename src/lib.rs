@@ -8,7 +8,8 @@
 //!                                    install, preflight, cluster, prometheus,    catalog, plan, readiness,
 //!                                    autoscaling::controller, metrics, images,    platform, health, event,
 //!                                    samples                                     autoscaling::decision, object,
-//!                                    report: the only one that prints            quantity, lease, yaml
+//!                                    report: the only one that prints            quantity, lease, yaml,
+//!                                                                                alerting
 //! ```
 //!
 //! Arrows point one way. A pure module does no I/O, reads no clock and knows no client:

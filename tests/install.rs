@@ -610,6 +610,14 @@ fn autoscaler(name: &str, mode: &str) -> Value {
 #[tokio::test(start_paused = true)]
 async fn all_autoscalers_are_stopped_and_get_back_the_mode_that_they_had() {
     let fake = FakeCluster::new();
+    fake.put_as(
+        "scalekit",
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": "autoscalers.scalekit.dev"},
+        }),
+    );
     for (name, mode) in [("a", "Auto"), ("b", "Auto"), ("c", "Paused"), ("d", "Recommend")] {
         fake.put_as("kubectl", autoscaler(name, mode));
     }
