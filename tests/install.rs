@@ -618,6 +618,7 @@ async fn all_autoscalers_are_stopped_and_get_back_the_mode_that_they_had() {
             "metadata": {"name": "autoscalers.scalekit.dev"},
         }),
     );
+    fake.put_as("kubectl", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}}));
     for (name, mode) in [("a", "Auto"), ("b", "Auto"), ("c", "Paused"), ("d", "Recommend")] {
         fake.put_as("kubectl", autoscaler(name, mode));
     }
