@@ -58,7 +58,7 @@ pub struct Status {
     /// Scrape targets; absent when Prometheus did not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets: Option<Targets>,
-    /// How the metrics of Kubernetes itself are scraped; absent when nothing is installed.
+    /// How the metrics of Kubernetes itself are scraped; absent where no Prometheus of the stack does it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scraping: Option<Scraping>,
     /// Every Autoscaler.
@@ -205,7 +205,8 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         namespace: observed.namespace.clone(),
         components,
         targets,
-        scraping: installed.then(|| observed.scraping.clone()),
+        // Another Prometheus is its owners' to configure.
+        scraping: (installed && observed.targets.is_some()).then(|| observed.scraping.clone()),
         autoscalers,
         findings,
     }

@@ -44,13 +44,13 @@ pub struct NotScraped {
 }
 
 /// Where kubeadm, and so kind, has the scheduler, the controller manager and kube-proxy answer, and etcd with its metrics.
-const LOOPBACK: &str = "it answers on its node's loopback address, where no pod reaches it";
+const LOOPBACK: &str = "only on the loopback address of its node, where no pod reaches it";
 const USUALLY_LOOPBACK: &str =
-    "it usually answers on its node's loopback address, and on managed clusters not to their users at all";
+    "usually only on the loopback address of its node, and on managed clusters not for their users at all";
 const DQLITE: &str = "MicroK8s keeps its data in dqlite, which has no metrics";
 const KINE: &str =
     "k3s keeps its data in SQLite or an etcd of its own, whose metrics are off unless --etcd-expose-metrics";
-const OWN_ETCD: &str = "the datastore answers on its node's loopback address, if at all";
+const OWN_ETCD: &str = "only on the loopback address of its node, if there is one";
 
 impl Platform {
     /// What is left out, and why: a target that is down by design would hide those that are down.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rstest::rstest;
-use scalekit::catalog;
+use scalekit::{catalog, platform::Seen};
 use serde_json::Value;
 
 use crate::{
@@ -96,6 +96,18 @@ fn the_rest_of_the_control_plane_is_kept_where_its_page_is_the_kubelets() {
         let kept = |name: &str| allow_lists(name).iter().filter(|(_, list)| list.matches(metric)).count();
         assert_eq!((kept("kind"), kept("microk8s"), kept("k3s"), kept("generic")), (0, 1, 1, 0), "{metric}");
     }
+}
+
+/// What was seen at the installation can be read from what was installed, by who sees less.
+#[rstest]
+fn the_configuration_says_what_it_was_made_for(
+    #[values(true, false)] one_process: bool,
+    #[values(true, false)] kubelet_verifies: bool,
+) {
+    let seen = Seen { one_process: Some(one_process), kubelet_verifies: Some(kubelet_verifies) };
+    let installed = catalog::stack(&options(), &platform("generic").seen(seen));
+    assert_eq!(catalog::scraped_as(&installed), seen);
+    assert_eq!(catalog::scraped_as(&[]), Seen::default());
 }
 
 #[test]

@@ -65,6 +65,17 @@ fn a_right_that_was_taken_away_is_named_beside_the_jobs_it_empties() {
 }
 
 #[test]
+fn what_is_not_scraped_is_said_of_a_prometheus_that_is_ours() {
+    let own = observed(stack(), Ok(scraped(&[], TargetHealth::Up)));
+    let scraping = status(&own, Timestamp::UNIX_EPOCH).scraping.unwrap();
+    let jobs: Vec<_> = scraping.not_scraped.iter().map(|left_out| left_out.job).collect();
+    assert_eq!(jobs, ["scheduler", "controller-manager", "kube-proxy", "etcd"]);
+    let of_others = Observed { targets: None, ..observed(stack(), Err(String::new())) };
+    assert_eq!(status(&of_others, Timestamp::UNIX_EPOCH).scraping, None);
+    assert_eq!(status(&observed(vec![], Err(String::new())), Timestamp::UNIX_EPOCH).scraping, None);
+}
+
+#[test]
 fn a_target_that_is_down_comes_with_prometheus_error() {
     let jobs = ["kubelet".to_owned(), "coredns".to_owned()];
     let status = status(&observed(stack(), Ok(scraped(&jobs, TargetHealth::Down))), Timestamp::UNIX_EPOCH);
