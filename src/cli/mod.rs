@@ -233,6 +233,7 @@ pub struct PauseArgs {
 
 /// Flags of `down`.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct DownArgs {
     /// Keep the volumes, their claims and Grafana's password; the default without a terminal
     #[arg(long, conflicts_with = "purge_data")]

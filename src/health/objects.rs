@@ -111,18 +111,18 @@ mod tests {
     }
 
     #[rstest]
-    #[case::not_there("privileged", None, Severity::Ok)]
-    #[case::as_it_should_be("privileged", Some(Some("privileged")), Severity::Ok)]
-    #[case::looser("restricted", Some(Some("baseline")), Severity::Ok)]
-    #[case::without_a_label("restricted", Some(None), Severity::Ok)]
-    #[case::stricter("privileged", Some(Some("baseline")), Severity::Error)]
-    #[case::not_a_level("restricted", Some(Some("strict")), Severity::Error)]
+    #[case::not_there("privileged", &[], Severity::Ok)]
+    #[case::as_it_should_be("privileged", &[Some("privileged")], Severity::Ok)]
+    #[case::looser("restricted", &[Some("baseline")], Severity::Ok)]
+    #[case::without_a_label("restricted", &[None], Severity::Ok)]
+    #[case::stricter("privileged", &[Some("baseline")], Severity::Error)]
+    #[case::not_a_level("restricted", &[Some("strict")], Severity::Error)]
     fn a_level_that_refuses_our_pods_is_said(
         #[case] wanted: &str,
-        #[case] live: Option<Option<&str>>,
+        #[case] live: &[Option<&str>],
         #[case] expected: Severity,
     ) {
-        let live: Vec<DynamicObject> = live.map(namespace).into_iter().collect();
+        let live: Vec<DynamicObject> = live.iter().copied().map(namespace).collect();
         let finding = pod_security(&[namespace(Some(wanted))], &live, &[]);
         assert_eq!(finding.severity, expected, "{finding:?}");
         assert_eq!(finding.hint.is_some(), expected == Severity::Error);

@@ -117,13 +117,13 @@ pub async fn tick(
     match valid {
         Err(invalid) => (tell_invalid(context, key, object, kept, &invalid).await, None),
         Ok((policy, _)) if policy.mode == Mode::Paused => (tell_paused(context, key, object, kept).await, None),
-        Ok((mut policy, interval)) => match rival(context, key, object, policy.mode, elder) {
-            Some((reason, message)) => (tell_rival(context, key, object, kept, reason, &message).await, None),
-            None => {
-                policy.largest_step = context.largest_step;
-                look(context, key, object, kept, &policy, interval).await
+        Ok((mut policy, interval)) => {
+            if let Some((reason, message)) = rival(context, key, object, policy.mode, elder) {
+                return (tell_rival(context, key, object, kept, reason, &message).await, None);
             }
-        },
+            policy.largest_step = context.largest_step;
+            look(context, key, object, kept, &policy, interval).await
+        }
     }
 }
 
