@@ -46,11 +46,12 @@ fn verdict(decision: &Decision) -> &'static str {
     }
 }
 
-/// The metric's value in all, or in per cent, or why there is none.
+/// The metric's value in all, in the mean of the pods, or in per cent, or why there is none.
 fn value(metric: &MetricResult) -> String {
     match metric.failure().map_or_else(|| metric.outcome.as_ref(), Err) {
         Ok(proposal) => match proposal.utilization {
             Some(percent) => format!("{percent}%"),
+            None if metric.source.is_per_pod() => decimal(proposal.usage),
             None => decimal(proposal.total),
         },
         Err(failure) if failure.expected => "absent".to_owned(),

@@ -21,7 +21,7 @@ use crate::{
 
 /// The range that CPU is reckoned over where it comes from Prometheus. The kubelet's figures are up to half a minute
 /// old when they are scraped: a shorter range would show that.
-const RATE: SignedDuration = SignedDuration::from_secs(120);
+const RANGE: SignedDuration = SignedDuration::from_secs(120);
 
 /// What is measured about one target at one tick. What several metrics need is asked once.
 pub struct Measurement<'a> {
@@ -86,7 +86,7 @@ impl<'a> Measurement<'a> {
             None => write!(labels, ",container!=\"\""),
         };
         let query = match resource {
-            "cpu" => format!("sum by (pod) (rate(container_cpu_usage_seconds_total{{{labels}}}[{}s]))", RATE.as_secs()),
+            "cpu" => cpu(&labels),
             "memory" => format!("sum by (pod) (container_memory_working_set_bytes{{{labels}}})"),
             other => {
                 return Reading::Failed(format!(
@@ -102,7 +102,7 @@ impl<'a> Measurement<'a> {
                 let now = self.context.clock.now();
                 let samples = series.iter().filter_map(|series| {
                     let value = milli_from_f64(series.value)?;
-                    Some((series.labels.get("pod")?.clone(), Sample { value, at: now, window: RATE }))
+                    Some((series.labels.get("pod")?.clone(), Sample { value, at: now, window: RANGE }))
                 });
                 self.own(samples.collect())
             }
@@ -161,6 +161,17 @@ impl<'a> Measurement<'a> {
         samples.retain(|name, _| self.pods.iter().any(|pod| pod.name == *name));
         if samples.is_empty() { Reading::Absent } else { Reading::PerPod(samples) }
     }
+}
+
+/// How fast the counters of CPU grow. `rate` would show a young pod as idle, since it divides by the whole range; the slope
+/// does not, and `rate` stands in for it where a container was restarted. The slope of two or three samples says nothing
+/// either: such a pod counts as one without a sample.
+fn cpu(labels: &str) -> String {
+    let counter = format!("container_cpu_usage_seconds_total{{{labels}}}[{}s]", RANGE.as_secs());
+    format!(
+        "sum by (pod) (((deriv({counter}) unless resets({counter}) > 0) or rate({counter})) \
+         and count_over_time({counter}) >= 4)"
+    )
 }
 
 /// What a pod uses of a resource. A pod of which one container is silent counts as silent.

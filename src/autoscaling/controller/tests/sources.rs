@@ -82,7 +82,7 @@ fn decided(bench: &Bench) -> (i32, String) {
 #[rstest]
 // 300m and 450m of 500m each: 75 %, of which 50 % are wanted.
 #[case::utilization(cpu(json!({"type": "Utilization", "averageUtilization": 50})), 3, "cpu=75%")]
-#[case::average(cpu(json!({"type": "AverageValue", "averageValue": "150m"})), 5, "cpu=0.75")]
+#[case::average(cpu(json!({"type": "AverageValue", "averageValue": "150m"})), 5, "cpu=0.375")]
 #[case::of_a_container(
     json!({"type": "ContainerResource", "containerResource":
         {"name": "cpu", "container": "side", "target": {"type": "Utilization", "averageUtilization": 25}}}),
@@ -91,7 +91,7 @@ fn decided(bench: &Bench) -> (i32, String) {
 #[case::memory(
     json!({"type": "Resource", "resource": {"name": "memory",
         "target": {"type": "AverageValue", "averageValue": "60Mi"}}}),
-    4, "memory=251658240"
+    4, "memory=125829120"
 )]
 #[tokio::test]
 async fn resources_are_read_from_metrics_server(#[case] metric: Value, #[case] replicas: i32, #[case] said: &str) {
@@ -146,7 +146,10 @@ async fn without_metrics_server_prometheus_is_asked_about_these_very_pods() {
     bench.look().await;
     let (count, line) = decided(&bench);
     assert_eq!((count, line.contains("cpu=75%")), (3, true), "{line}");
-    let expected = "sum by (pod) (rate(container_cpu_usage_seconds_total{namespace=\"demo\",pod=~\"w-0|w-1\",container!=\"\"}[120s]))";
+    let counter = "container_cpu_usage_seconds_total{namespace=\"demo\",pod=~\"w-0|w-1\",container!=\"\"}[120s]";
+    let expected = format!(
+        "sum by (pod) (((deriv({counter}) unless resets({counter}) > 0) or rate({counter})) and count_over_time({counter}) >= 4)"
+    );
     assert_eq!(bench.prometheus.last_query(), expected);
 }
 
