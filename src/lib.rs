@@ -7,7 +7,7 @@
 //! main → cli → settings → commands → shells                                    → pure
 //!                                    install, preflight, cluster, prometheus,    catalog, plan, readiness,
 //!                                    autoscaling::controller, metrics, images,    platform, health, event,
-//!                                    samples                                     autoscaling::decision, object,
+//!                                    samples, support                            autoscaling::decision, object,
 //!                                    report: the only one that prints            quantity, lease, yaml,
 //!                                                                                alerting
 //! ```
@@ -38,4 +38,5 @@ pub mod readiness;
 pub mod report;
 pub mod samples;
 pub mod settings;
+pub mod support;
 pub mod yaml;

@@ -153,11 +153,14 @@ impl Options {
             return image.clone();
         }
         let image = component.default_image();
-        match (&self.registry, image.split_once('/')) {
-            (Some(registry), Some((_, path))) => format!("{}/{path}", registry.trim_end_matches('/')),
-            _ => image.to_owned(),
-        }
+        self.registry.as_ref().map_or_else(|| image.to_owned(), |registry| in_registry(registry, image))
     }
+}
+
+/// The name of an image in another registry: that takes the place of the host.
+pub fn in_registry(registry: &str, image: &str) -> String {
+    let path = image.split_once('/').map_or(image, |(_, path)| path);
+    format!("{}/{path}", registry.trim_end_matches('/'))
 }
 
 /// Namespace of node-exporter, the one part that the strictest Pod Security level does not allow.

@@ -9,15 +9,15 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 use super::{
     AlertCommand, AlertTestArgs, CheckArgs, Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs,
     DemoLoadArgs, DemoUpArgs, DownArgs, EventFormat, ExplainArgs, OpenArgs, Opened, OutputFormat, PauseArgs, PlanArgs,
-    RenderArgs, RunCommand, StackArgs, StatusArgs, UpArgs,
+    RenderArgs, RunCommand, StackArgs, StatusArgs, SupportBundleArgs, UpArgs, images::images,
 };
 use crate::{
     catalog::{self, Component},
     cluster::{Cluster, ConnectError, Connection, connect},
-    commands::{self, CommandError, Consent, ControllerSettings, RemovalOptions, Service, Wish},
+    commands::{self, CommandError, Consent, ControllerSettings, RemovalOptions, Service, WatchError, Wish},
     event::Reporter,
     plan::Data,
-    report::{self, Ndjson, Terminal, Verbosity},
+    report::{self, Ndjson, Phases, Terminal, Verbosity},
     settings::{self, StackFlags, StackSettings},
 };
 
@@ -40,6 +40,7 @@ pub fn main() -> ExitCode {
 
 fn run(common: CommonArgs, command: Command) -> Result<ExitCode, CommandError> {
     trace(&common, matches!(command, Command::Run(_)));
+    let watches = matches!(command, Command::Status(StatusArgs { watch: true, .. }));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -53,7 +54,8 @@ fn run(common: CommonArgs, command: Command) -> Result<ExitCode, CommandError> {
         }
         tokio::select! {
             ended = dispatch(common, command) => ended,
-            () = interrupted => Err(CommandError::Interrupted),
+            // How a watch ends is no error; its exit code says that it was told to.
+            () = interrupted => if watches { Ok(ExitCode::from(130)) } else { Err(CommandError::Interrupted) },
         }
     });
     // A port-forward that is being closed is not waited for.
@@ -66,9 +68,9 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
     match command {
         Command::Up(UpArgs { stack, force_conflicts, no_wait }) => {
             let (settings, cluster) = stack_settings(&common, stack, force_conflicts).await?;
-            let done = commands::up(settings, !no_wait, &cluster, reporter.as_ref()).await?;
-            drop(reporter);
-            report::upped(&done);
+            let reporter = Phases::around(reporter);
+            let done = commands::up(settings, !no_wait, &cluster, &reporter).await?;
+            report::upped(&done, &reporter.into_words());
         }
         Command::Plan(PlanArgs { stack, output }) => {
             let (settings, cluster) = stack_settings(&common, stack, false).await?;
@@ -83,7 +85,17 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
                 return Ok(ExitCode::from(10));
             }
         }
-        Command::Status(StatusArgs { stack, output }) => {
+        Command::Status(StatusArgs { stack, watch: true, output }) => {
+            let (settings, cluster) = stack_settings(&common, stack, false).await?;
+            let mut view = report::StatusView::new(output == OutputFormat::Json);
+            commands::watch_status(settings, &cluster, &mut |round| view.show(round)).await.map_err(
+                |error| match error {
+                    WatchError::Command(error) => error,
+                    WatchError::Shown(error) => unprintable(error),
+                },
+            )?;
+        }
+        Command::Status(StatusArgs { stack, watch: false, output }) => {
             let (settings, cluster) = stack_settings(&common, stack, false).await?;
             let status = commands::status(settings, &cluster).await?;
             match output {
@@ -122,6 +134,12 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
         Command::Render(RenderArgs { stack, output_dir }) => render(&common, stack, output_dir.as_deref()).await?,
         Command::Open(args) => open(&common, args).await?,
         Command::Alert(AlertCommand::Test(args)) => return alert_test(&common, args).await,
+        Command::SupportBundle(SupportBundleArgs { file, stack }) => {
+            let (settings, cluster) = stack_settings(&common, stack, false).await?;
+            let bundled = commands::support_bundle(settings, &cluster, file.as_deref()).await?;
+            report::bundled(&bundled);
+        }
+        Command::Images(command) => images(&common, command, reporter).await?,
         Command::Demo(command) => demo(&common, command, reporter).await?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -165,7 +183,11 @@ async fn stack_settings(
     Ok((settings, cluster))
 }
 
-fn resolved(common: &CommonArgs, stack: StackArgs, force_conflicts: bool) -> Result<StackSettings, CommandError> {
+pub(super) fn resolved(
+    common: &CommonArgs,
+    stack: StackArgs,
+    force_conflicts: bool,
+) -> Result<StackSettings, CommandError> {
     let StackArgs {
         namespace,
         images,
@@ -259,9 +281,10 @@ async fn render(common: &CommonArgs, stack: StackArgs, folder: Option<&Path>) ->
         Some(connect(&settings.connection).await.map_err(|error| unasked(error.into()))?)
     };
     let objects = commands::render(settings, cluster.as_ref()).await.map_err(unasked)?;
+    let preface = report::preface(&namespace, alerting.as_ref());
     match folder {
-        None => report::manifests(&objects).map_err(unprintable)?,
-        Some(folder) => report::written(&commands::write_manifests(folder, &objects)?, folder, common.quiet),
+        None => report::manifests(&preface, &objects).map_err(unprintable)?,
+        Some(folder) => report::written(&commands::write_manifests(folder, &preface, &objects)?, folder, common.quiet),
     }
     if !common.quiet {
         report::left_out(&namespace, alerting.as_ref());
@@ -403,7 +426,7 @@ fn trace(common: &CommonArgs, program: bool) {
         None => (targets(default), None),
     };
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(|| report::Logs)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .with_filter(filter);
@@ -436,7 +459,7 @@ async fn signals(stop: CancellationToken) {
     stop.cancel();
 }
 
-fn unprintable(error: impl std::error::Error + Send + Sync + 'static) -> CommandError {
+pub(super) fn unprintable(error: impl std::error::Error + Send + Sync + 'static) -> CommandError {
     CommandError::Io { what: "the result could not be written".to_owned(), source: io::Error::other(error) }
 }
 

@@ -1,12 +1,14 @@
 //! The command line: what can be asked, and in what words. The doc comments are the help.
 
 mod dispatch;
+mod images;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use dispatch::main;
+pub use images::{ImageArgs, ImagesCommand, ImagesListArgs, ImagesLoadArgs, ImagesPushArgs, ImagesSaveArgs};
 
 use crate::{
     catalog::Component,
@@ -93,6 +95,11 @@ pub enum Command {
     /// See whether alerts arrive
     #[command(subcommand)]
     Alert(AlertCommand),
+    /// The images of the stack: list, fix by digest, save, load, push
+    #[command(subcommand)]
+    Images(ImagesCommand),
+    /// Collect what a bug report needs, without secrets, in one file
+    SupportBundle(SupportBundleArgs),
     /// Sample workloads to see it scale
     #[command(subcommand)]
     Demo(DemoCommand),
@@ -187,6 +194,9 @@ pub struct StatusArgs {
     /// The stack.
     #[command(flatten)]
     pub stack: StackArgs,
+    /// Go on showing it as it changes, until Ctrl-C
+    #[arg(short, long)]
+    pub watch: bool,
     /// How to print
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: OutputFormat,
@@ -229,6 +239,16 @@ pub struct PauseArgs {
     /// Every Autoscaler of the cluster
     #[arg(long, required = true)]
     pub all: bool,
+}
+
+/// Flags of `support-bundle`.
+#[derive(Clone, Debug, Args)]
+pub struct SupportBundleArgs {
+    /// The file to write [default: scalekit-support-TIME.tar.gz]
+    pub file: Option<PathBuf>,
+    /// The stack.
+    #[command(flatten)]
+    pub stack: StackArgs,
 }
 
 /// Flags of `down`.

@@ -6,7 +6,7 @@ use crate::{
     autoscaling::controller::MissingServiceAccount,
     cluster::{self, ConnectError, ForwardError},
     health::Finding,
-    images,
+    images::{self, TransferError},
     install::{Failure, InstallError, Left},
     samples::load::LoadError,
     settings::SettingsError,
@@ -44,6 +44,15 @@ pub enum CommandError {
     /// Our own image did not get to the nodes.
     #[error("the nodes do not get scalekit's image")]
     Image(#[from] images::Error),
+    /// Images did not get from one place to another.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    /// Not every image has a digest.
+    #[error("{} are not fixed by a digest", if *count == 1 { "1 image".to_owned() } else { format!("{count} images") })]
+    Unlocked {
+        /// How many.
+        count: usize,
+    },
     /// Installing or removing did not get through.
     #[error(transparent)]
     Install(#[from] InstallError),
@@ -168,6 +177,7 @@ impl CommandError {
             | Self::NeedsConsent
             | Self::Connect(ConnectError::UnknownContext { .. } | ConnectError::Kubeconfig { .. }) => 2,
             Self::Unasked { source } => source.exit_code(),
+            Self::Transfer(error) => transfer_code(error),
             Self::Preflight { .. } | Self::Image(_) => 3,
             Self::Connect(_)
             | Self::Cluster { .. }
@@ -190,6 +200,7 @@ impl CommandError {
             Self::LeftBehind { .. } => 8,
             Self::Modes { .. }
             | Self::Declined
+            | Self::Unlocked { .. }
             | Self::UnexpectedAnswer { .. }
             | Self::Io { .. }
             | Self::Program { .. } => 1,
@@ -216,6 +227,7 @@ impl CommandError {
             }
             Self::ServiceAccount(error) => Some(error.hint().to_string()),
             Self::Image(error) => error.hint(),
+            Self::Transfer(error) => error.hint(),
             Self::Install(error) => error.hint(),
             Self::Targets { .. } => Some("`scalekit status` shows each with Prometheus' own error".to_owned()),
             Self::NotInstalled { fix, .. } => Some(fix.clone()),
@@ -235,6 +247,7 @@ impl CommandError {
             | Self::Load(_)
             | Self::Forward(_)
             | Self::UnexpectedAnswer { .. }
+            | Self::Unlocked { .. }
             | Self::Declined
             | Self::Io { .. }
             | Self::Program { .. }
@@ -270,6 +283,15 @@ impl CommandError {
             }
             _ => Vec::new(),
         }
+    }
+}
+
+fn transfer_code(error: &TransferError) -> u8 {
+    match error {
+        error if error.is_about_input() => 2,
+        TransferError::Image(_) => 3,
+        TransferError::Registry(error) if error.is_about_access() => 4,
+        _ => 1,
     }
 }
 

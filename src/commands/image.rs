@@ -130,7 +130,8 @@ pub(super) async fn provide(
     Ok(())
 }
 
-fn cluster(nodes: &[Node], platform: &Platform, containerd_socket: Option<&Path>) -> images::Cluster {
+/// What of the cluster says how images get in.
+pub(super) fn cluster(nodes: &[Node], platform: &Platform, containerd_socket: Option<&Path>) -> images::Cluster {
     images::Cluster {
         kind: match platform.kind {
             PlatformKind::Kind { .. } => images::ClusterKind::Kind,

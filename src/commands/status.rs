@@ -7,14 +7,16 @@ use kube::{
 };
 
 use super::{
-    CommandError, image, targets,
+    CommandError, image,
+    service_proxy::ServiceProxy,
+    targets,
     up::{now, stack_release, unusable},
 };
 use crate::{
     catalog::{self, Component},
-    cluster::{self, Cluster, Kind},
+    cluster::{self, Cluster, ForwardError, Kind},
     event::Silent,
-    health::{self, Facts, Observed, Scraping, Severity, Status},
+    health::{self, Facts, Observed, Scraping, Severity, Silence, Status},
     install::{Installer, Release},
     plan,
     platform::Platform,
@@ -135,15 +137,28 @@ async fn autoscalers(cluster: &Cluster) -> Result<Vec<cluster::Listed>, cluster:
 }
 
 /// What the stack's Prometheus says of its targets; another one is not asked.
-async fn scraped(cluster: &Cluster, options: &catalog::Options) -> Option<Result<crate::prometheus::Targets, String>> {
+async fn scraped(cluster: &Cluster, options: &catalog::Options) -> Option<Result<crate::prometheus::Targets, Silence>> {
     match options.external {
         Some(_) => None,
         None => Some(targets_of(cluster, &options.namespace).await),
     }
 }
 
-async fn targets_of(cluster: &Cluster, namespace: &str) -> Result<crate::prometheus::Targets, String> {
-    let client = targets::prometheus(cluster, namespace).await.map_err(|error| error.to_string())?;
-    let client = client.ok_or_else(|| "no pod of Prometheus is ready".to_owned())?;
-    client.targets().await.map_err(|error| error.to_string())
+async fn targets_of(cluster: &Cluster, namespace: &str) -> Result<crate::prometheus::Targets, Silence> {
+    let pod = targets::ready_pod(cluster, namespace, "app.kubernetes.io/name=prometheus")
+        .await
+        .map_err(|error| error.to_string())?
+        .ok_or_else(|| "no pod of Prometheus is ready".to_owned())?;
+    let tunnel = targets::tunnel(cluster, namespace, &pod);
+    let error = match targets::client(tunnel.clone()).targets().await {
+        Ok(targets) => return Ok(targets),
+        Err(error) => error.to_string(),
+    };
+    // What went wrong in words is not enough to tell a missing right from a broken pod.
+    let refused = match tunnel.request(http::Method::GET, "/-/healthy").await {
+        Err(ForwardError::Open { source: source @ cluster::Error::Forbidden { .. }, .. }) => source,
+        _ => return Err(error.into()),
+    };
+    let proxied = targets::client(ServiceProxy::new(cluster, namespace, health::PROXIED_SERVICE));
+    proxied.targets().await.map_err(|error| Silence::NotPermitted(format!("{refused}, and {error}")))
 }

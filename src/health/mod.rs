@@ -20,7 +20,9 @@ pub use port::{Listener, NODE_EXPORTER_PORT};
 pub use preflight::{
     BeforeWriting, Facts, Permission, api_server, before_writing, chosen_class, of_cluster, permissions, platform,
 };
-pub use status::{Autoscaler, Component, NotScraped, Observed, Scraping, Status, Targets, status};
+pub use status::{
+    Autoscaler, Component, NotScraped, Observed, PROXIED_SERVICE, Scraping, Silence, Status, Targets, status,
+};
 
 /// `1 node`, `3 nodes`.
 fn count(number: usize, what: &str) -> String {

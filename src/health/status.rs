@@ -32,11 +32,26 @@ pub struct Observed {
     /// How the metrics of Kubernetes itself are scraped here.
     pub scraping: Scraping,
     /// What the stack's Prometheus says of its targets, or why it says nothing; `None` where it is not part of the stack.
-    pub targets: Option<Result<prometheus::Targets, String>>,
+    pub targets: Option<Result<prometheus::Targets, Silence>>,
     /// Jobs that should have a target on this platform.
     pub expected_jobs: Vec<String>,
     /// Every Autoscaler of the cluster.
     pub autoscalers: Vec<DynamicObject>,
+}
+
+/// Why nothing is known of the scrape targets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// Prometheus did not answer: something is wrong.
+    NoAnswer(String),
+    /// Who asks may not reach it: nothing is wrong, and nothing is known.
+    NotPermitted(String),
+}
+
+impl From<String> for Silence {
+    fn from(why: String) -> Self {
+        Self::NoAnswer(why)
+    }
 }
 
 /// The state of an installation. Its JSON form is documented in `docs/status.md`.
@@ -157,6 +172,9 @@ pub struct Autoscaler {
     pub problems: Vec<String>,
 }
 
+/// Prometheus' Service as the API server's proxy names it, and so as a right to it has to.
+pub const PROXIED_SERVICE: &str = "prometheus:9090";
+
 /// Judges an installation.
 pub fn status(observed: &Observed, now: Timestamp) -> Status {
     let installed = !observed.live.is_empty();
@@ -180,8 +198,17 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
             findings.extend(found);
             Some(targets)
         }
-        Some(Err(why)) if installed => {
+        Some(Err(Silence::NoAnswer(why))) if installed => {
             findings.push(Finding::new("targets", Severity::Error, format!("the scrape targets are not known: {why}")));
+            None
+        }
+        Some(Err(Silence::NotPermitted(why))) if installed => {
+            let message = format!("whether the scrape targets are up is unknown: {why}");
+            let hint = format!(
+                "it takes `create` on pods/portforward in namespace {}, or `get` on services/proxy of {PROXIED_SERVICE} there",
+                observed.namespace
+            );
+            findings.push(Finding::new("targets", Severity::Warning, message).hint(hint));
             None
         }
         Some(Err(_)) | None => None,

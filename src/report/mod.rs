@@ -3,9 +3,13 @@
 #![expect(clippy::print_stderr, reason = "this is where printing happens")]
 
 mod explained;
+mod images;
 mod json;
+mod phases;
 mod progress;
+mod status_view;
 mod text;
+mod tree;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -14,14 +18,17 @@ use std::{
 
 use kube::core::DynamicObject;
 
+pub use images::{images, loaded, lock, pushed, saved, unlocked};
 pub use json::Ndjson;
-pub use progress::{Terminal, Verbosity};
+pub use phases::Phases;
+pub use progress::{Logs, Terminal, Verbosity};
+pub use status_view::StatusView;
 
 use crate::{
     catalog::Alerting,
     commands::{
-        AlertTested, CommandError, DemoLoaded, DemoUp, Downed, Explained, ModeChanged, Plan, PlannedRemoval, Upped,
-        Written,
+        AlertTested, Bundled, CommandError, DemoLoaded, DemoUp, Downed, Explained, ModeChanged, Plan, PlannedRemoval,
+        Upped, Written,
     },
     health::{Report, Status},
     yaml,
@@ -61,9 +68,9 @@ pub fn error(error: &CommandError) {
     anstream::eprint!("{}", text::error(error));
 }
 
-/// Prints what `up` did, and what to do next.
-pub fn upped(done: &Upped) {
-    data(&text::upped(done));
+/// Prints what `up` did, how long each step took, and what to do next.
+pub fn upped(done: &Upped, phases: &str) {
+    data(&text::upped(done, phases));
 }
 
 /// Prints what `up` would do.
@@ -124,12 +131,18 @@ pub fn json(value: &impl serde::Serialize) -> io::Result<()> {
     document(&format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
-/// Prints manifests as one YAML stream.
+/// What somebody has to know who applies the manifests by another tool, as comments of YAML.
+pub fn preface(namespace: &str, alerting: Option<&Alerting>) -> String {
+    text::preface(namespace, alerting)
+}
+
+/// Prints manifests as one YAML stream, with comments before it.
 ///
 /// # Errors
 ///
 /// When an object has no YAML form, or stdout takes no more.
-pub fn manifests(objects: &[DynamicObject]) -> io::Result<()> {
+pub fn manifests(preface: &str, objects: &[DynamicObject]) -> io::Result<()> {
+    document(preface)?;
     for object in objects {
         let text = yaml::to_string(object).map_err(io::Error::other)?;
         document(&format!("---\n{}\n", text.trim_end()))?;
@@ -173,6 +186,16 @@ pub fn opened(url: &str, credentials: Option<&(String, String)>) {
         data(&format!("user {user}, password {password}\n"));
     }
     eprintln!("Ctrl-C ends the port-forward");
+}
+
+/// Says where a bundle is, and what is not in it.
+pub fn bundled(bundled: &Bundled) {
+    data(&format!("{}\n", bundled.path.display()));
+    let size = crate::images::megabytes(bundled.size);
+    eprintln!("{} files, {size}; secrets are hidden. Look through it before you send it", bundled.files);
+    for line in &bundled.left_out {
+        eprintln!("  not in it: {line}");
+    }
 }
 
 /// Says what became of a folder of manifests.

@@ -7,7 +7,10 @@ use comfy_table::{ContentArrangement, Table, presets};
 use super::progress::{bold, dim, severity_mark};
 use crate::{
     alerting::{Delivery, Outcome},
-    catalog::{ADMIN_SECRET, Alerting, Component, PASSWORD_KEY, RECEIVERS_SECRET},
+    catalog::{
+        ADMIN_SECRET, AUTOSCALER_FIELD_MANAGER, Alerting, Component, MANAGED_BY, PASSWORD_KEY, RECEIVERS_SECRET,
+        SCALEKIT,
+    },
     commands::{AlertTested, CommandError, DemoUp, Downed, Plan, PlannedObject, PlannedRemoval, Upped},
     health::{CHECKS, Counts, Report, Scraping, Severity, Stage, Status, Verdict},
     plan::{Change, Checked, Scaled},
@@ -44,14 +47,33 @@ pub(super) fn error(error: &CommandError) -> String {
     text
 }
 
-pub(super) fn upped(done: &Upped) -> String {
+/// An error and its causes in one line.
+pub(super) fn clauses(error: &CommandError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        let clause = next.to_string();
+        // A transparent error is its own cause.
+        if !text.contains(&clause) {
+            text = format!("{text}: {clause}");
+        }
+        cause = next.source();
+    }
+    text
+}
+
+pub(super) fn upped(done: &Upped, phases: &str) -> String {
     let mut text = String::new();
     if done.changed && !done.waited {
         let (namespace, took) = (&done.namespace, done.took.as_secs_f64());
-        let _ =
-            writeln!(text, "\nwritten into namespace {namespace}, not waited for: {} ({took:.1} s)\n", done.changes);
+        let _ = writeln!(
+            text,
+            "\nwritten into namespace {namespace}, not waited for: {} ({took:.1} s: {phases})\n",
+            done.changes
+        );
     } else if done.changed {
-        let _ = writeln!(text, "\nscalekit runs in namespace {} ({} s)\n", done.namespace, done.took.as_secs());
+        let _ =
+            writeln!(text, "\nscalekit runs in namespace {} ({} s: {phases})\n", done.namespace, done.took.as_secs());
     } else {
         let _ = writeln!(text, "\n{} ({:.1} s)\n", done.changes, done.took.as_secs_f64());
     }
@@ -83,18 +105,44 @@ pub(super) fn left_out(namespace: &str, alerting: Option<&Alerting>) -> String {
     let mut text = format!(
         "left out: Secret {ADMIN_SECRET}, for a password must not lie in a repository; make it once:\n  \
          kubectl create secret generic {ADMIN_SECRET} -n {namespace} \
-         --from-literal={PASSWORD_KEY}=\"$(openssl rand -base64 18)\"\n"
+         --from-literal={PASSWORD_KEY}=\"$(openssl rand -base64 18)\"\n  {}\n",
+        labelled(namespace, ADMIN_SECRET)
     );
     if let Some(alerting) = alerting {
         let files = alerting.secret_files().into_iter().map(|(name, _)| format!(" --from-file={name}=FILE"));
         let _ = writeln!(
             text,
             "left out: Secret {RECEIVERS_SECRET}, for the same reason; make it from the files that the settings name:\n  \
-             kubectl create secret generic {RECEIVERS_SECRET} -n {namespace}{}",
-            files.collect::<String>()
+             kubectl create secret generic {RECEIVERS_SECRET} -n {namespace}{}\n  {}",
+            files.collect::<String>(),
+            labelled(namespace, RECEIVERS_SECRET)
         );
     }
     text
+}
+
+/// Without the label, `up` takes a Secret for somebody else's.
+fn labelled(namespace: &str, secret: &str) -> String {
+    format!("kubectl label secret {secret} -n {namespace} {MANAGED_BY}={SCALEKIT}")
+}
+
+/// What somebody has to know who applies the manifests by another tool, as comments of YAML.
+pub(super) fn preface(namespace: &str, alerting: Option<&Alerting>) -> String {
+    let text = format!(
+        "Made by `scalekit render` {}. The same settings give the same bytes.\n\
+         Apply it on the server: kubectl apply --server-side -f …; Argo CD: syncOptions [ServerSideApply=true]; Flux does.\n\
+         A later `scalekit up` takes it over as it is; the file inventory that `down` goes by is made then.\n\
+         \n\
+         {}\n\
+         An Autoscaler holds spec.replicas of what it scales. Leave the field out of that workload's manifest, and\n  \
+         Argo CD: spec.ignoreDifferences: [{{group: apps, kind: Deployment, managedFieldsManagers: \
+         [{AUTOSCALER_FIELD_MANAGER}]}}]\n           and syncOptions: [RespectIgnoreDifferences=true]\n  \
+         Flux:    nothing more: what a manifest does not declare it leaves alone\n",
+        env!("CARGO_PKG_VERSION"),
+        left_out(namespace, alerting),
+    );
+    let comment = |line: &str| if line.is_empty() { "#\n".to_owned() } else { format!("# {line}\n") };
+    text.lines().map(comment).collect()
 }
 
 pub(super) fn plan(plan: &Plan) -> String {
@@ -388,7 +436,7 @@ pub(super) fn demo_up(done: &DemoUp) -> String {
 /// Columns below which a table is let run over the edge.
 const NARROWEST: u16 = 80;
 
-fn plain_table(header: &[&str]) -> Table {
+pub(super) fn plain_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
     // A terminal that knows no width says 0, and a letter a line is no table.
@@ -399,6 +447,6 @@ fn plain_table(header: &[&str]) -> Table {
 }
 
 /// A table without the blanks at the ends of its lines.
-fn trimmed(table: &Table) -> String {
+pub(super) fn trimmed(table: &Table) -> String {
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }

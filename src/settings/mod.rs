@@ -26,7 +26,7 @@ use crate::{
 
 pub use asked::{At, Named};
 pub use files::{FileAlerting, NamedFiles};
-pub use values::{parse_duration, parse_image, parse_namespace};
+pub use values::{parse_duration, parse_image, parse_namespace, parse_platform_of_images, parse_registry};
 
 /// The settings file that is read when none is named and it is there.
 pub const DEFAULT_FILE: &str = "scalekit.yaml";

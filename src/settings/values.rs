@@ -7,6 +7,7 @@ use std::{str::FromStr, time::Duration};
 
 use crate::{
     catalog::Component,
+    images::Architecture,
     quantity::{self, Quantity},
 };
 
@@ -34,6 +35,27 @@ pub fn parse_image(text: &str) -> Result<(Component, String), String> {
         .ok_or_else(|| format!("`{text}` is not COMPONENT=REF, as in grafana=registry/grafana:13.2.2"))?;
     let component = Component::from_str(component).map_err(|error| error.to_string())?;
     Ok((component, image(reference)?))
+}
+
+/// Parses a registry: `HOST[:PORT][/PATH]`.
+///
+/// # Errors
+///
+/// A clause that says what was expected.
+pub fn parse_registry(text: &str) -> Result<String, String> {
+    registry(text)
+}
+
+/// Parses what images are to run on: `linux/amd64`, `linux/arm64`.
+///
+/// # Errors
+///
+/// A clause that says what was expected.
+pub fn parse_platform_of_images(text: &str) -> Result<Architecture, String> {
+    Architecture::ALL
+        .into_iter()
+        .find(|architecture| text.strip_prefix("linux/") == Some(architecture.name()))
+        .ok_or_else(|| format!("`{text}` is neither linux/amd64 nor linux/arm64"))
 }
 
 /// Parses the name of a namespace: a label of RFC 1123.

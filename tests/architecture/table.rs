@@ -39,21 +39,25 @@ pub const TABLE: &[Rule] = &[
     shell("", "", "scalekit"),
     shell(
         "cli",
-        "settings commands report cluster event catalog plan platform",
+        "settings commands report cluster event catalog images::Architecture plan platform",
         "clap clap_complete clap_mangen open rustls tokio tokio_util tracing tracing_subscriber",
     ),
     shell(
         "report",
-        "alerting commands autoscaling::explain autoscaling::api catalog event health object plan readiness yaml",
-        "anstream anstyle comfy_table indicatif kube::core serde serde_json tracing",
+        "alerting commands autoscaling::explain autoscaling::api catalog event health images object plan readiness yaml",
+        "anstream anstyle comfy_table indicatif kube::core serde serde_json terminal_size tracing",
     ),
     shell(
         "commands",
-        "settings install preflight cluster prometheus images samples autoscaling::controller autoscaling::api \
+        "settings install preflight cluster prometheus images samples support autoscaling::controller autoscaling::api \
          autoscaling::explain alerting catalog plan readiness platform health event object yaml",
         "bytes futures getrandom http jiff k8s_openapi kube serde serde_json thiserror tokio tokio_util tracing",
     ),
-    shell("settings", "cluster catalog platform quantity yaml", "jiff serde serde_json strsim thiserror"),
+    shell(
+        "settings",
+        "cluster catalog images::Architecture platform quantity yaml",
+        "jiff serde serde_json strsim thiserror",
+    ),
     shell(
         "install",
         "cluster catalog plan readiness lease event object",
@@ -79,7 +83,13 @@ pub const TABLE: &[Rule] = &[
     ),
     shell("metrics", "quantity", "http jiff kube serde serde_json thiserror tokio"),
     shell("prometheus", "", "bytes futures http reqwest serde serde_json thiserror tokio"),
-    shell("images", "event hex", "bytes flate2 futures oci_spec serde serde_json sha2 tar thiserror tokio"),
+    shell(
+        "images",
+        "event hex",
+        "base64 bytes flate2 futures http http_body_util hyper::body oci_spec reqwest serde serde_json sha2 tar thiserror tokio",
+    ),
+    shell("support", "support::redaction", "flate2 tar"),
+    pure("support::redaction", "", "base64 kube::core serde_json"),
     shell("samples", "", "axum prometheus_client serde thiserror tokio tokio_util tracing"),
     pure("autoscaling", "", ""),
     pure("autoscaling::policy", "autoscaling::api autoscaling::decision quantity", "jiff kube::core thiserror"),

@@ -15,6 +15,7 @@ mod bad_input;
 mod check;
 mod install;
 mod network;
+mod operations;
 mod removal;
 mod scaling;
 mod scraping;
@@ -54,6 +55,9 @@ fn main() -> ExitCode {
             install::up_again_changes_nothing,
             install::status_is_healthy,
             check::a_check_of_a_healthy_stack_finds_nothing_wrong,
+            operations::status_works_with_few_rights,
+            operations::a_bundle_holds_what_is_needed_and_no_secret,
+            operations::a_watch_tells_each_change_and_ends_with_ctrl_c,
             network::a_stranger_gets_nothing_from_the_stack,
             scraping::the_control_plane_is_scraped_once_and_what_is_not_is_said,
             scraping::an_idle_node_has_fewer_than_3000_series,
@@ -73,6 +77,8 @@ fn main() -> ExitCode {
             removal::down_leaves_nothing_and_touches_nothing_else,
             removal::up_works_right_after_down,
             check::an_api_without_a_server_is_found_and_down_says_what_to_do,
+            operations::a_rendered_folder_that_was_applied_is_taken_over,
+            operations::a_cluster_without_a_registry_is_served_from_a_file,
             removal::down_on_an_empty_cluster_says_so,
         ];
         let (mut passed, mut failed) = (0, 0);
