@@ -75,7 +75,7 @@ pub(super) struct Around {
     pub(super) pods: Vec<Pod>,
     events: Vec<ClusterEvent>,
     autoscalers: Vec<cluster::Listed>,
-    targets: Option<Result<crate::prometheus::Targets, String>>,
+    targets: Option<Result<crate::prometheus::Targets, health::Silence>>,
 }
 
 /// Reads it.
