@@ -608,6 +608,8 @@ fn autoscaler(name: &str, mode: &str) -> Value {
 #[tokio::test(start_paused = true)]
 async fn all_autoscalers_are_stopped_and_get_back_the_mode_that_they_had() {
     let fake = FakeCluster::new();
+    let definition = stack().iter().find(|object| object.types.as_ref().unwrap().kind == "CustomResourceDefinition");
+    fake.put_as("kubectl", serde_json::to_value(definition.unwrap()).unwrap());
     for (name, mode) in [("a", "Auto"), ("b", "Auto"), ("c", "Paused"), ("d", "Recommend")] {
         fake.put_as("kubectl", autoscaler(name, mode));
     }

@@ -169,7 +169,11 @@ impl CommandError {
             | Self::Connect(ConnectError::UnknownContext { .. } | ConnectError::Kubeconfig { .. }) => 2,
             Self::Unasked { source } => source.exit_code(),
             Self::Preflight { .. } | Self::Image(_) => 3,
-            Self::Connect(_) | Self::Cluster { .. } | Self::Forward(_) | Self::ServiceAccount(_) => 4,
+            Self::Connect(_)
+            | Self::Cluster { .. }
+            | Self::Forward(_)
+            | Self::ServiceAccount(_)
+            | Self::Modes { not_permitted: true, .. } => 4,
             Self::Install(error) => match error {
                 InstallError::Foreign { .. } | InstallError::Conflict { .. } => 5,
                 InstallError::Failed { .. } | InstallError::TimedOut { .. } | InstallError::NotGone { .. } => 6,
@@ -182,10 +186,12 @@ impl CommandError {
                 InstallError::Apply { .. } => 1,
             },
             Self::Targets { .. } | Self::NotInstalled { .. } | Self::Unexplained { .. } => 6,
-            Self::Modes { not_permitted: true, .. } => 4,
-            Self::Modes { .. } => 1,
             Self::LeftBehind { .. } => 8,
-            Self::Declined | Self::UnexpectedAnswer { .. } | Self::Io { .. } | Self::Program { .. } => 1,
+            Self::Declined
+            | Self::UnexpectedAnswer { .. }
+            | Self::Modes { .. }
+            | Self::Io { .. }
+            | Self::Program { .. } => 1,
             Self::Interrupted => 130,
         }
     }

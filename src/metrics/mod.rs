@@ -9,6 +9,7 @@ mod answer;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt::Write,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -159,17 +160,16 @@ impl MetricsApis {
     /// The version of a group to use: the one that the cluster prefers, if we can read it.
     async fn version(&self, group: &'static str, readable: &[&'static str]) -> Result<&'static str, Error> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(group).copied();
-        let version = match known.filter(|(since, _)| since.elapsed() < REMEMBERED) {
-            Some((_, version)) => version,
-            None => {
-                let found = match self.get::<answer::Group>(&format!("/apis/{group}")).await {
-                    Ok(found) => found.best(readable),
-                    Err(Error::Absent(_)) => None,
-                    Err(error) => return Err(error),
-                };
-                self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(group, (Instant::now(), found));
-                found
-            }
+        let version = if let Some((_, version)) = known.filter(|(since, _)| since.elapsed() < REMEMBERED) {
+            version
+        } else {
+            let found = match self.get::<answer::Group>(&format!("/apis/{group}")).await {
+                Ok(found) => found.best(readable),
+                Err(Error::Absent(_)) => None,
+                Err(error) => return Err(error),
+            };
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(group, (Instant::now(), found));
+            found
         };
         version.ok_or(Error::Absent(group))
     }
@@ -205,7 +205,8 @@ fn query(pairs: &[(&str, Option<&str>)]) -> String {
             if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
                 text.push(char::from(byte));
             } else {
-                text.push_str(&format!("%{byte:02X}"));
+                // Writing to a string does not fail.
+                let _ = write!(text, "%{byte:02X}");
             }
         }
     }

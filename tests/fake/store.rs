@@ -166,8 +166,11 @@ pub fn selected(value: &Value, labels: Option<&String>, fields: Option<&String>)
     };
     let label = |name: &str| Some(value["metadata"]["labels"].get(name)?.as_str()?.to_owned());
     let field = |path: &str| Some(value.pointer(&format!("/{}", path.replace('.', "/")))?.as_str()?.to_owned());
-    labels.is_none_or(|terms| terms.split(',').all(|term| holds(term, &label)))
-        && fields.is_none_or(|terms| terms.split(',').all(|term| holds(term, &field)))
+    // An empty selector selects everything.
+    let all = |terms: Option<&String>, at: &dyn Fn(&str) -> Option<String>| {
+        terms.is_none_or(|terms| terms.split(',').filter(|term| !term.is_empty()).all(|term| holds(term, at)))
+    };
+    all(labels, &label) && all(fields, &field)
 }
 
 /// A JSON merge patch (RFC 7386).
