@@ -13,7 +13,7 @@ export PATH := $(PATH):$(CARGO_HOME)/bin:/usr/local/go/bin
 # An installation must never land on the cluster that the user happens to work with.
 unexport KUBECONFIG
 
-.PHONY: help build cluster cluster-down demo test test-unit test-dev test-manifests test-cluster soak bench lint prerequisites
+.PHONY: help build cluster cluster-down demo test test-unit test-dev test-manifests test-cluster soak bench bench-autoscalers lint prerequisites
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -55,6 +55,8 @@ test-manifests: build ## checkov over the rendered manifests
 bench: build ## `up` and `down` against kubectl, Helm and kapp; prints tables
 	@dev/bench/install/run
 
+bench-autoscalers: ## What the scaler costs with 100, 1,000 and 10,000 Autoscalers; prints a table
+	@dev/bench/autoscalers/run
 
 test-cluster: build ## The main job on a real cluster, in both flavours; on a given CLUSTER_KUBECONFIG once
 	@dev/test-on kind

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::edit;
 
-/// A Prometheus, or what speaks as one: Thanos, Mimir, VictoriaMetrics.
+/// A Prometheus, or what speaks as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExternalPrometheus {
     /// Its address, as the scaler reaches it.

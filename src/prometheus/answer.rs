@@ -85,15 +85,23 @@ struct Envelope<T> {
 }
 
 fn open<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error> {
+    let not_prometheus = |reason: &str| Error::NotPrometheus { status: status.as_u16(), reason: reason.to_owned() };
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return Err(not_prometheus("the server does not accept the credentials, or wants some"));
+    }
     let envelope: Envelope<T> = serde_json::from_slice(body)
         .map_err(|error| Error::NotPrometheus { status: status.as_u16(), reason: error.to_string() })?;
+    // Others speak JSON with a status too.
+    if !["success", "error"].contains(&&*envelope.status) {
+        return Err(not_prometheus("its status is neither success nor error"));
+    }
     if envelope.status != "success" {
         return Err(Error::Refused { kind: envelope.error_type, message: envelope.error });
     }
     if !envelope.warnings.is_empty() {
         return Err(Error::Partial(envelope.warnings.join("; ")));
     }
-    envelope.data.ok_or_else(|| Error::NotPrometheus { status: status.as_u16(), reason: "it holds no data".to_owned() })
+    envelope.data.ok_or_else(|| not_prometheus("it holds no data"))
 }
 
 #[derive(Deserialize)]
@@ -216,8 +224,16 @@ mod tests {
     #[case::an_html_page("<html>login</html>")]
     #[case::half_an_answer(r#"{"status":"succ"#)]
     #[case::no_data(r#"{"status":"success"}"#)]
+    #[case::another_api(r#"{"kind":"Status","status":"Failure","code":404}"#)]
     fn what_is_not_the_api_is_told_apart(#[case] body: &str) {
         assert!(matches!(answer(body), Err(Error::NotPrometheus { .. })), "{body}");
+    }
+
+    #[test]
+    fn who_is_not_let_in_is_told_so_whatever_the_answer_looks_like() {
+        let body = r#"{"kind":"Status","status":"Failure","message":"Unauthorized","code":401}"#;
+        let error = query(StatusCode::UNAUTHORIZED, body.as_bytes()).expect_err("not let in");
+        assert_eq!(error.reason(), "PrometheusUnauthorized");
     }
 
     #[test]

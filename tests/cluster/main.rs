@@ -69,6 +69,7 @@ fn main() -> ExitCode {
             scaling::explain_says_why_now_and_then,
             scaling::when_the_leader_is_killed_the_other_goes_on,
             scaling::all_autoscalers_are_stopped_and_go_on,
+            scaling::memory_is_what_the_kubelet_says,
             install::every_panel_has_data,
             scaling::an_unreachable_prometheus_holds_the_count,
             install::samples_survive_a_restart_of_prometheus,

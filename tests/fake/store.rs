@@ -170,11 +170,11 @@ pub fn selected(value: &Value, labels: Option<&String>, fields: Option<&String>)
     };
     let label = |name: &str| Some(value["metadata"]["labels"].get(name)?.as_str()?.to_owned());
     let field = |path: &str| Some(value.pointer(&format!("/{}", path.replace('.', "/")))?.as_str()?.to_owned());
-    // A selector without a term selects everything.
-    let all = |terms: &String, at: &dyn Fn(&str) -> Option<String>| {
-        terms.split(',').filter(|term| !term.is_empty()).all(|term| holds(term, at))
+    // An empty selector selects everything.
+    let all = |terms: Option<&String>, at: &dyn Fn(&str) -> Option<String>| {
+        terms.is_none_or(|terms| terms.split(',').filter(|term| !term.is_empty()).all(|term| holds(term, at)))
     };
-    labels.is_none_or(|terms| all(terms, &label)) && fields.is_none_or(|terms| all(terms, &field))
+    all(labels, &label) && all(fields, &field)
 }
 
 /// A JSON merge patch (RFC 7386).

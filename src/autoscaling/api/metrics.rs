@@ -1,4 +1,4 @@
-//! The metrics of `autoscaling/v2`, with its names and meaning: Resource, ContainerResource, Pods, Object, External.
+//! The metrics of `autoscaling/v2`, with its names and meaning.
 
 use std::collections::BTreeMap;
 

@@ -33,12 +33,22 @@ mod service_account;
 mod status;
 mod target;
 mod telemetry;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod tick;
 mod words;
 
-use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::StreamExt;
 use kube::{
@@ -162,6 +172,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         kinds: Kinds::default(),
         metrics: MetricsApis::new(client.clone()),
         owners: pods::Owners::default(),
+        objects: AtomicUsize::new(0),
         crowd: Crowd::new(most_down_share),
         largest_step,
         recorder: Recorder::new(client.clone(), instance),
@@ -247,6 +258,7 @@ async fn reconcile(
     let mut looks: JoinSet<Looked> = JoinSet::new();
     loop {
         vitals.beat();
+        context.objects.store(schedule.len(), Ordering::Relaxed);
         let now = context.clock.now();
         while let Some(due) = schedule.take_due(now) {
             context.telemetry.late(now.duration_since(due.at));

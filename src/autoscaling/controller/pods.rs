@@ -26,7 +26,7 @@ use crate::{
     quantity::Quantity,
 };
 
-/// How many ReplicaSets are remembered before all are forgotten: they come and go with every rollout.
+/// How many owners are remembered before all are forgotten: they come and go with every rollout.
 const REMEMBERED: usize = 10_000;
 
 /// Of a pod what a decision looks at, and no more: there may be thousands.

@@ -8,7 +8,7 @@ use std::{
 use k8s_openapi::api::autoscaling::v1::Scale;
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, PostParams},
+    api::{ApiResource, DynamicObject, ObjectMeta, PostParams},
     core::{GroupVersion, GroupVersionKind},
     discovery::oneshot,
 };
@@ -126,13 +126,16 @@ impl Target {
 
     /// Reads the scale.
     pub async fn scale(&self) -> Result<ReadScale, ApiError> {
-        Ok(ReadScale(in_time(self.scales.get_scale(&self.name)).await?))
+        let mut scale = in_time(self.scales.get_scale(&self.name)).await?;
+        // It may be kept for each of ten thousand.
+        let ObjectMeta { name, namespace, uid, resource_version, .. } = scale.metadata;
+        scale.metadata = ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() };
+        Ok(ReadScale(scale))
     }
 
     /// Orders `replicas`, provided that nobody wrote since `read`.
     pub async fn order(&self, read: &ReadScale, replicas: i32) -> Result<(), ApiError> {
         let mut scale = read.0.clone();
-        scale.metadata.managed_fields = None;
         scale.status = None;
         scale.spec.get_or_insert_default().replicas = Some(replicas);
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };

@@ -347,6 +347,7 @@ impl Bench {
             kinds: Kinds::default(),
             metrics: MetricsApis::new(api.client()),
             owners: Owners::default(),
+            objects: std::sync::atomic::AtomicUsize::new(1),
             crowd: Crowd::new(0.5),
             largest_step: None,
             recorder: Recorder::new(api.client(), "pod-1".to_owned()),

@@ -437,3 +437,28 @@ async fn a_look_can_be_explained() {
     assert_eq!(explanation.steps[1], "active-tasks is 25, a replica takes 10: 25 / 10 rounded up calls for 3");
     assert_eq!(explanation.would_change[0], "needs 31 active-tasks to reach 4");
 }
+
+/// With thousands of objects the scale is not read at every look, and what somebody orders is found all the same.
+#[tokio::test(start_paused = true)]
+async fn of_many_objects_a_scale_that_needs_no_change_is_not_read_every_time() {
+    let mut bench = Bench::new(3, &spec(&json!({})), 25.0);
+    bench.context.objects.store(5000, std::sync::atomic::Ordering::Relaxed);
+    let mut counts = Vec::new();
+    bench.look().await;
+    bench.api.cluster().replicas = 5;
+    for _ in 0..4 {
+        tokio::time::advance(Duration::from_secs(15)).await;
+        bench.look().await;
+        counts.push(bench.api.cluster().replicas);
+    }
+    assert_eq!(counts, [5, 5, 5, 5], "somebody else wrote it and is left alone once it is seen");
+    assert_eq!(bench.api.cluster().reason("Conflict", "True").as_deref(), Some("ForeignWriter"));
+    // What the metrics call for is ordered at once, whatever was read when.
+    let mut bench = Bench::new(3, &spec(&json!({})), 25.0);
+    bench.context.objects.store(5000, std::sync::atomic::Ordering::Relaxed);
+    bench.look().await;
+    bench.prometheus.set(Ok(vec![45.0]));
+    tokio::time::advance(Duration::from_secs(15)).await;
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 5);
+}
