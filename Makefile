@@ -68,4 +68,4 @@ endif
 soak: build ## What takes long: 15 minutes without an alert in both flavours, Prometheus killed with a day of samples, every kill point of up and down
 	@dev/soak/idle
 	@dev/soak/replay
-	@SOAK=1 dev/test-control-plane
+	@dev/soak/kill-points

@@ -17,6 +17,7 @@ use kube::{
 };
 use rustls::pki_types::ServerName;
 use tower::{BoxError, ServiceBuilder, buffer::BufferLayer};
+use tower_http::decompression::DecompressionLayer;
 
 use super::patience::PatienceLayer;
 
@@ -83,6 +84,8 @@ fn one_connection(config: &Config) -> Result<Client, kube::Error> {
     let service = ServiceBuilder::new()
         .layer(PatienceLayer)
         .layer(config.base_uri_layer())
+        // The API server compresses what is large: a list of all pods, its page of metrics.
+        .layer(DecompressionLayer::new().gzip(!config.disable_compression))
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_request(|request: http::Request<Body>| {

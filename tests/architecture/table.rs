@@ -79,7 +79,7 @@ pub const TABLE: &[Rule] = &[
         "cluster",
         "prometheus object",
         "bytes futures http http_body_util hyper hyper_rustls hyper_util k8s_openapi kube rustls::pki_types serde_json \
-         thiserror tokio tower tracing",
+         thiserror tokio tower tower_http tracing",
     ),
     shell("metrics", "quantity", "http jiff kube serde serde_json thiserror tokio"),
     shell("prometheus", "", "bytes futures http reqwest serde serde_json thiserror tokio"),

@@ -2,7 +2,7 @@
 //! without a kubelet: what was written has to be the same in the end.
 //!
 //! The cluster is the one in `CLUSTER_STATE`, made by `KUBELET=0 dev/cluster/up`. `SOAK=1` tries every kill point, else a
-//! sample of them; `SEED` makes what is drawn at random the same again. Give names of steps to run only those.
+//! sample of them; `OLD_SCALEKIT` names an earlier build to upgrade from; `SEED` makes what is drawn at random the same again. Give names of steps to run only those.
 
 #![allow(
     clippy::print_stdout,
@@ -14,6 +14,7 @@ mod faults;
 mod killed;
 mod ownership;
 mod proxy;
+mod upgrade;
 mod world;
 
 use std::{env, panic::AssertUnwindSafe, process::ExitCode, time::Instant};
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
             ownership::a_count_that_something_scales_is_left_alone,
             ownership::what_is_stored_in_an_older_version_of_the_definition_is_stored_anew,
             ownership::what_a_newer_version_installed_is_refused,
+            upgrade::what_an_older_build_installed_is_brought_up_to_date_with_its_data,
             faults::a_fifth_of_all_requests_fails_and_the_run_gets_through,
         ];
         let (mut passed, mut failed) = (0, 0);

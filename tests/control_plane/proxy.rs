@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,6 +32,8 @@ struct Shared {
     client: Client,
     plan: Mutex<Plan>,
     random: Mutex<fastrand::Rng>,
+    /// How often the plan has changed: what was asked under an earlier one is no business of this one.
+    era: AtomicUsize,
     writes: watch::Sender<usize>,
     dead: watch::Sender<bool>,
     turn: tokio::sync::Mutex<()>,
@@ -47,6 +52,7 @@ impl Proxy {
             client,
             plan: Mutex::default(),
             random: Mutex::new(fastrand::Rng::with_seed(0)),
+            era: AtomicUsize::new(0),
             writes: watch::Sender::new(0),
             dead: watch::Sender::new(false),
             turn: tokio::sync::Mutex::default(),
@@ -68,6 +74,7 @@ impl Proxy {
             *locked(&self.shared.random) = fastrand::Rng::with_seed(seed);
         }
         *locked(&self.shared.plan) = plan;
+        self.shared.era.fetch_add(1, Ordering::SeqCst);
         self.shared.writes.send_replace(0);
         self.shared.dead.send_replace(false);
     }
@@ -117,13 +124,17 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Resp
 }
 
 async fn write(shared: &Shared, plan: &Plan, request: Request<Body>) -> Response {
+    let era = shared.era.load(Ordering::SeqCst);
     let _turn = if plan.one_at_a_time { Some(shared.turn.lock().await) } else { None };
-    if *shared.dead.borrow() {
+    if *shared.dead.borrow() || shared.era.load(Ordering::SeqCst) != era {
         // Who is dead sends nothing more.
         return std::future::pending().await;
     }
     tokio::time::sleep(plan.pause).await;
     let answer = forward(shared, request).await;
+    if shared.era.load(Ordering::SeqCst) != era {
+        return answer;
+    }
     let mut fatal = false;
     shared.writes.send_modify(|writes| {
         *writes += 1;

@@ -14,7 +14,10 @@ use kube::{
     api::{DeleteParams, ListParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use scalekit::cluster::{Cluster, INSTALLED};
+use scalekit::{
+    catalog,
+    cluster::{Cluster, INSTALLED},
+};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -101,6 +104,7 @@ impl World {
     /// controllers is left out. `namespace` is written as NS, so that installations in different ones can be compared.
     pub async fn everything(&self, namespace: &str) -> BTreeMap<String, String> {
         let cluster = Cluster::new(self.client.clone(), "", "", "default");
+        let set = catalog::applyset_id(catalog::INVENTORY, namespace, "ConfigMap", "");
         let mut found = BTreeMap::new();
         for kind in INSTALLED {
             let api = cluster.api(&kind, None);
@@ -117,7 +121,7 @@ impl World {
                 }
                 let name = format!("{} {}/{}", kind.kind, object.namespace().unwrap_or_default(), object.name_any());
                 let text = declared(serde_json::to_value(&object).unwrap()).to_string();
-                found.insert(name.replace(namespace, "NS"), text.replace(namespace, "NS"));
+                found.insert(name.replace(namespace, "NS"), text.replace(&set, "SET").replace(namespace, "NS"));
             }
         }
         found
@@ -218,8 +222,10 @@ fn declared(mut object: Value) -> Value {
     if object["data"]["inventory.json"].is_string() {
         let mut entries: Value = serde_json::from_str(object["data"]["inventory.json"].as_str().unwrap()).unwrap();
         for entry in entries.as_array_mut().unwrap() {
-            assert!(entry["uid"].is_string(), "the inventory does not know {entry}");
-            entry["uid"] = Value::Null;
+            let hash = entry["hash"].as_str().unwrap_or_default();
+            assert!(entry["uid"].is_string() && !hash.is_empty(), "the inventory does not know {entry}");
+            // Both are another in another namespace.
+            (entry["uid"], entry["hash"]) = (Value::Null, Value::Null);
         }
         object["data"]["inventory.json"] = entries;
     }

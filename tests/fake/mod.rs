@@ -41,6 +41,9 @@ struct State {
     terminating: BTreeMap<String, usize>,
     linger: usize,
     writes_left: Option<usize>,
+    /// How often all watches broke, and from which version on nothing is remembered.
+    breaks: usize,
+    forgotten: u64,
     logs: BTreeMap<String, String>,
 }
 
@@ -142,6 +145,21 @@ impl FakeCluster {
         self.state().delete_namespace(namespace);
     }
 
+    /// Every watch ends, and what happened until then can be watched no more: who watches has to list anew. To be called
+    /// before what shall go unseen.
+    pub fn break_watches(&self) {
+        self.state().breaks += 1;
+    }
+
+    /// What happened until now is forgotten.
+    pub fn forget_history(&self) {
+        let mut state = self.state();
+        let now = *state.store.version.borrow();
+        state.forgotten = now;
+        // Whoever waits for a change looks again.
+        state.store.version.send_modify(|_| {});
+    }
+
     /// What a pod's log says.
     pub fn log_of(&self, pod: &str, text: &str) {
         self.state().logs.insert(pod.to_owned(), text.to_owned());
@@ -241,13 +259,17 @@ impl FakeCluster {
     }
 
     fn watch(&self, call: &Call) -> Answer {
-        let since = call.query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
+        let since = call.version();
         let versions = self.state().store.version.subscribe();
+        let begun_at = self.state().breaks;
         let (fake, call) = (self.clone(), call.clone());
         let changes = stream::unfold((since, versions), move |(mut seen, mut versions)| {
             let (fake, call) = (fake.clone(), call.clone());
             async move {
                 loop {
+                    if fake.state().breaks != begun_at {
+                        return None;
+                    }
                     let next = fake.state().store.history.iter().find(|change| change.version > seen).cloned();
                     let Some(change) = next else {
                         versions.changed().await.ok()?;
@@ -310,6 +332,11 @@ impl State {
         let key = key(place.kind, place.namespace.as_deref(), name.as_deref().unwrap_or_default());
         let found = self.store.get(&key).cloned();
         match (call.verb, found) {
+            // As the real one: the watch begins, and its first event is that it cannot.
+            ("watch", _) if call.version() < self.forgotten => {
+                let status = failure(410, "Expired", "too old resource version", &json!({}));
+                Reply::Text(format!("{}\n", json!({"type": "ERROR", "object": status})))
+            }
             ("watch", _) => Reply::Watch,
             ("list", _) => Reply::Json(200, self.list(call, place.kind)),
             ("get", Some(_)) if place.subresource.as_deref() == Some("log") => {
