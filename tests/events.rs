@@ -151,7 +151,7 @@ fn every_event_that_there_is_is_documented() {
 }
 
 fn serde_event(object: &ObjectRef, action: Action) -> Event {
-    Event::Object { object: object.clone(), action }
+    Event::Object { object: object.clone(), action, why: None }
 }
 
 fn stack() -> Vec<DynamicObject> {
@@ -174,12 +174,7 @@ async fn installed() -> Vec<Value> {
     let installer = Installer::new(&cluster, &recorded, Duration::from_secs(300));
     let state = installer.read(&release, &desired).await.unwrap();
     let changes = plan::plan(&desired, &state.live, &state.inventory);
-    installer.open(&release, &desired, &changes).await.unwrap();
-    let lock = installer.lock(&release).await.unwrap();
-    let state = installer.read(&release, &desired).await.unwrap();
-    let changes = plan::plan(&desired, &state.live, &state.inventory);
-    installer.apply(&release, &desired, &changes, &state).await.unwrap();
-    lock.release().await;
+    installer.write(&release, &desired, &changes).await.unwrap();
     let objects: Vec<ObjectRef> = desired.iter().map(ObjectRef::of).collect();
     installer.wait(&release, &objects).await.unwrap();
     lines(recorded)
