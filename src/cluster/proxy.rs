@@ -9,7 +9,7 @@ use kube::client::Body;
 use super::{Cluster, Error};
 
 /// How long an answer through the proxy may take. A NetworkPolicy that lets the API server not through shows as silence.
-const PROXIED: Duration = Duration::from_secs(4);
+const PROXIED: Duration = Duration::from_secs(2);
 
 impl Cluster {
     /// Sends a GET to a port of a Service and gives the answer, whatever its status: it may be the program's, or the API
