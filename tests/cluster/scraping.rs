@@ -38,6 +38,10 @@ pub async fn the_control_plane_is_scraped_once_and_what_is_not_is_said(world: &W
     // No series of the API server twice: once for each label of its own, whatever the job.
     let twice = world.query("count by (instance, verb, code, resource, scope, group, version, component, subresource, dry_run) (apiserver_request_total) > 1").await;
     assert!(twice.is_empty(), "{twice:?}");
+    // MicroK8s' kubelets have certificates of the cluster's authority, kubeadm's sign their own.
+    if world.audit_mark().is_some() {
+        assert_eq!(scraping["kubeletsVerified"], scraping["oneProcess"], "{scraping:#}");
+    }
     println!(
         "kubelets verified: {}, one process: {}, left out: {}",
         scraping["kubeletsVerified"], scraping["oneProcess"], scraping["notScraped"]
@@ -63,6 +67,8 @@ pub async fn an_idle_node_has_fewer_than_3000_series(world: &World) {
 pub async fn no_alert_is_pending(world: &World) {
     let evaluated = world.query("prometheus_rule_group_last_duration_seconds > 0").await;
     assert!(evaluated.len() >= 8, "not all groups of rules were evaluated yet: {evaluated:?}");
-    let alerts: Vec<_> = world.query("ALERTS").await.into_iter().map(|sample| sample.labels).collect();
+    // The disk is that of the machine under the cluster, which may be filling up in earnest.
+    let alerts = world.query(r#"ALERTS{alertname!~"NodeDisk.+|NodeInodes.+"}"#).await;
+    let alerts: Vec<_> = alerts.into_iter().map(|sample| sample.labels).collect();
     assert!(alerts.is_empty(), "{alerts:#?}");
 }

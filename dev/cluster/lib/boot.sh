@@ -132,7 +132,7 @@ apply() { kubectl apply --server-side --field-manager=cluster-up -f - >/dev/null
 # on_demand installs what a cluster has only where it is asked for.
 on_demand() {
   ((METRICS_SERVER)) || return 0
-  apply <"$HERE/manifests/metrics-server.yaml"
+  sed "s#@METRICS_SERVER_TLS@#$METRICS_SERVER_TLS#" "$HERE/manifests/metrics-server.yaml" | apply
   kubectl -n kube-system rollout status deployment/metrics-server --timeout=90s >/dev/null
   kubectl wait apiservice/v1beta1.metrics.k8s.io --for=condition=Available --timeout=60s >/dev/null
   say "metrics-server Ready"

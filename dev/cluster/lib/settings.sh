@@ -47,6 +47,7 @@ flavour() {
       VOLUMES=/var/local-path-provisioner
       KUBELET_ROOT=/var/lib/kubelet
       API_PORT=6443
+      METRICS_SERVER_TLS=--kubelet-insecure-tls # its kubelet signs its own certificate
       BIND=127.0.0.1 # where the controller manager and the scheduler serve their metrics
       ;;
     microk8s)
@@ -62,6 +63,7 @@ flavour() {
       VOLUMES=/var/snap/microk8s/common/default-storage
       KUBELET_ROOT=/var/snap/microk8s/common/var/lib/kubelet
       API_PORT=16443
+      METRICS_SERVER_TLS=--kubelet-certificate-authority=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt
       BIND=0.0.0.0
       ;;
     *) die "FLAVOUR=$FLAVOUR: there is kind, and there is microk8s" ;;
