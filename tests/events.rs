@@ -151,7 +151,7 @@ fn every_event_that_there_is_is_documented() {
 }
 
 fn serde_event(object: &ObjectRef, action: Action) -> Event {
-    Event::Object { object: object.clone(), action, why: None }
+    Event::Object { object: object.clone(), action, why: (action == Action::Skipped).then(|| "x".to_owned()) }
 }
 
 fn stack() -> Vec<DynamicObject> {

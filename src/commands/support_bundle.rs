@@ -99,6 +99,10 @@ pub async fn support_bundle(
         "images": settings.options.components().map(|component| (component.name(), settings.options.image(component))).collect::<std::collections::BTreeMap<_, _>>(),
         "settings": format!("{:?}", settings.options)});
     bundle.add("scalekit.json", &pretty(&program));
+    match super::check(settings.clone(), false, cluster).await {
+        Ok(report) => bundle.add("check.json", &pretty(&json!(report))),
+        Err(error) => bundle.left_out("check.json", &causes(&error)),
+    }
     match status(settings, cluster).await {
         Ok(status) => bundle.add("status.json", &pretty(&json!(status))),
         Err(error) => bundle.left_out("status.json", &causes(&error)),

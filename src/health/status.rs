@@ -205,7 +205,7 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         Some(Err(Silence::NotPermitted(why))) if installed => {
             let message = format!("whether the scrape targets are up is unknown: {why}");
             let hint = format!(
-                "it takes `create` on pods/portforward in namespace {}, or `get` on services/proxy of {PROXIED_SERVICE} there",
+                "it takes `get` and `create` on pods/portforward in namespace {}, or `get` on services/proxy of {PROXIED_SERVICE} there",
                 observed.namespace
             );
             findings.push(Finding::new("targets", Severity::Warning, message).hint(hint));

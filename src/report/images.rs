@@ -80,7 +80,7 @@ pub fn pushed(pushed: &[Pushed], registry: &str) {
         let _ = writeln!(text, "{}  {}", image.to, image.digest);
     }
     data(&text);
-    let own = pushed.iter().find(|image| image.from.starts_with("scalekit.local/"));
+    let own = pushed.iter().find(|image| image.from.starts_with("scalekit.local/scalekit:"));
     let all = pushed.len() > 1;
     let registry = if all { format!(" --registry {registry}") } else { String::new() };
     let image = own.map(|own| format!(" --image {}={}", Component::Scaler, own.to)).unwrap_or_default();

@@ -5,6 +5,7 @@
 mod explained;
 mod images;
 mod json;
+mod logs;
 mod phases;
 mod progress;
 mod status_view;
@@ -20,8 +21,9 @@ use kube::core::DynamicObject;
 
 pub use images::{images, loaded, lock, pushed, saved, unlocked};
 pub use json::Ndjson;
+pub use logs::Logs;
 pub use phases::Phases;
-pub use progress::{Logs, Terminal, Verbosity};
+pub use progress::{Terminal, Verbosity};
 pub use status_view::StatusView;
 
 use crate::{

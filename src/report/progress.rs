@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Write},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -11,7 +10,10 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::tree::{Row, Tree};
+use super::{
+    logs::LIVE,
+    tree::{Row, Tree},
+};
 use crate::{
     event::{Action, Event, Reporter, Step},
     health::Severity,
@@ -287,26 +289,6 @@ impl Drop for Terminal {
         let mut state = locked(&self.state);
         state.news.all_over();
         state.clear();
-    }
-}
-
-/// What is drawn live, for those who write to stderr beside it.
-static LIVE: OnceLock<MultiProgress> = OnceLock::new();
-
-/// Writes logs to stderr, above what is drawn live there.
-pub struct Logs;
-
-impl Write for Logs {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let write = || io::stderr().write_all(bytes).map(|()| bytes.len());
-        match LIVE.get() {
-            Some(bars) => bars.suspend(write),
-            None => write(),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
     }
 }
 

@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal};
 use super::{document, text};
 use crate::{commands::CommandError, health::Status};
 
-/// Takes the terminal's other screen, which has no history, and gives back the first one.
-const OTHER_SCREEN: &str = "\x1b[?1049h";
-const FIRST_SCREEN: &str = "\x1b[?1049l";
+/// Takes the terminal's other screen, which has no history, and cuts lines that are too long; and back.
+const OTHER_SCREEN: &str = "\x1b[?1049h\x1b[?7l";
+const FIRST_SCREEN: &str = "\x1b[?7h\x1b[?1049l";
 /// Goes to the upper left corner; clears what is behind a line's end, and below the last line. Nothing is cleared first, so
 /// nothing flickers.
 const HOME: &str = "\x1b[H";
@@ -84,7 +84,7 @@ fn fitted(text: &str, rows: usize) -> String {
         fitted.extend(lines[..rows - 2].iter().map(ToString::to_string));
         fitted.push(format!("… {} lines more", lines.len() - (rows - 2)));
     }
-    fitted.iter().map(|line| format!("{line}{REST_OF_LINE}\r\n")).collect()
+    fitted.iter().map(|line| format!("{line}{REST_OF_LINE}\n")).collect()
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ pub fn redact(object: &mut DynamicObject) {
     }
     if object.types.as_ref().is_some_and(|types| types.kind == "Secret") {
         for key in ["data", "stringData"] {
-            if let Some(values) = object.data[key].as_object_mut() {
+            if let Some(values) = object.data.get_mut(key).and_then(Value::as_object_mut) {
                 values.values_mut().for_each(|value| *value = json!(length(value)));
             }
         }
@@ -77,7 +77,8 @@ pub fn redact(object: &mut DynamicObject) {
             let Some(Value::Array(containers)) = object.data.pointer_mut(&format!("{pod}/{containers}")) else {
                 continue;
             };
-            for variable in containers.iter_mut().filter_map(|container| container["env"].as_array_mut()).flatten() {
+            let environments = containers.iter_mut().filter_map(|container| container.get_mut("env")?.as_array_mut());
+            for variable in environments.flatten() {
                 let name = variable["name"].as_str().unwrap_or_default().to_uppercase();
                 if variable.get("value").is_some() && CREDENTIAL_NAMES.iter().any(|part| name.contains(part)) {
                     variable["value"] = json!(HIDDEN);
@@ -132,6 +133,7 @@ mod tests {
         let mut secret = secret();
         redact(&mut secret);
         assert_eq!(secret.data["data"]["password"], "[hidden] 15 bytes");
+        assert!(secret.data.get("stringData").is_none(), "nothing is added");
         let text = serde_json::to_string(&secret).unwrap();
         assert!(text.contains("config") && !text.contains("hunter2"), "{text}");
     }

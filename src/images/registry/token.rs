@@ -7,8 +7,10 @@ use reqwest::{RequestBuilder, Url};
 use serde::Deserialize;
 
 use super::{
-    Access, Call, Credential, LONGEST_REFUSAL, Registry, RegistryError, challenge::Challenge, checked,
-    content::Content, strange, whole,
+    Access, Call, Credential, Registry, RegistryError,
+    challenge::Challenge,
+    content::Content,
+    request::{LONGEST_REFUSAL, checked, strange, whole},
 };
 use crate::images::reference::Reference;
 
