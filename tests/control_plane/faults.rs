@@ -16,12 +16,12 @@ fn signal(name: &str, pid: &str) {
 }
 
 pub async fn an_interrupted_run_says_so_and_the_next_one_goes_on(world: &World) {
-    world.runs(&World::up("whole")).await;
-    let expected = world.everything("whole").await;
+    world.runs(&World::up("in-whole")).await;
+    let expected = world.everything("in-whole").await;
     world.clear().await;
 
     world.proxy.follow(Plan { pause: Duration::from_millis(200), ..Plan::default() });
-    let run = world.start(None, &World::up("broken"));
+    let run = world.start(None, &World::up("in-broken"));
     world.proxy.written(10).await;
     signal("INT", &run.id().unwrap().to_string());
     let began = std::time::Instant::now();
@@ -30,14 +30,14 @@ pub async fn an_interrupted_run_says_so_and_the_next_one_goes_on(world: &World) 
     assert!(words.contains("the next run goes on from here"), "{words}");
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 
-    world.runs(&World::up("broken")).await;
-    same(&world.everything("broken").await, &expected, "after an interruption");
+    world.runs(&World::up("in-broken")).await;
+    same(&world.everything("in-broken").await, &expected, "after an interruption");
 }
 
 /// It is stopped, not ended: connections stay and nothing is answered, which is harder to notice.
 pub async fn an_api_server_that_is_away_for_twenty_seconds_is_waited_for(world: &World) {
     world.proxy.follow(Plan { pause: Duration::from_millis(100), ..Plan::default() });
-    let run = world.start(None, &World::up("patient"));
+    let run = world.start(None, &World::up("in-patient"));
     world.proxy.written(8).await;
     let server = world.api_server();
     signal("STOP", &server);
@@ -45,7 +45,7 @@ pub async fn an_api_server_that_is_away_for_twenty_seconds_is_waited_for(world: 
     signal("CONT", &server);
     let Ended::Exited(code, words) = finished(run).await else { unreachable!("nobody killed it") };
     assert_eq!(code, 0, "{words}");
-    world.runs(&World::up("patient")).await;
+    world.runs(&World::up("in-patient")).await;
     assert_eq!(world.proxy.writes(), 0, "it was not finished");
 }
 
@@ -54,12 +54,12 @@ pub async fn a_fifth_of_all_requests_fails_and_the_run_gets_through(world: &Worl
     for round in 0..if soak() { 10 } else { 2 } {
         let seed = seed() + round;
         let faults = || Plan { faults: Some((20, seed)), ..Plan::default() };
-        let ended = world.run(faults(), &World::up("stumbles")).await;
+        let ended = world.run(faults(), &World::up("in-stumbles")).await;
         assert!(matches!(ended, Ended::Exited(0, _)), "seed {seed}: {ended:?}");
-        world.runs(&World::up("stumbles")).await;
+        world.runs(&World::up("in-stumbles")).await;
         assert_eq!(world.proxy.writes(), 0, "seed {seed}: it was not finished");
         let ended = world.run(faults(), &["down", "--purge-data", "--yes", "--timeout", "100s"]).await;
         assert!(matches!(ended, Ended::Exited(0, _)), "seed {seed}: {ended:?}");
-        assert!(world.everything("stumbles").await.is_empty(), "seed {seed}");
+        assert!(world.everything("in-stumbles").await.is_empty(), "seed {seed}");
     }
 }

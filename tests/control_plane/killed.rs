@@ -41,9 +41,9 @@ pub fn same(found: &BTreeMap<String, String>, expected: &BTreeMap<String, String
 
 /// An undisturbed installation: what it leaves, and by how many writes.
 async fn reference(world: &World) -> (BTreeMap<String, String>, usize) {
-    world.runs(&World::up("reference")).await;
+    world.runs(&World::up("in-reference")).await;
     let writes = world.proxy.writes();
-    let expected = world.everything("reference").await;
+    let expected = world.everything("in-reference").await;
     assert!(expected.len() > 35, "{:?}", expected.keys());
     world.clear().await;
     (expected, writes)
@@ -53,7 +53,7 @@ pub async fn an_installation_killed_at_any_write_is_finished_by_the_next_run(wor
     let (expected, writes) = reference(world).await;
     let points = points(writes);
     for &point in &points {
-        let namespace = format!("up{point}");
+        let namespace = format!("in-up{point}");
         let plan = Plan { kill_at: Some(point), one_at_a_time: true, ..Plan::default() };
         let ended = world.run(plan, &World::up(&namespace)).await;
         assert!(matches!(ended, Ended::Killed), "write {point} of {writes}: {ended:?}");
@@ -72,7 +72,7 @@ pub async fn an_installation_killed_with_sixteen_writes_in_flight_is_finished_by
     let mut random = fastrand::Rng::with_seed(seed());
     for round in 0..if soak() { 25 } else { 3 } {
         let point = random.usize(1..writes);
-        let namespace = format!("wide{round}");
+        let namespace = format!("in-wide{round}");
         let ended = world.run(Plan { kill_at: Some(point), ..Plan::default() }, &World::up(&namespace)).await;
         assert!(matches!(ended, Ended::Killed), "write {point} of {writes}: {ended:?}");
         world.runs(&World::up(&namespace)).await;
@@ -85,10 +85,10 @@ async fn removal(world: &World, data: &str) {
     let down = ["down", data, "--yes", "--timeout", "100s"];
     // A removal looks at everything with our label, so nothing of an earlier step may still be on its way out.
     world.settled().await;
-    world.runs(&World::up("gone")).await;
+    world.runs(&World::up("in-gone")).await;
     world.runs(&down).await;
     let writes = world.proxy.writes();
-    let expected = world.everything("gone").await;
+    let expected = world.everything("in-gone").await;
     assert_eq!(expected.is_empty(), data == "--purge-data", "{:?}", expected.keys());
     let mut points = points(writes);
     // Each takes the 5 s of the namespace controller.
@@ -96,12 +96,12 @@ async fn removal(world: &World, data: &str) {
         points.truncate(3);
     }
     for &point in &points {
-        world.runs(&World::up("gone")).await;
+        world.runs(&World::up("in-gone")).await;
         let plan = Plan { kill_at: Some(point), one_at_a_time: true, ..Plan::default() };
         let ended = world.run(plan, &down).await;
         assert!(matches!(ended, Ended::Killed), "write {point} of {writes}: {ended:?}");
         let words = world.runs(&down).await;
-        same(&world.everything("gone").await, &expected, &format!("after a death at write {point}"));
+        same(&world.everything("in-gone").await, &expected, &format!("after a death at write {point}"));
         assert!(words.contains("nothing left") || words.contains("not installed"), "{words}");
     }
     println!("{} of {writes} kill points: {points:?}", points.len());

@@ -125,9 +125,10 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Resp
 
 async fn write(shared: &Shared, plan: &Plan, request: Request<Body>) -> Response {
     let era = shared.era.load(Ordering::SeqCst);
-    let _turn = if plan.one_at_a_time { Some(shared.turn.lock().await) } else { None };
+    let turn = if plan.one_at_a_time { Some(shared.turn.lock().await) } else { None };
     if *shared.dead.borrow() || shared.era.load(Ordering::SeqCst) != era {
-        // Who is dead sends nothing more.
+        // Who is dead sends nothing more, and holds up nobody.
+        drop(turn);
         return std::future::pending().await;
     }
     tokio::time::sleep(plan.pause).await;
@@ -142,6 +143,7 @@ async fn write(shared: &Shared, plan: &Plan, request: Request<Body>) -> Response
     });
     if fatal {
         shared.dead.send_replace(true);
+        drop(turn);
         return std::future::pending().await;
     }
     answer

@@ -229,6 +229,12 @@ fn declared(mut object: Value) -> Value {
         }
         object["data"]["inventory.json"] = entries;
     }
+    // A hash of files that name the namespace.
+    if let Some(hash) = object.pointer_mut("/spec/template/metadata/annotations")
+        && let Some(hash) = hash.get_mut(catalog::CONFIG_HASH)
+    {
+        *hash = Value::Null;
+    }
     // A password of its own each time, addresses from the cluster's ranges, and who is first.
     for path in ["/data/password", "/spec/clusterIP", "/spec/clusterIPs"] {
         if let Some(value) = object.pointer_mut(path) {
