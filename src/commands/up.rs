@@ -72,7 +72,7 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, CommandError> {
     let step = Instant::now();
     reporter.report(Event::StepStarted { step: Step::Preflight, total: None });
-    let facts = preflight::facts_and_ports(cluster).await.map_err(|source| unusable(cluster, source))?;
+    let facts = preflight::facts_and_kubelets(cluster).await.map_err(|source| unusable(cluster, source))?;
     let platform = facts.platform(asked);
     let own = image::own(options.images.get(&Component::Scaler))?;
     tell(&health::of_cluster(&facts, &platform, options.storage.class.as_deref(), own.carries()), reporter)?;
@@ -86,7 +86,12 @@ pub(super) async fn prepare(
     let desired = catalog::stack(&options, &platform);
     let release = stack_release(&options.namespace);
     let state = installer.read(&release, &desired).await?;
-    let remembered = facts.seen.or(catalog::scraped_as(&state.live));
+    // A cluster with an installation in it does not change its make: that need not be looked at again.
+    let mut before = catalog::scraped_as(&state.live);
+    if before.one_process.is_none() {
+        before.one_process = preflight::one_process(cluster).await;
+    }
+    let remembered = facts.seen.or(before);
     let platform = if remembered == facts.seen { platform } else { platform.seen(remembered) };
     let mut desired = catalog::stack(&options, &platform);
     let version = health::installed_version(state.version.as_deref(), env!("CARGO_PKG_VERSION"));

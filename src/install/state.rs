@@ -46,6 +46,7 @@ pub struct Survey {
 const TOOLING: &str = "applyset.kubernetes.io/tooling";
 
 const DATA_KEY: &str = "inventory.json";
+const AUTOSCALER: &str = "Autoscaler";
 
 impl Installer<'_> {
     /// Reads the objects and the inventory of a release: one LIST per kind, and a GET for each desired object
@@ -56,8 +57,18 @@ impl Installer<'_> {
     /// [`InstallError::Read`], [`InstallError::Inventory`].
     pub async fn read(&self, release: &Release, desired: &[DynamicObject]) -> Result<State, InstallError> {
         let selector = format!("{APPLYSET_PART_OF}={}", release.applyset);
-        let (live, inventory) = futures::join!(self.cluster.list(&INSTALLED, &selector), self.read_inventory(release));
+        // Only a sample has Autoscalers: for anything else they are not asked for, unless one was installed.
+        let has = |kind: &Kind| desired.iter().any(|object| ObjectRef::of(object).kind == kind.kind);
+        let (asked, rest): (Vec<Kind>, Vec<Kind>) =
+            INSTALLED.iter().partition(|kind| kind.kind != AUTOSCALER || desired.is_empty() || has(kind));
+        let (live, inventory) = futures::join!(self.cluster.list(&asked, &selector), self.read_inventory(release));
         let mut live = live.map_err(InstallError::Read)?;
+        let (inventory, version) = inventory?;
+        let rest: Vec<Kind> = rest
+            .into_iter()
+            .filter(|kind| inventory.entries().any(|entry| entry.object.kind == kind.kind))
+            .collect();
+        live.extend(self.cluster.list(&rest, &selector).await.map_err(InstallError::Read)?);
         let present: BTreeSet<ObjectRef> = live.iter().map(ObjectRef::of).collect();
         let missing: Vec<ObjectRef> =
             desired.iter().map(ObjectRef::of).filter(|object| !present.contains(object)).collect();
@@ -68,7 +79,6 @@ impl Installer<'_> {
             .await
             .map_err(InstallError::Read)?;
         live.extend(found.into_iter().flatten());
-        let (inventory, version) = inventory?;
         Ok(State { live, inventory, version })
     }
 

@@ -99,14 +99,26 @@ pub async fn facts(cluster: &Cluster) -> Result<Facts, Error> {
 ///
 /// As of [`facts`]. That a port cannot be looked at is no failure.
 pub async fn facts_and_ports(cluster: &Cluster) -> Result<Facts, Error> {
-    let facts_and_kubelets = async {
-        let facts = facts(cluster).await?;
-        let kubelet_verifies = ports::kubelets_verify(cluster, &facts.nodes).await;
-        Ok::<_, Error>((facts, kubelet_verifies))
-    };
-    let (facts, one_process) = futures::join!(facts_and_kubelets, ports::one_process(cluster));
-    let (facts, kubelet_verifies) = facts?;
-    Ok(Facts { seen: Seen { one_process, kubelet_verifies }, ..facts })
+    let (facts, one_process) = futures::join!(facts_and_kubelets(cluster), one_process(cluster));
+    let facts = facts?;
+    Ok(Facts { seen: Seen { one_process, ..facts.seen }, ..facts })
+}
+
+/// The same with what the kubelets' ports show.
+///
+/// # Errors
+///
+/// As of [`facts`].
+pub async fn facts_and_kubelets(cluster: &Cluster) -> Result<Facts, Error> {
+    let facts = facts(cluster).await?;
+    let kubelet_verifies = ports::kubelets_verify(cluster, &facts.nodes).await;
+    Ok(Facts { seen: Seen { kubelet_verifies, ..Seen::default() }, ..facts })
+}
+
+/// Whether the API server's process is the kubelet's too. The page that says so takes the API server a quarter of a
+/// second to make.
+pub async fn one_process(cluster: &Cluster) -> Option<bool> {
+    ports::one_process(cluster).await
 }
 
 /// Rights, RBAC and what is around the stack: asked only when something is going to be written, or by `check`.
