@@ -330,8 +330,10 @@ fn seen(object: DeserializeGuard<Autoscaler>, schedule: &mut Schedule, context: 
     let key = key(&object);
     match object.0 {
         Ok(mut autoscaler) => {
-            // Most of an object's bytes, and of no use here.
+            // Most of an object's bytes, and of no use here; kubectl keeps a whole manifest in an annotation.
             autoscaler.metadata.managed_fields = None;
+            autoscaler.metadata.annotations = None;
+            autoscaler.metadata.labels = None;
             schedule.seen(key, autoscaler, &context.default_server, context.clock.now());
         }
         Err(invalid) => {
