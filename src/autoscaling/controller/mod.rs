@@ -87,6 +87,9 @@ pub const FIELD_MANAGER: &str = "scalekit-autoscaler";
 
 /// How long running looks may take when the controller is told to stop.
 const GRACE: Duration = Duration::from_millis(800);
+/// How many objects are looked at at once. Each may hold a connection to the API server: while that is slow, thousands
+/// of objects that are due must wait for each other and not pile up.
+const MOST_LOOKS: usize = 128;
 /// How often the loop comes round when nothing is due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
@@ -260,7 +263,9 @@ async fn reconcile(
         vitals.beat();
         context.objects.store(schedule.len(), Ordering::Relaxed);
         let now = context.clock.now();
-        while let Some(due) = schedule.take_due(now) {
+        while looks.len() < MOST_LOOKS
+            && let Some(due) = schedule.take_due(now)
+        {
             context.telemetry.late(now.duration_since(due.at));
             let context = context.clone();
             looks.spawn(async move {
@@ -269,7 +274,9 @@ async fn reconcile(
                 Looked { due, kept, wake }
             });
         }
-        let sleep = schedule.next().map_or(LONGEST_SLEEP, |due| until(due, now).min(LONGEST_SLEEP));
+        // With all looks taken the next one is due when one of them ends.
+        let next = schedule.next().filter(|_| looks.len() < MOST_LOOKS);
+        let sleep = next.map_or(LONGEST_SLEEP, |due| until(due, now).min(LONGEST_SLEEP));
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
@@ -323,8 +330,10 @@ fn seen(object: DeserializeGuard<Autoscaler>, schedule: &mut Schedule, context: 
     let key = key(&object);
     match object.0 {
         Ok(mut autoscaler) => {
-            // Most of an object's bytes, and of no use here.
+            // Most of an object's bytes, and of no use here; kubectl keeps a whole manifest in an annotation.
             autoscaler.metadata.managed_fields = None;
+            autoscaler.metadata.annotations = None;
+            autoscaler.metadata.labels = None;
             schedule.seen(key, autoscaler, &context.default_server, context.clock.now());
         }
         Err(invalid) => {
