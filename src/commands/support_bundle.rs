@@ -291,19 +291,23 @@ async fn decisions(cluster: &Cluster, namespace: &str, bundle: &mut Bundle) {
     for object in autoscalers {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         let path = format!("/explain/{namespace}/{name}");
-        asked(&tunnel, &path, &format!("decisions/{namespace}/{name}.json"), bundle).await;
+        asked(&tunnel, &path, &format!("decisions/{namespace}/{name}.txt"), bundle).await;
     }
 }
 
 /// What a server of ours answers, without the labels from which targets were made: they hold annotations of any pod.
 async fn asked(tunnel: &PodTunnel, path: &str, file: &str, bundle: &mut Bundle) {
-    let answer =
-        match tokio::time::timeout(std::time::Duration::from_secs(10), tunnel.request(http::Method::GET, path)).await {
-            Ok(Ok((status, body))) if status.is_success() => body,
-            Ok(Ok((status, _))) => return bundle.left_out(file, &format!("it answers {status}")),
-            Ok(Err(error)) => return bundle.left_out(file, &causes(&error)),
-            Err(_) => return bundle.left_out(file, "no answer within 10 s"),
-        };
+    let answer = match tokio::time::timeout(std::time::Duration::from_secs(10), tunnel.request(http::Method::GET, path))
+        .await
+    {
+        Ok(Ok((status, body))) if status.is_success() => body,
+        Ok(Ok((status, said))) => {
+            let said = String::from_utf8_lossy(&said);
+            return bundle.left_out(file, &format!("it answers {status}: {}", said.lines().next().unwrap_or_default()));
+        }
+        Ok(Err(error)) => return bundle.left_out(file, &causes(&error)),
+        Err(_) => return bundle.left_out(file, "no answer within 10 s"),
+    };
     let Ok(mut value) = serde_json::from_slice::<Value>(&answer) else {
         return bundle.add(file, &String::from_utf8_lossy(&answer));
     };

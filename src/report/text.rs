@@ -131,7 +131,7 @@ pub(super) fn preface(namespace: &str, alerting: Option<&Alerting>) -> String {
     let text = format!(
         "Made by `scalekit render` {}. The same settings give the same bytes.\n\
          Apply it on the server: kubectl apply --server-side -f …; Argo CD: syncOptions [ServerSideApply=true]; Flux does.\n\
-         A later `scalekit up` takes it over as it is; the file inventory that `down` goes by is made then.\n\
+         A later `scalekit up` takes it over as it is, and makes the inventory that `down` goes by.\n\
          \n\
          {}\n\
          An Autoscaler holds spec.replicas of what it scales. Leave the field out of that workload's manifest, and\n  \
