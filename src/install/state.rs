@@ -64,10 +64,8 @@ impl Installer<'_> {
         let (live, inventory) = futures::join!(self.cluster.list(&asked, &selector), self.read_inventory(release));
         let mut live = live.map_err(InstallError::Read)?;
         let (inventory, version) = inventory?;
-        let rest: Vec<Kind> = rest
-            .into_iter()
-            .filter(|kind| inventory.entries().any(|entry| entry.object.kind == kind.kind))
-            .collect();
+        let rest: Vec<Kind> =
+            rest.into_iter().filter(|kind| inventory.entries().any(|entry| entry.object.kind == kind.kind)).collect();
         live.extend(self.cluster.list(&rest, &selector).await.map_err(InstallError::Read)?);
         let present: BTreeSet<ObjectRef> = live.iter().map(ObjectRef::of).collect();
         let missing: Vec<ObjectRef> =
