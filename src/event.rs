@@ -22,6 +22,8 @@ pub enum Step {
     Apply,
     /// Waiting until what was written works.
     Wait,
+    /// Waiting until Prometheus has loaded its new configuration.
+    Reload,
     /// Waiting until Prometheus has scraped every target.
     Targets,
     /// Deleting objects.

@@ -8,12 +8,14 @@
 //!                                    install, preflight, cluster, prometheus,    catalog, plan, readiness,
 //!                                    autoscaling::controller, images, samples    platform, health, event,
 //!                                                                                autoscaling::decision, object,
-//!                                    report: the only one that prints            quantity, lease, yaml
+//!                                    report: the only one that prints            quantity, lease, yaml,
+//!                                                                                additions, alerting
 //! ```
 //!
 //! Arrows point one way. A pure module does no I/O, reads no clock and knows no client:
 //! `tests/architecture.rs` keeps it so.
 
+pub mod additions;
 pub mod alerting;
 pub mod autoscaling;
 pub mod catalog;

@@ -124,6 +124,8 @@ const RENDER: [&str; 7] =
 #[case::down("down")]
 #[case::render("render")]
 #[case::open("open")]
+#[case::alert("alert")]
+#[case::alert_test("alert test")]
 #[case::demo("demo")]
 #[case::demo_list("demo list")]
 #[case::demo_up("demo up")]

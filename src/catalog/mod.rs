@@ -12,6 +12,7 @@ mod edit;
 mod grafana;
 mod labels;
 mod objects;
+mod profile;
 mod prometheus;
 mod secret_text;
 
@@ -27,11 +28,15 @@ pub use labels::{
     APPLYSET_ID, APPLYSET_PART_OF, AUTOSCALER_FIELD_MANAGER, COMPONENT, CONFIG_HASH, CREATE_ONCE, FIELD_MANAGER,
     MANAGED_BY, NAME, PART_OF, SCALEKIT, VERSION, applyset_id,
 };
-pub use prometheus::{expected_jobs, optional_jobs};
+pub use profile::{Profile, Resources, UnknownProfile};
+pub use prometheus::{SCRAPES_SECRET, expected_jobs, jobs, optional_jobs};
 pub use secret_text::SecretText;
 
 use self::{edit::Namespaces, labels::Labels};
-use crate::platform::{Platform, StorageChoice};
+use crate::{
+    additions::Additions,
+    platform::{Platform, StorageChoice},
+};
 
 /// Name of the ConfigMap, in the stack's namespace, that lists what was installed.
 pub const INVENTORY: &str = "scalekit-inventory";
@@ -50,7 +55,7 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { time: "7d".to_owned(), size: "4GB".to_owned() }
+        Profile::default().retention()
     }
 }
 
@@ -67,7 +72,7 @@ pub struct Storage {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { class: None, prometheus: "5Gi".to_owned(), grafana: "1Gi".to_owned() }
+        Profile::default().storage()
     }
 }
 
@@ -76,6 +81,8 @@ impl Default for Storage {
 pub struct Options {
     /// Namespace of everything but node-exporter, which gets `<namespace>-nodes`.
     pub namespace: String,
+    /// Requests and limits of every container.
+    pub profile: Profile,
     /// Images by component, as they are; the others have their default.
     pub images: BTreeMap<Component, String>,
     /// Registry, with a path if need be, that takes the place of the default images' own.
@@ -88,6 +95,12 @@ pub struct Options {
     pub retention: Retention,
     /// The volumes.
     pub storage: Storage,
+    /// Address of the page of runbooks; without it the alerts name it as it lies in scalekit's repository.
+    pub runbooks: Option<String>,
+    /// Metrics that no job of ours keeps, by name.
+    pub drop_metrics: Vec<String>,
+    /// Rules and scrape configurations of the user's own.
+    pub additions: Additions,
     /// Who is told of alerts; without it there is no Alertmanager.
     pub alerting: Option<Alerting>,
     /// Password of Grafana's `admin`. Stands nowhere but in the data of [`ADMIN_SECRET`].
@@ -101,12 +114,16 @@ impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Options")
             .field("namespace", &self.namespace)
+            .field("profile", &self.profile)
             .field("images", &self.images)
             .field("registry", &self.registry)
             .field("scaler_pull_policy", &self.scaler_pull_policy)
             .field("scrape_interval_seconds", &self.scrape_interval_seconds)
             .field("retention", &self.retention)
             .field("storage", &self.storage)
+            .field("runbooks", &self.runbooks)
+            .field("drop_metrics", &self.drop_metrics)
+            .field("additions", &self.additions)
             .field("alerting", &self.alerting)
             .field("version", &self.version)
             .finish_non_exhaustive()
@@ -118,15 +135,31 @@ impl Options {
     pub fn new(grafana_password: impl Into<String>, version: impl Into<String>) -> Self {
         Self {
             namespace: DEFAULT_NAMESPACE.to_owned(),
+            profile: Profile::default(),
             images: BTreeMap::new(),
             registry: None,
             scaler_pull_policy: "Never".to_owned(),
-            scrape_interval_seconds: 15,
+            scrape_interval_seconds: Profile::default().scrape_interval_seconds(),
             retention: Retention::default(),
             storage: Storage::default(),
+            runbooks: prometheus::repository_runbooks(),
+            drop_metrics: Vec::new(),
+            additions: Additions::default(),
             alerting: None,
             grafana_password: grafana_password.into(),
             version: version.into(),
+        }
+    }
+
+    /// The same in another size: everything that a profile sets, as it sets it.
+    #[must_use]
+    pub fn sized(self, profile: Profile) -> Self {
+        Self {
+            profile,
+            scrape_interval_seconds: profile.scrape_interval_seconds(),
+            retention: profile.retention(),
+            storage: profile.storage(),
+            ..self
         }
     }
 
@@ -201,6 +234,7 @@ fn component_objects(
     let image = options.image(component);
     for object in &mut objects {
         edit::set_image(object, &image);
+        edit::set_resources(object, options.profile.resources(component));
         if edit::kind(object) == "PersistentVolumeClaim" {
             let size = match component {
                 Component::Grafana => &options.storage.grafana,
@@ -213,9 +247,19 @@ fn component_objects(
         Component::Prometheus => {
             let files = prometheus::files(options, platform, namespaces);
             let texts = files.into_iter().map(|(name, value)| (name, objects::yaml_text(&value)));
-            objects.push(objects::config_map("prometheus-config", texts));
+            let Additions { rules, scrapes } = &options.additions;
+            let rules = rules.iter().map(|file| (prometheus::rule_file(file), file.text.clone()));
+            objects.push(objects::config_map("prometheus-config", texts.chain(rules)));
+            if !scrapes.is_empty() {
+                let files = scrapes.iter().map(|file| (prometheus::scrape_file(file), file.text.as_str()));
+                objects.push(objects::secret(SCRAPES_SECRET, files));
+            }
         }
         Component::Grafana => {
+            let [_, limit] = options.profile.resources(component).limits;
+            for object in &mut objects {
+                grafana::set_memory_limit(object, limit);
+            }
             let mounted = grafana::mounted(options, namespaces);
             for object in &mut objects {
                 grafana::set_config_hash(object, &mounted);

@@ -6,7 +6,10 @@ use super::{
     Options, assets,
     edit::{self, Namespaces},
 };
-use crate::platform::{Platform, PlatformKind};
+use crate::{
+    additions::File,
+    platform::{Platform, PlatformKind},
+};
 
 const CONFIG: &str = "prometheus.yml";
 const ALERTS: &str = "alerts.rules.yml";
@@ -17,6 +20,29 @@ const ALERTMANAGER: &str = "alertmanager.yml";
 /// Jobs that scrape the kubelet's port, whose certificate not every cluster can verify.
 const KUBELET_JOBS: [&str; 3] = ["kubelet", "cadvisor", "kubelet-probes"];
 const SERVICE_ACCOUNT_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+
+/// The Secret that holds the user's own scrape configurations, where there are any: they may hold passwords.
+pub const SCRAPES_SECRET: &str = "prometheus-scrape-configs";
+
+/// The name under which a rule file of the user's lies beside ours.
+pub(super) fn rule_file(file: &File) -> String {
+    format!("extra-{}.rules.yml", file.stem())
+}
+
+/// The name under which a scrape configuration of the user's is mounted.
+pub(super) fn scrape_file(file: &File) -> String {
+    format!("{}.yml", file.stem())
+}
+
+/// Where the runbooks lie in scalekit's own repository, and how the alerts name them there.
+const RUNBOOKS: &str = "docs/runbooks.md";
+
+/// The page of runbooks of this version, where the package says in which repository it is.
+pub(super) fn repository_runbooks() -> Option<String> {
+    let repository = env!("CARGO_PKG_REPOSITORY");
+    let version = env!("CARGO_PKG_VERSION");
+    (!repository.is_empty()).then(|| format!("{repository}/blob/v{version}/{RUNBOOKS}"))
+}
 
 /// Jobs that may have no target without anything being wrong: nobody needs to annotate anything.
 pub fn optional_jobs() -> Vec<String> {
@@ -29,7 +55,7 @@ pub fn optional_jobs() -> Vec<String> {
 /// or give theirs no metrics port.
 pub fn expected_jobs(options: &Options, platform: &Platform) -> Vec<String> {
     let optional = optional_jobs();
-    jobs(&configuration(options))
+    jobs(options)
         .into_iter()
         .filter(|job| !optional.contains(job))
         .filter(|job| job != "coredns" || platform.kind != PlatformKind::Generic)
@@ -49,7 +75,9 @@ fn configuration(options: &Options) -> Value {
     config
 }
 
-fn jobs(config: &Value) -> Vec<String> {
+/// Names of all jobs that are ours.
+pub fn jobs(options: &Options) -> Vec<String> {
+    let config = configuration(options);
     let configs = config["scrape_configs"].as_array().into_iter().flatten();
     configs.filter_map(|job| job["job_name"].as_str()).map(str::to_owned).collect()
 }
@@ -75,8 +103,24 @@ pub(super) fn files(options: &Options, platform: &Platform, namespaces: &Namespa
         }
     }
 
+    if !options.drop_metrics.is_empty() {
+        let dropped = json!({"source_labels": ["__name__"], "regex": options.drop_metrics.join("|"), "action": "drop"});
+        for job in edit::items(&mut config, "/scrape_configs") {
+            match job["metric_relabel_configs"].as_array_mut() {
+                Some(relabelings) => relabelings.push(dropped.clone()),
+                None => job["metric_relabel_configs"] = json!([dropped]),
+            }
+        }
+    }
+
     let mut alerts = assets::config("prometheus", ALERTS);
     for group in edit::items(&mut alerts, "/groups") {
+        for rule in edit::items(group, "/rules") {
+            let anchor = rule["annotations"]["runbook_url"].as_str().and_then(|url| url.strip_prefix(RUNBOOKS));
+            if let (Some(page), Some(anchor)) = (&options.runbooks, anchor) {
+                rule["annotations"]["runbook_url"] = json!(format!("{page}{anchor}"));
+            }
+        }
         for rule in edit::items(group, "/rules").filter(|rule| rule["alert"] == "JobWithoutTargets") {
             let absent = expected_jobs(options, platform).into_iter().map(|job| format!("absent(up{{job=\"{job}\"}})"));
             rule["expr"] = json!(absent.collect::<Vec<_>>().join(" or "));
@@ -152,6 +196,23 @@ mod tests {
         let slow = interval(120);
         assert_eq!(slow[CONFIG]["global"]["scrape_timeout"], "10s");
         assert_eq!(job(&slow, "apiserver")["scrape_interval"], "120s");
+    }
+
+    #[test]
+    fn runbooks_lie_where_they_are_said_to() {
+        let options = Options { runbooks: Some("https://wiki.example/runbooks".to_owned()), ..test_options() };
+        let alerts = built(&options, "kind")[ALERTS].to_string();
+        assert!(alerts.contains("\"https://wiki.example/runbooks#targetdown\""), "{alerts}");
+        assert!(!alerts.contains("docs/runbooks.md"));
+    }
+
+    #[test]
+    fn a_metric_that_is_dropped_is_dropped_by_every_job() {
+        let options = Options { drop_metrics: vec!["a".to_owned(), "b_total".to_owned()], ..test_options() };
+        for job in built(&options, "kind")[CONFIG]["scrape_configs"].as_array().unwrap() {
+            let last = job["metric_relabel_configs"].as_array().unwrap().last().unwrap();
+            assert_eq!(*last, json!({"source_labels": ["__name__"], "regex": "a|b_total", "action": "drop"}));
+        }
     }
 
     #[test]

@@ -83,9 +83,9 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
                 return Ok(ExitCode::from(10));
             }
         }
-        Command::Status(StatusArgs { stack, output }) => {
+        Command::Status(StatusArgs { stack, series, output }) => {
             let (settings, cluster) = stack_settings(&common, stack, false).await?;
-            let status = commands::status(settings, &cluster).await?;
+            let status = commands::status(settings, series, &cluster).await?;
             match output {
                 OutputFormat::Text => report::status(&status),
                 OutputFormat::Json => report::json(&status),
@@ -138,10 +138,13 @@ async fn stack_settings(
 fn resolved(common: &CommonArgs, stack: StackArgs, force_conflicts: bool) -> Result<StackSettings, CommandError> {
     let StackArgs {
         namespace,
+        profile,
         images,
         registry,
         scrape_interval,
         storage_class,
+        rules,
+        scrape_configs,
         slack_webhook_file,
         platform,
         containerd_socket,
@@ -149,10 +152,13 @@ fn resolved(common: &CommonArgs, stack: StackArgs, force_conflicts: bool) -> Res
     } = stack;
     let flags = StackFlags {
         namespace,
+        profile,
         images,
         registry,
         scrape_interval,
         storage_class,
+        rules,
+        scrape_configs,
         slack_webhook_file,
         platform,
         containerd_socket,
@@ -216,8 +222,7 @@ fn is_yes(answer: &str) -> bool {
 
 async fn render(common: &CommonArgs, stack: StackArgs, folder: Option<&Path>) -> Result<(), CommandError> {
     let settings = resolved(common, stack, false)?.with_files()?;
-    let namespace = settings.options.namespace.clone();
-    let alerting = settings.options.alerting.clone();
+    let secrets = settings.options.clone();
     // With the platform and the class named, there is nothing to ask a cluster for.
     let cluster = if settings.platform.is_some() && settings.options.storage.class.is_some() {
         None
@@ -230,7 +235,7 @@ async fn render(common: &CommonArgs, stack: StackArgs, folder: Option<&Path>) ->
         Some(folder) => report::written(&commands::write_manifests(folder, &objects)?, folder, common.quiet),
     }
     if !common.quiet {
-        report::left_out(&namespace, alerting.as_ref());
+        report::left_out(&secrets);
     }
     Ok(())
 }
@@ -245,7 +250,10 @@ fn unasked(error: CommandError) -> CommandError {
 }
 
 async fn open(common: &CommonArgs, args: OpenArgs) -> Result<(), CommandError> {
-    let OpenArgs { what, namespace, port, no_browser } = args;
+    let OpenArgs { what, namespace, port, reset_password, no_browser } = args;
+    if reset_password && what != Opened::Grafana {
+        return Err(CommandError::NoPassword);
+    }
     let stack = StackArgs { namespace, ..StackArgs::default() };
     let settings = resolved(common, stack, false)?;
     let cluster = connect(&settings.connection).await?;
@@ -254,6 +262,9 @@ async fn open(common: &CommonArgs, args: OpenArgs) -> Result<(), CommandError> {
         Opened::Prometheus => Service::Prometheus,
         Opened::Alertmanager => Service::Alertmanager,
     };
+    if reset_password {
+        commands::reset_grafana_password(&settings.options.namespace, &cluster).await?;
+    }
     let opening = commands::open(service, &settings.options.namespace, port, &cluster).await?;
     report::opened(&opening.url, opening.credentials.as_ref());
     if !no_browser && let Err(error) = open::that_detached(&opening.url) {

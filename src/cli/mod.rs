@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use dispatch::main;
 
 use crate::{
-    catalog::Component,
+    catalog::{Component, Profile},
     platform::PlatformKind,
     settings::{parse_duration, parse_image, parse_namespace},
 };
@@ -106,6 +106,9 @@ pub struct StackArgs {
     /// Namespace of the stack [default: monitoring]
     #[arg(short, long, env = "SCALEKIT_NAMESPACE", value_name = "NAME")]
     pub namespace: Option<String>,
+    /// Size: edge, laptop or team; sets requests, limits, retention, volumes and interval [default: laptop]
+    #[arg(long, env = "SCALEKIT_PROFILE", value_name = "NAME")]
+    pub profile: Option<Profile>,
     /// Image of a component, as in grafana=registry/grafana:13.2.2; repeatable
     #[arg(long = "image", value_name = "COMPONENT=REF", value_parser = parse_image)]
     pub images: Vec<(Component, String)>,
@@ -118,6 +121,12 @@ pub struct StackArgs {
     /// StorageClass of the volumes; else the platform's own
     #[arg(long, env = "SCALEKIT_STORAGE_CLASS", value_name = "NAME")]
     pub storage_class: Option<String>,
+    /// Folder of rule files of your own, which Prometheus evaluates too
+    #[arg(long, env = "SCALEKIT_RULES", value_name = "DIR")]
+    pub rules: Option<PathBuf>,
+    /// Folder of scrape configurations of your own
+    #[arg(long, env = "SCALEKIT_SCRAPE_CONFIGS", value_name = "DIR")]
+    pub scrape_configs: Option<PathBuf>,
     /// File with the URL of a Slack webhook that is told of alerts; without a receiver there is no Alertmanager
     #[arg(long, env = "SCALEKIT_SLACK_WEBHOOK_FILE", value_name = "FILE")]
     pub slack_webhook_file: Option<PathBuf>,
@@ -170,6 +179,9 @@ pub struct StatusArgs {
     /// The stack.
     #[command(flatten)]
     pub stack: StackArgs,
+    /// Show how many series each job has, and the three largest metrics
+    #[arg(long)]
+    pub series: bool,
     /// How to print
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: OutputFormat,
@@ -225,6 +237,9 @@ pub struct OpenArgs {
     /// Local port [default: any free one]
     #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "PORT")]
     pub port: u16,
+    /// Give Grafana's user `admin` a new random password first
+    #[arg(long)]
+    pub reset_password: bool,
     /// Only print the address
     #[arg(long)]
     pub no_browser: bool,

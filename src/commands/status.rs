@@ -19,12 +19,12 @@ use crate::{
     settings::StackSettings,
 };
 
-/// Reads and judges the stack, its scrape targets and every Autoscaler.
+/// Reads and judges the stack, its scrape targets, every Autoscaler, and on demand how many series there are.
 ///
 /// # Errors
 ///
 /// Only when the cluster cannot be read; what is wrong with the stack is in the answer.
-pub async fn status(settings: StackSettings, cluster: &Cluster) -> Result<Status, CommandError> {
+pub async fn status(settings: StackSettings, with_series: bool, cluster: &Cluster) -> Result<Status, CommandError> {
     let StackSettings {
         connection: _,
         mut options,
@@ -46,12 +46,13 @@ pub async fn status(settings: StackSettings, cluster: &Cluster) -> Result<Status
     let desired = catalog::stack(&options, &platform);
     let release: Release = stack_release(&options.namespace);
     let installer = Installer::new(cluster, &Silent, timeout);
-    let (state, around, autoscalers, answer) = futures::join!(
+    let (state, around, autoscalers, answer, series) = futures::join!(
         // Foreign objects under our names are not what status is about: nothing is desired here.
         installer.read(&release, &[]),
         surroundings(cluster, &options.namespace),
         autoscalers(cluster),
         scraped(cluster, &options.namespace),
+        async { if with_series { Some(series(cluster, &options.namespace).await) } else { None } },
     );
     let (pods, events) = around.map_err(failed)?;
     let observed = Observed {
@@ -64,6 +65,7 @@ pub async fn status(settings: StackSettings, cluster: &Cluster) -> Result<Status
         targets: answer,
         expected_jobs: catalog::expected_jobs(&options, &platform),
         autoscalers: autoscalers.map_err(failed)?,
+        series,
     };
     Ok(health::status(&observed, now()))
 }
@@ -98,4 +100,18 @@ async fn scraped(cluster: &Cluster, namespace: &str) -> Result<crate::prometheus
     let client = targets::prometheus(cluster, namespace).await.map_err(|error| error.to_string())?;
     let client = client.ok_or_else(|| "no pod of Prometheus is ready".to_owned())?;
     client.targets().await.map_err(|error| error.to_string())
+}
+
+async fn series(cluster: &Cluster, namespace: &str) -> Result<health::Series, String> {
+    let client = targets::prometheus(cluster, namespace).await.map_err(|error| error.to_string())?;
+    let client = client.ok_or_else(|| "no pod of Prometheus is ready".to_owned())?;
+    let said = |error: crate::prometheus::Error| error.to_string();
+    let tsdb = client.tsdb().await.map_err(said)?;
+    let by_job = client.query("sum by (job) (scrape_samples_post_metric_relabeling)").await.map_err(said)?;
+    let mut jobs_of = Vec::new();
+    for metric in &tsdb.series_count_by_metric_name {
+        let query = format!("group by (job) ({{__name__=\"{}\"}})", metric.name);
+        jobs_of.push(client.query(&query).await.map_err(said)?);
+    }
+    Ok(health::series(&tsdb, &by_job, &jobs_of))
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::core::DynamicObject;
 
-use super::{CommandError, carry_out::carry_out, image, targets};
+use super::{CommandError, carry_out::carry_out, image, reload, targets};
 use crate::{
     catalog::{self, Component},
     cluster::{self, Cluster, Kind},
@@ -81,6 +81,7 @@ pub(super) async fn prepare(
     image::use_in(&mut options, &image::own(named.as_ref())?);
     options.grafana_password = password()?;
     let mut desired = catalog::stack(&options, &platform);
+    tell(&[health::room(&facts.nodes, &desired, options.profile)], reporter)?;
     let release = stack_release(&options.namespace);
     let state = installer.read(&release, &desired).await?;
     plan::adapt_claims(&mut desired, &state.live, &facts.classes);
@@ -133,7 +134,9 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
             image::provide(&facts.nodes, &done.platform, containerd_socket.as_deref(), reporter).await?;
         }
     }
+    let before = reload::before(&desired, &changes, cluster, &options.namespace).await;
     carry_out(&installer, &release, &desired, &changes, reporter).await?;
+    reload::after(before, &installer, cluster, &options.namespace, began + timeout, reporter).await?;
     let expected = catalog::expected_jobs(&options, &done.platform);
     done.targets = Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
     if done.changed && !image_named {
@@ -206,7 +209,7 @@ fn all_current(live: &[DynamicObject], around: &Surroundings) -> bool {
 const PASSWORD_LENGTH: usize = 24;
 
 /// A password for Grafana, drawn anew at every run and used only where there is none yet.
-fn password() -> Result<String, CommandError> {
+pub(super) fn password() -> Result<String, CommandError> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut random = [0u8; PASSWORD_LENGTH];
     getrandom::fill(&mut random).map_err(|error| CommandError::Io {

@@ -3,8 +3,12 @@
 
 mod finding;
 mod preflight;
+mod room;
+mod series;
 mod status;
 
 pub use finding::{Finding, Severity};
 pub use preflight::{BeforeWriting, Facts, Permission, before_writing, of_cluster};
+pub use room::room;
+pub use series::{JobSeries, LargeMetric, Series, series};
 pub use status::{Autoscaler, Component, Observed, Status, Targets, status};

@@ -5,7 +5,7 @@ use kube::core::DynamicObject;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Finding, Severity};
+use super::{Finding, Series, Severity};
 use crate::{
     catalog,
     object::ObjectRef,
@@ -34,6 +34,8 @@ pub struct Observed {
     pub expected_jobs: Vec<String>,
     /// Every Autoscaler of the cluster.
     pub autoscalers: Vec<DynamicObject>,
+    /// How many series there are, where that was asked for, or why Prometheus does not say.
+    pub series: Option<Result<Series, String>>,
 }
 
 /// The state of an installation. Its JSON form is documented in `docs/status.md`.
@@ -55,6 +57,9 @@ pub struct Status {
     /// Scrape targets; absent when Prometheus did not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets: Option<Targets>,
+    /// Series per job and the largest metrics, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub series: Option<Series>,
     /// Every Autoscaler.
     pub autoscalers: Vec<Autoscaler>,
     /// What is wrong or worth knowing, the worst first.
@@ -146,6 +151,14 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         }
         Err(_) => None,
     };
+    let series = match &observed.series {
+        Some(Ok(series)) => Some(series.clone()),
+        Some(Err(why)) => {
+            findings.push(Finding::new("series", Severity::Error, format!("the series are not known: {why}")));
+            None
+        }
+        None => None,
+    };
     let autoscalers: Vec<Autoscaler> = observed.autoscalers.iter().map(autoscaler).collect();
     findings.extend(autoscalers.iter().flat_map(|autoscaler| {
         autoscaler.problems.iter().map(|problem| {
@@ -165,6 +178,7 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         namespace: observed.namespace.clone(),
         components,
         targets,
+        series,
         autoscalers,
         findings,
     }

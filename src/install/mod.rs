@@ -10,6 +10,7 @@ mod delete;
 mod dry_run;
 mod error;
 mod lock;
+mod nudge;
 mod proof;
 mod state;
 mod wait;

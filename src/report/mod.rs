@@ -17,7 +17,7 @@ pub use json::Ndjson;
 pub use progress::{Terminal, Verbosity};
 
 use crate::{
-    catalog::Alerting,
+    catalog::Options,
     commands::{AlertTested, CommandError, DemoLoaded, DemoUp, Downed, Plan, PlannedRemoval, Upped, Written},
     health::Status,
     yaml,
@@ -161,8 +161,8 @@ pub fn written(written: &Written, folder: &Path, quiet: bool) {
 }
 
 /// Says what is not among the manifests, and how to make it.
-pub fn left_out(namespace: &str, alerting: Option<&Alerting>) {
-    eprint!("{}", text::left_out(namespace, alerting));
+pub fn left_out(options: &Options) {
+    eprint!("{}", text::left_out(options));
 }
 
 /// Asks a question, to be answered with a line.

@@ -7,9 +7,9 @@ use comfy_table::{ContentArrangement, Table, presets};
 use super::progress::{bold, dim, severity_mark};
 use crate::{
     alerting::{Delivery, Outcome},
-    catalog::{ADMIN_SECRET, Alerting, PASSWORD_KEY, RECEIVERS_SECRET},
+    catalog::{ADMIN_SECRET, Options, PASSWORD_KEY, RECEIVERS_SECRET, SCRAPES_SECRET},
     commands::{AlertTested, CommandError, DemoUp, Downed, Plan, PlannedObject, PlannedRemoval, Upped},
-    health::{Severity, Status},
+    health::{Series, Severity, Status},
     plan::{Change, Checked},
     readiness::Readiness,
 };
@@ -71,7 +71,8 @@ pub(super) fn upped(done: &Upped) -> String {
 }
 
 /// The Secrets that `render` leaves out.
-pub(super) fn left_out(namespace: &str, alerting: Option<&Alerting>) -> String {
+pub(super) fn left_out(options: &Options) -> String {
+    let Options { namespace, alerting, additions, .. } = options;
     let mut text = format!(
         "left out: Secret {ADMIN_SECRET}, for a password must not lie in a repository; make it once:\n  \
          kubectl create secret generic {ADMIN_SECRET} -n {namespace} \
@@ -83,6 +84,15 @@ pub(super) fn left_out(namespace: &str, alerting: Option<&Alerting>) -> String {
             text,
             "left out: Secret {RECEIVERS_SECRET}, for the same reason; make it from the files that the settings name:\n  \
              kubectl create secret generic {RECEIVERS_SECRET} -n {namespace}{}",
+            files.collect::<String>()
+        );
+    }
+    if !additions.scrapes.is_empty() {
+        let files = additions.scrapes.iter().map(|file| format!(" --from-file={}.yml=FILE", file.stem()));
+        let _ = writeln!(
+            text,
+            "left out: Secret {SCRAPES_SECRET}, as scrape configurations may hold passwords:\n  \
+             kubectl create secret generic {SCRAPES_SECRET} -n {namespace}{}",
             files.collect::<String>()
         );
     }
@@ -186,6 +196,9 @@ pub(super) fn status(status: &Status) -> String {
         let (up, total) = (targets.up, targets.total);
         let _ = writeln!(text, "\n{} {up} of {total} scrape targets are up{waiting}", severity_mark(severity));
     }
+    if let Some(series) = &status.series {
+        text.push_str(&series_table(series));
+    }
     if status.autoscalers.is_empty() {
         if status.installed {
             let _ = writeln!(text, "\n{}", dim("no Autoscaler yet: scalekit demo up watcherbot"));
@@ -218,6 +231,27 @@ pub(super) fn status(status: &Status) -> String {
         }
     }
     let _ = writeln!(text, "\n{}", if status.healthy { "healthy" } else { "not healthy" });
+    text
+}
+
+fn series_table(series: &Series) -> String {
+    let mut text = String::new();
+    let mut table = plain_table(&["JOB", "SERIES"]);
+    for job in &series.jobs {
+        table.add_row([job.job.clone(), job.series.to_string()]);
+    }
+    let _ = writeln!(text, "\n{}", trimmed(&table));
+    let _ = writeln!(text, "\n{} series in memory, most of them of:", series.total);
+    for metric in &series.largest {
+        let whose =
+            if metric.jobs.is_empty() { "a rule".to_owned() } else { format!("job {}", metric.jobs.join(", ")) };
+        let _ = writeln!(text, "  {} {} ({whose})", metric.series, metric.metric);
+        let _ = writeln!(text, "    {}", dim(&metric.drop));
+    }
+    text.push_str(
+        "  the line below each drops it, in `metric_relabel_configs` of a job of your own; for the jobs of scalekit:\n    \
+         dropMetrics: [NAME] in scalekit.yaml\n",
+    );
     text
 }
 

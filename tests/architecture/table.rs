@@ -49,11 +49,11 @@ pub const TABLE: &[Rule] = &[
     ),
     shell(
         "commands",
-        "settings install preflight cluster prometheus images samples autoscaling::controller alerting \
+        "additions settings install preflight cluster prometheus images samples autoscaling::controller alerting \
          catalog plan readiness platform health event object yaml",
         "futures getrandom http jiff k8s_openapi kube serde serde_json thiserror tokio tokio_util tracing",
     ),
-    shell("settings", "cluster catalog platform quantity yaml", "jiff serde serde_json strsim thiserror"),
+    shell("settings", "additions cluster catalog platform quantity yaml", "jiff serde serde_json strsim thiserror"),
     shell(
         "install",
         "cluster catalog plan readiness lease event object",
@@ -90,11 +90,13 @@ pub const TABLE: &[Rule] = &[
     // Of prometheus what an answer says about the scrape targets: values, no client.
     pure(
         "health",
-        "plan catalog readiness platform object prometheus::Target prometheus::Targets prometheus::TargetHealth",
+        "plan catalog readiness platform object quantity prometheus::Target prometheus::Targets prometheus::TargetHealth \
+         prometheus::Sample prometheus::Runtime prometheus::Tsdb",
         "jiff k8s_openapi kube::core serde serde_json",
     ),
     pure("plan", "catalog object", "k8s_openapi kube::core serde serde_json sha2 thiserror"),
-    pure("catalog", "platform yaml", "include_dir k8s_openapi kube::core serde serde_json sha2 thiserror"),
+    pure("catalog", "additions platform yaml", "include_dir k8s_openapi kube::core serde serde_json sha2 thiserror"),
+    pure("additions", "yaml", "promql_parser::parser serde serde_json"),
     pure("readiness", "object", "jiff k8s_openapi kube::core serde serde_json"),
     pure("platform", "", "k8s_openapi thiserror"),
     pure("object", "", "kube::core serde"),

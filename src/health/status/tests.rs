@@ -31,6 +31,7 @@ fn observed(live: Vec<DynamicObject>, targets: Result<Scraped, String>) -> Obser
         targets,
         expected_jobs: vec!["kubelet".to_owned(), "coredns".to_owned()],
         autoscalers: vec![],
+        series: None,
     }
 }
 
