@@ -13,7 +13,7 @@ export PATH := $(PATH):$(CARGO_HOME)/bin:/usr/local/go/bin
 # An installation must never land on the cluster that the user happens to work with.
 unexport KUBECONFIG
 
-.PHONY: help build cluster cluster-down demo test test-unit test-dev test-cluster lint prerequisites
+.PHONY: help build cluster cluster-down demo test test-unit test-dev test-manifests test-cluster soak bench bench-autoscalers lint prerequisites
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,7 +35,7 @@ cluster-down: ## Takes the test cluster down and leaves nothing behind
 demo: build ## A cluster if there is none, the stack, a workload, 25 tasks, 3 replicas
 	@dev/demo
 
-test: lint test-unit test-dev test-cluster ## Everything that has to pass
+test: lint test-unit test-dev test-manifests test-cluster ## Everything that has to pass
 
 lint: prerequisites ## Format, lints, documentation, dependencies
 	cargo fmt --check
@@ -49,9 +49,23 @@ test-unit: prerequisites ## What needs no cluster
 test-dev: ## The test cluster itself, and the stand-in for Grafana
 	@dev/test-dev
 
+test-manifests: build ## checkov over the rendered manifests
+	@dev/test-manifests
+
+bench: build ## `up` and `down` against kubectl, Helm and kapp; prints tables
+	@dev/bench/install/run
+
+bench-autoscalers: ## What the scaler costs with 100, 1,000 and 10,000 Autoscalers; prints a table
+	@dev/bench/autoscalers/run
+
 test-cluster: build ## The main job on a real cluster, in both flavours; on a given CLUSTER_KUBECONFIG once
 	@dev/test-on kind
 ifndef CLUSTER_KUBECONFIG
 	@dev/test-on microk8s
 endif
+	@dev/test-control-plane
 
+soak: build ## What takes long: 15 minutes without an alert in both flavours, Prometheus killed with a day of samples, every kill point of up and down
+	@dev/soak/idle
+	@dev/soak/replay
+	@dev/soak/kill-points

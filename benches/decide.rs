@@ -31,6 +31,7 @@ fn observation(metrics: usize) -> Observation {
         spec_replicas: 3,
         status_replicas: 3,
         pods: Pods::Unknown("they were not listed".to_owned()),
+        distrust: None,
         readings: (0..metrics).map(|_| Reading::Series(vec![45_000])).collect(),
     }
 }

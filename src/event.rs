@@ -32,6 +32,33 @@ pub enum Step {
     Proof,
     /// Sending load to a sample workload.
     Load,
+    /// Asking registries what images they have.
+    Resolve,
+    /// Fetching images from registries.
+    Download,
+    /// Sending images to a registry.
+    Upload,
+}
+
+impl Step {
+    /// Its name in events and summaries.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Preflight => "preflight",
+            Self::Image => "image",
+            Self::Plan => "plan",
+            Self::Apply => "apply",
+            Self::Wait => "wait",
+            Self::Reload => "reload",
+            Self::Targets => "targets",
+            Self::Delete => "delete",
+            Self::Proof => "proof",
+            Self::Load => "load",
+            Self::Resolve => "resolve",
+            Self::Download => "download",
+            Self::Upload => "upload",
+        }
+    }
 }
 
 /// What was done to one object, as kubectl says it.
@@ -79,6 +106,9 @@ pub enum Event {
         object: ObjectRef,
         /// What.
         action: Action,
+        /// Why it was kept or skipped.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// An object is not yet what it should be.
     InProgress {
@@ -100,6 +130,15 @@ pub enum Event {
         total: usize,
         /// Jobs that are not up yet.
         waiting: Vec<String>,
+    },
+    /// How far a download or an upload is.
+    Transfer {
+        /// The image that is under way.
+        what: String,
+        /// Bytes of all images that are done.
+        bytes: u64,
+        /// Bytes of all images.
+        total: u64,
     },
     /// Something that a check found.
     Finding(Finding),

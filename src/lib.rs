@@ -6,8 +6,8 @@
 //! ```text
 //! main → cli → settings → commands → shells                                    → pure
 //!                                    install, preflight, cluster, prometheus,    catalog, plan, readiness,
-//!                                    autoscaling::controller, images, samples    platform, health, event,
-//!                                                                                autoscaling::decision, object,
+//!                                    autoscaling::controller, metrics, images,    platform, health, event,
+//!                                    samples, support                            autoscaling::decision, object,
 //!                                    report: the only one that prints            quantity, lease, yaml,
 //!                                                                                additions, alerting
 //! ```
@@ -24,9 +24,11 @@ pub mod cluster;
 pub mod commands;
 pub mod event;
 pub mod health;
+mod hex;
 pub mod images;
 pub mod install;
 pub mod lease;
+pub mod metrics;
 pub mod object;
 pub mod plan;
 pub mod platform;
@@ -37,4 +39,5 @@ pub mod readiness;
 pub mod report;
 pub mod samples;
 pub mod settings;
+pub mod support;
 pub mod yaml;

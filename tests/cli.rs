@@ -11,6 +11,7 @@ use std::{
     fs::OpenOptions,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -121,11 +122,21 @@ const RENDER: [&str; 7] =
 #[case::up("up")]
 #[case::plan("plan")]
 #[case::status("status")]
+#[case::explain("explain")]
+#[case::pause("pause")]
+#[case::resume("resume")]
+#[case::check("check")]
 #[case::down("down")]
 #[case::render("render")]
 #[case::open("open")]
 #[case::alert("alert")]
 #[case::alert_test("alert test")]
+#[case::images("images")]
+#[case::images_list("images list")]
+#[case::images_lock("images lock")]
+#[case::images_save("images save")]
+#[case::images_load("images load")]
+#[case::images_push("images push")]
 #[case::demo("demo")]
 #[case::demo_list("demo list")]
 #[case::demo_up("demo up")]
@@ -186,6 +197,8 @@ fn without_a_verb_it_shows_the_help() {
 #[case::quiet_and_verbose(&["-q", "-v", "up"], "cannot be used with")]
 #[case::namespace_of_a_sample(&["demo", "up", "watcherbot", "-n", "Demo"], "lower-case")]
 #[case::image_reference(&["up", "--image", "grafana=https://x/y"], "scheme")]
+#[case::platform_of_images(&["images", "save", "x.tar", "--platform", "linux/riscv64"], "linux/arm64")]
+#[case::registry(&["images", "push", "https://reg.example"], "without a scheme")]
 #[case::keep_and_purge(&["down", "--keep-data", "--purge-data"], "cannot be used with")]
 #[case::no_load(&["demo", "load", "watcherbot"], "--tasks")]
 #[case::two_loads(&["demo", "load", "watcherbot", "--tasks", "1", "--set", "2"], "cannot be used with")]
@@ -265,15 +278,22 @@ fn a_server_that_cannot_be_used_is_named_within_seconds(
     #[case] server: String,
     #[case] authority: Option<&str>,
     #[case] cause: &str,
-    #[values("up", "status", "down")] verb: &str,
 ) {
-    let home = Home::new();
     let authority = authority.map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli").join(name));
-    let path = home.kubeconfig(&server, authority.as_deref());
-    let ran = home.run(["--kubeconfig", path.to_str().unwrap(), verb]);
-    assert!(ran.took < SOON, "{:?}\n{}", ran.took, ran.stderr);
-    let ran = ran.exits(4).says(&server).says(cause).says("hint:").prints_nothing();
-    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    // At once, for most of them wait.
+    thread::scope(|scope| {
+        for verb in ["up", "status", "down"] {
+            let (server, authority) = (&server, authority.as_deref());
+            scope.spawn(move || {
+                let home = Home::new();
+                let path = home.kubeconfig(server, authority);
+                let ran = home.run(["--kubeconfig", path.to_str().unwrap(), verb]);
+                assert!(ran.took < SOON, "{verb}: {:?}\n{}", ran.took, ran.stderr);
+                let ran = ran.exits(4).says(server).says(cause).says("hint:").prints_nothing();
+                assert!(!ran.stderr.contains("panicked"), "{verb}: {}", ran.stderr);
+            });
+        }
+    });
 }
 
 #[rstest]
@@ -339,6 +359,59 @@ fn render_needs_no_cluster_and_keeps_the_budget() {
 #[test]
 fn render_says_the_same_every_time() {
     assert_eq!(Home::new().run(RENDER).exits(0).stdout, Home::new().run(RENDER).exits(0).stdout);
+}
+
+const SCALER: [&str; 2] = ["--image", "scaler=127.0.0.1:9/scalekit:1"];
+
+#[test]
+fn images_are_listed_without_a_cluster() {
+    let home = Home::new();
+    home.file("scalekit.yaml", "registry: reg.example:5000/mirror\nimages: {grafana: 'grafana/grafana:1'}\n");
+    let listed = home.run(["images", "list", "-o", "json"].into_iter().chain(SCALER)).exits(0);
+    let listed: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap();
+    let references: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|image| image["reference"].as_str().unwrap()).collect();
+    assert!(references.contains(&"reg.example:5000/mirror/prometheus/prometheus:v3.14.0"), "{references:?}");
+    assert!(references.contains(&"grafana/grafana:1") && references.contains(&"127.0.0.1:9/scalekit:1"));
+    let table = home.run(["images", "list"].into_iter().chain(SCALER)).exits(0).stdout;
+    assert!(references.iter().all(|reference| table.contains(reference)), "{table}");
+}
+
+#[test]
+fn an_image_whose_registry_does_not_answer_stays_as_it_is_and_is_named() {
+    let home = Home::new();
+    let digest = format!("quay.io/a/b:1@sha256:{}", "0".repeat(64));
+    let components = ["prometheus", "node-exporter", "kube-state-metrics", "grafana"];
+    let fixed = components.map(|component| format!("{component}={digest}"));
+    let mut arguments = vec!["images", "lock"];
+    arguments.extend(SCALER);
+    for image in &fixed {
+        arguments.extend(["--image", image]);
+    }
+    let ran = home.run(arguments).exits(1).says("127.0.0.1:9/scalekit:1 is not fixed").says("refused");
+    let block: serde_json::Value = yaml::parse(&ran.stdout).unwrap();
+    assert_eq!(block["images"]["scaler"], "127.0.0.1:9/scalekit:1");
+    assert_eq!(block["images"]["grafana"], digest.as_str());
+}
+
+#[rstest]
+#[case::no_file("nowhere.tar", 1, "nowhere.tar")]
+#[case::no_archive("scalekit.yaml", 2, "is no archive of `scalekit images save`")]
+fn an_archive_that_is_none_is_named(#[case] file: &str, #[case] code: i32, #[case] why: &str) {
+    let home = Home::new();
+    home.file("scalekit.yaml", "namespace: monitoring\n");
+    home.run(["images", "push", "--archive", file, "127.0.0.1:9"]).exits(code).says(why);
+}
+
+#[test]
+fn references_by_tag_and_digest_are_rendered_as_they_are() {
+    let home = Home::new();
+    let digest = format!("r.example/grafana:1@sha256:{}", "0".repeat(64));
+    home.file("scalekit.yaml", &format!("images: {{grafana: '{digest}'}}\n"));
+    let rendered = home.run(RENDER).exits(0).stdout;
+    let objects: Vec<DynamicObject> = yaml::parse_all(&rendered).unwrap();
+    let image = |object: &DynamicObject| object.data.pointer("/spec/template/spec/containers/0/image").cloned();
+    assert!(objects.iter().filter_map(image).any(|image| image == digest.as_str()), "{rendered}");
 }
 
 #[test]

@@ -123,3 +123,15 @@ fn every_page_that_is_linked_is_there() {
         }
     }
 }
+
+#[test]
+fn every_check_has_its_section_and_no_section_is_of_none() {
+    let page = page("docs/checks.md");
+    let sections: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let known: Vec<&str> = scalekit::health::CHECKS.iter().map(|check| check.id).collect();
+    assert_eq!(sections, known);
+    for check in scalekit::health::CHECKS {
+        let row = format!("| [`{0}`](#{0}) | {1} |", check.id, check.asks);
+        assert!(page.contains(&row), "{row}");
+    }
+}

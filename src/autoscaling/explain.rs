@@ -3,10 +3,13 @@
 //! A decision is kept as a [`Run`]: numbers only, for as long as they stay the same, with what changes seldom in a
 //! frame that many runs share. So a day of one object's decisions takes little more than half a megabyte.
 
+mod explanation;
+
 use std::{fmt::Write, sync::Arc};
 
 use jiff::Timestamp;
-use serde::Serialize;
+
+pub use explanation::{ExplainedMetric, Explanation};
 
 use super::decision::{
     Decision, Mode, Path, Policy,
@@ -15,10 +18,20 @@ use super::decision::{
     replicas::Basis,
 };
 
+/// What the decisions know of a metric before it is read.
+#[derive(Clone, Debug, PartialEq)]
+struct Known {
+    name: String,
+    target: Option<Target>,
+    activation: i64,
+    /// It has a value for each pod.
+    per_pod: bool,
+}
+
 /// What many decisions have in common.
 #[derive(Clone, Debug, PartialEq)]
 struct Frame {
-    metrics: Vec<(String, Option<Target>, i64)>,
+    metrics: Vec<Known>,
     tolerances: Tolerances,
     min: i32,
     max: i32,
@@ -29,7 +42,8 @@ struct Frame {
 /// One metric of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Point {
-    total: i64,
+    /// In all; of a metric per pod the mean, or the per cent of the requests. In thousandths.
+    value: i64,
     proposed: i32,
     basis: Option<Basis>,
 }
@@ -41,6 +55,7 @@ pub struct Run {
     points: Box<[Point]>,
     failure: Option<Arc<String>>,
     yields_to: Option<Arc<String>>,
+    held: Option<Arc<String>>,
     from_s: u32,
     to_s: u32,
     current: i32,
@@ -62,7 +77,12 @@ impl Run {
             metrics: policy
                 .metrics
                 .iter()
-                .map(|metric| (metric.name.clone(), metric.target, metric.activation))
+                .map(|metric| Known {
+                    name: metric.name.clone(),
+                    target: metric.target,
+                    activation: metric.activation,
+                    per_pod: metric.source.is_per_pod(),
+                })
                 .collect(),
             tolerances: policy.tolerances(),
             min: decision.bounds.min(),
@@ -76,8 +96,16 @@ impl Run {
         };
         let failure = decision.failure.as_ref().map(|failure| failure.message.clone());
         let points = decision.metrics.iter().map(|metric| match &metric.outcome {
-            Ok(proposal) => Point { total: proposal.total, proposed: proposal.replicas, basis: Some(proposal.basis) },
-            Err(_) => Point { total: 0, proposed: 0, basis: None },
+            Ok(proposal) => Point {
+                value: match proposal.utilization {
+                    Some(percent) => i64::from(percent) * 1000,
+                    None if metric.source.is_per_pod() => proposal.usage,
+                    None => proposal.total,
+                },
+                proposed: proposal.replicas,
+                basis: Some(proposal.basis),
+            },
+            Err(_) => Point { value: 0, proposed: 0, basis: None },
         });
         let seconds = u32::try_from(decision.at.as_second()).unwrap_or(0);
         let stabilized = decision.stabilized;
@@ -90,6 +118,10 @@ impl Run {
             points: points.collect(),
             failure: share(failure, before.and_then(|before| before.failure.as_ref())),
             yields_to: share(decision.yields_to.clone(), before.and_then(|before| before.yields_to.as_ref())),
+            held: share(
+                decision.held.as_ref().map(|held| held.message.clone()),
+                before.and_then(|before| before.held.as_ref()),
+            ),
             from_s: seconds,
             to_s: seconds,
             current: decision.current_replicas,
@@ -135,9 +167,28 @@ impl Run {
             desired_replicas: self.desired,
             min_replicas: self.frame.min,
             max_replicas: self.frame.max,
+            metrics: self.metrics(),
             steps: self.steps(),
             would_change: self.would_change(),
+            recomputed: false,
         }
+    }
+
+    fn metrics(&self) -> Vec<ExplainedMetric> {
+        let of = |(point, known): (&Point, &Known)| {
+            let read = point.basis.is_some_and(|basis| basis != Basis::Fallback);
+            ExplainedMetric {
+                name: known.name.clone(),
+                value: read.then(|| value(*point, known)),
+                target: known.target.map(|target| match target {
+                    Target::Utilization(percent) => format!("{percent}%"),
+                    Target::AverageValue(milli) => format!("{} per replica", decimal(milli)),
+                    Target::Value(milli) => decimal(milli),
+                }),
+                proposed_replicas: point.basis.map(|_| point.proposed),
+            }
+        };
+        self.points.iter().zip(&self.frame.metrics).map(of).collect()
     }
 
     fn steps(&self) -> Vec<String> {
@@ -165,8 +216,8 @@ impl Run {
     }
 
     fn metric_steps(&self, steps: &mut Vec<String>) {
-        for (point, (name, target, activation)) in self.points.iter().zip(&self.frame.metrics) {
-            steps.push(self.metric_step(*point, name, *target, *activation));
+        for (point, known) in self.points.iter().zip(&self.frame.metrics) {
+            steps.push(self.metric_step(*point, known));
         }
         if self.path == Path::NoData {
             let why = self.failure.as_deref().map_or("", String::as_str);
@@ -192,41 +243,50 @@ impl Run {
             let _ = write!(step, " {}", self.limited);
             steps.push(step);
         }
+        if let Some(why) = &self.held {
+            steps.push(format!("held back: {why}"));
+        }
         if self.cooling_down_s > 0 {
             steps.push(format!("the last one stays for another {} s without load (cooldown)", self.cooling_down_s));
         }
     }
 
-    fn metric_step(&self, point: Point, name: &str, target: Option<Target>, activation: i64) -> String {
-        let total = decimal(point.total);
+    fn metric_step(&self, point: Point, known: &Known) -> String {
+        let (name, value) = (&known.name, value(point, known));
         let calls_for = format!("calls for {}", point.proposed);
-        match (point.basis, target) {
+        let mean = if known.per_pod && !matches!(known.target, Some(Target::Utilization(_))) {
+            " in the mean of the pods"
+        } else {
+            ""
+        };
+        match (point.basis, known.target) {
             (None, _) => format!("{name} could not be read"),
             (Some(Basis::Fallback), _) => format!("{name} could not be read for long: the fallback {calls_for}"),
             (Some(Basis::NotActivated), _) => {
-                format!("{name} is {total}, not above its activation {}: {calls_for}", decimal(activation))
+                format!("{name} is {value}, not above its activation {}: {calls_for}", decimal(known.activation))
             }
             (Some(Basis::WithinTolerance), Some(target)) => {
-                format!("{name} is {total}, close enough to its target {}: {calls_for}", self.target(target))
+                let target = self.target(target, known.per_pod);
+                format!("{name} is {value}{mean}, close enough to its target {target}: {calls_for}")
             }
             (Some(Basis::DirectionWouldTurn), _) => {
-                format!("{name} is {total}, but the pods without a sample might turn the direction: {calls_for}")
+                format!("{name} is {value}{mean}, but the pods without a sample might turn the direction: {calls_for}")
             }
-            (Some(Basis::Ratio), Some(Target::AverageValue(each))) => {
-                format!(
-                    "{name} is {total}, a replica takes {}: {total} / {} rounded up {calls_for}",
-                    decimal(each),
-                    decimal(each)
-                )
+            (Some(Basis::Ratio), Some(Target::AverageValue(each))) if !known.per_pod => {
+                let each = decimal(each);
+                format!("{name} is {value}, a replica takes {each}: {value} / {each} rounded up {calls_for}")
             }
-            (Some(_), Some(target)) => format!("{name} is {total}, its target {}: {calls_for}", self.target(target)),
-            (Some(_), None) => format!("{name} is {total}: {calls_for}"),
+            (Some(_), Some(target)) => {
+                format!("{name} is {value}{mean}, its target {}: {calls_for}", self.target(target, known.per_pod))
+            }
+            (Some(_), None) => format!("{name} is {value}: {calls_for}"),
         }
     }
 
-    fn target(&self, target: Target) -> String {
+    fn target(&self, target: Target, per_pod: bool) -> String {
         match target {
-            Target::Utilization(percent) => format!("{percent} % of the requests"),
+            Target::Utilization(percent) => format!("{percent} %"),
+            Target::AverageValue(milli) if per_pod => decimal(milli),
             Target::AverageValue(milli) => format!("{} for each of {}", decimal(milli), self.status),
             Target::Value(milli) => decimal(milli),
         }
@@ -240,8 +300,17 @@ impl Run {
             return changes;
         }
         let Frame { metrics, tolerances, min, max, .. } = &*self.frame;
-        for (point, (name, target, activation)) in self.points.iter().zip(metrics) {
+        for (point, known) in self.points.iter().zip(metrics) {
+            let Known { name, target, activation, per_pod } = known;
             match target {
+                Some(Target::Utilization(percent)) if point.basis.is_some() => {
+                    let bound = scale(i64::from(*percent) * 1000, 1.0 + tolerances.up);
+                    changes.push(format!("needs {name} above {} % of the requests to grow", decimal(bound)));
+                }
+                Some(Target::AverageValue(each)) if *per_pod => {
+                    let bound = scale(*each, 1.0 + tolerances.up);
+                    changes.push(format!("needs {name} above {} in the mean of the pods to grow", decimal(bound)));
+                }
                 Some(Target::AverageValue(each)) => {
                     let of = |count: i32, share: f64| scale(*each, f64::from(count) * share);
                     if self.desired < *max {
@@ -277,42 +346,6 @@ impl Run {
     }
 }
 
-/// A decision in words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Explanation {
-    /// When it was first made like this.
-    pub from: Timestamp,
-    /// When it was last made like this.
-    pub to: Timestamp,
-    /// What was ordered before.
-    pub current_replicas: i32,
-    /// What was decided on.
-    pub desired_replicas: i32,
-    /// The minimum that held.
-    pub min_replicas: i32,
-    /// The maximum that held.
-    pub max_replicas: i32,
-    /// How it came about, in order.
-    pub steps: Vec<String>,
-    /// What would make it another one.
-    pub would_change: Vec<String>,
-}
-
-impl Explanation {
-    /// As text, a step a line.
-    pub fn text(&self) -> String {
-        let mut text = format!("{} to {}\n", self.from, self.to);
-        for (number, step) in self.steps.iter().enumerate() {
-            let _ = writeln!(text, "{}. {step}", number + 1);
-        }
-        for change in &self.would_change {
-            let _ = writeln!(text, "→ {change}");
-        }
-        text
-    }
-}
-
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -325,6 +358,12 @@ fn scale(milli: i64, by: f64) -> i64 {
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "as in the formula")]
 fn proposal(total: i64, each: i64) -> i32 {
     (total as f64 / each as f64).ceil() as i32
+}
+
+/// What a metric was, in words.
+fn value(point: Point, known: &Known) -> String {
+    let value = decimal(point.value);
+    if matches!(known.target, Some(Target::Utilization(_))) { format!("{value} % of the requests") } else { value }
 }
 
 /// The least number above a bound, where the target is a whole number of things, else the bound.

@@ -11,3 +11,4 @@ pub mod controller;
 pub mod decision;
 pub mod explain;
 pub mod policy;
+pub mod replay;

@@ -1,19 +1,19 @@
 //! From what users write to what is decided on.
 
+mod metric;
+
 use jiff::{SignedDuration, tz::TimeZone};
 use std::time::Duration;
 
 use super::{
     api::{
-        AutoscalerSpec, MetricSpec, MetricType, ModeSpec, OnAbsentSpec, PolicyType, PrometheusMetric, PrometheusTarget,
-        QuantityText, ScalingRulesSpec, ScheduleSpec, SelectPolicySpec, TargetType,
+        AutoscalerSpec, ModeSpec, PolicyType, PrometheusMetric, QuantityText, ScalingRulesSpec, ScheduleSpec,
+        SelectPolicySpec,
     },
     decision::{
+        caution::PendingPods,
         cron::Cron,
-        policy::{
-            Behavior, Bounds, Fallback, Metric, Mode, OnAbsent, Policy, PolicyKind, Rules, ScalingPolicy, SelectPolicy,
-            Source, Target,
-        },
+        policy::{Behavior, Bounds, Fallback, Mode, Policy, PolicyKind, Rules, ScalingPolicy, SelectPolicy},
         schedule::Schedule,
     },
 };
@@ -40,7 +40,7 @@ impl TryFrom<&AutoscalerSpec> for Policy {
         if spec.max_replicas < spec.min_replicas {
             return Err(invalid("spec.maxReplicas", "it is less than minReplicas"));
         }
-        let metrics = spec.metrics.iter().enumerate().map(|(place, metric)| metric_of(place, metric));
+        let metrics = metric::metrics_of(&spec.metrics)?;
         let rules = |rules: Option<&ScalingRulesSpec>, direction: &str| {
             rules.map_or_else(|| Ok(Rules::default()), |rules| rules_of(rules, &format!("spec.behavior.{direction}")))
         };
@@ -69,13 +69,23 @@ impl TryFrom<&AutoscalerSpec> for Policy {
                     })
                 })
                 .transpose()?,
+            pending_pods: spec
+                .pending_pods
+                .as_ref()
+                .map(|pending| {
+                    Ok(PendingPods {
+                        count: usize::try_from(pending.count.max(1)).unwrap_or(usize::MAX),
+                        longer_than: signed("spec.pendingPods.longerThan", &pending.longer_than, FALLBACKS)?,
+                    })
+                })
+                .transpose()?,
             schedules: spec
                 .schedules
                 .iter()
                 .enumerate()
                 .map(|(place, schedule)| schedule_of(place, schedule))
                 .collect::<Result<_, _>>()?,
-            ..Self::new(Bounds::new(spec.min_replicas, spec.max_replicas), metrics.collect::<Result<_, _>>()?)
+            ..Self::new(Bounds::new(spec.min_replicas, spec.max_replicas), metrics)
         })
     }
 }
@@ -154,47 +164,10 @@ pub fn longest_look_back(policy: &Policy) -> SignedDuration {
     SignedDuration::from_secs(behavior.into()).max(policy.downscale_stabilization)
 }
 
-fn metric_of(place: usize, metric: &MetricSpec) -> Result<Metric, InvalidSpec> {
-    let field = |name: &str| format!("spec.metrics[{place}].prometheus{name}");
-    match metric.kind {
-        MetricType::Prometheus => {
-            let prometheus = metric.prometheus.as_ref().ok_or_else(|| invalid(field(""), "it is not set"))?;
-            max_age(place, prometheus)?;
-            let activation =
-                prometheus.activation.as_ref().map(|text| milli_of(text, &field(".activation"))).transpose()?;
-            Ok(Metric {
-                activation: activation.unwrap_or(0),
-                name: prometheus.name.clone(),
-                source: Source::Prometheus,
-                target: Some(target_of(&prometheus.target, &field(".target"))?),
-                on_absent: match prometheus.on_absent {
-                    OnAbsentSpec::Hold => OnAbsent::Hold,
-                    OnAbsentSpec::Zero => OnAbsent::Zero,
-                    OnAbsentSpec::Error => OnAbsent::Error,
-                },
-            })
-        }
-    }
-}
-
 fn milli_of(text: &QuantityText, field: &str) -> Result<i64, InvalidSpec> {
     text.quantity()
         .and_then(crate::quantity::Quantity::milli)
         .map_err(|error| invalid(field, format!("`{}` is not a quantity: {error}", text.0)))
-}
-
-fn target_of(target: &PrometheusTarget, field: &str) -> Result<Target, InvalidSpec> {
-    let milli = |quantity: Option<&QuantityText>, name: &str| {
-        let field = format!("{field}.{name}");
-        let text = quantity.ok_or_else(|| invalid(&field, "it is not set"))?;
-        let milli = milli_of(text, &field)?;
-        if milli > 0 { Ok(milli) } else { Err(invalid(&field, "it must be greater than 0")) }
-    };
-    match (target.kind, &target.average_value, &target.value) {
-        (_, Some(_), Some(_)) => Err(invalid(field, "both value and averageValue are set; leave one out")),
-        (TargetType::AverageValue, average, _) => Ok(Target::AverageValue(milli(average.as_ref(), "averageValue")?)),
-        (TargetType::Value, _, value) => Ok(Target::Value(milli(value.as_ref(), "value")?)),
-    }
 }
 
 fn rules_of(rules: &ScalingRulesSpec, field: &str) -> Result<Rules, InvalidSpec> {

@@ -9,9 +9,11 @@ mod assets;
 mod component;
 mod demo;
 mod edit;
+mod external;
 mod grafana;
 mod labels;
 mod objects;
+mod one_process;
 mod profile;
 mod prometheus;
 mod secret_text;
@@ -23,13 +25,14 @@ use kube::core::DynamicObject;
 pub use alertmanager::{Alerting, RECEIVERS_SECRET, TEST_ALERT};
 pub use component::{Component, UnknownComponent};
 pub use demo::{DemoOptions, demo, demo_inventory, demos};
+pub use external::ExternalPrometheus;
 pub use grafana::{ADMIN_SECRET, PASSWORD_KEY};
 pub use labels::{
     APPLYSET_ID, APPLYSET_PART_OF, AUTOSCALER_FIELD_MANAGER, COMPONENT, CONFIG_HASH, CREATE_ONCE, FIELD_MANAGER,
     MANAGED_BY, NAME, PART_OF, SCALEKIT, VERSION, applyset_id,
 };
 pub use profile::{Profile, Resources, UnknownProfile};
-pub use prometheus::{SCRAPES_SECRET, expected_jobs, jobs, optional_jobs};
+pub use prometheus::{SCRAPES_SECRET, expected_jobs, jobs, optional_jobs, scraped_as};
 pub use secret_text::SecretText;
 
 use self::{edit::Namespaces, labels::Labels};
@@ -89,6 +92,8 @@ pub struct Options {
     pub registry: Option<String>,
     /// Pull policy of our own image: `Never` where it was sent to the nodes, else `IfNotPresent`.
     pub scaler_pull_policy: String,
+    /// A Prometheus that is there already: then nothing but the scaler is installed.
+    pub external: Option<ExternalPrometheus>,
     /// Seconds between two scrapes of a target, and between two evaluations of the rules; at least 1.
     pub scrape_interval_seconds: u32,
     /// How long samples are kept.
@@ -118,6 +123,7 @@ impl std::fmt::Debug for Options {
             .field("images", &self.images)
             .field("registry", &self.registry)
             .field("scaler_pull_policy", &self.scaler_pull_policy)
+            .field("external", &self.external)
             .field("scrape_interval_seconds", &self.scrape_interval_seconds)
             .field("retention", &self.retention)
             .field("storage", &self.storage)
@@ -139,6 +145,7 @@ impl Options {
             images: BTreeMap::new(),
             registry: None,
             scaler_pull_policy: "Never".to_owned(),
+            external: None,
             scrape_interval_seconds: Profile::default().scrape_interval_seconds(),
             retention: Retention::default(),
             storage: Storage::default(),
@@ -165,8 +172,12 @@ impl Options {
 
     /// The components that this stack has.
     pub fn components(&self) -> impl Iterator<Item = Component> {
-        let alerting = self.alerting.is_some();
-        Component::ALL.into_iter().filter(move |component| alerting || *component != Component::Alertmanager)
+        let (alone, alerting) = (self.external.is_some(), self.alerting.is_some());
+        Component::ALL.into_iter().filter(move |component| match component {
+            Component::Scaler => true,
+            Component::Alertmanager => alerting && !alone,
+            _ => !alone,
+        })
     }
 
     /// The image of a component: the one asked for, else the default one, from the registry asked for.
@@ -175,11 +186,14 @@ impl Options {
             return image.clone();
         }
         let image = component.default_image();
-        match (&self.registry, image.split_once('/')) {
-            (Some(registry), Some((_, path))) => format!("{}/{path}", registry.trim_end_matches('/')),
-            _ => image.to_owned(),
-        }
+        self.registry.as_ref().map_or_else(|| image.to_owned(), |registry| in_registry(registry, image))
     }
+}
+
+/// The name of an image in another registry: that takes the place of the host.
+pub fn in_registry(registry: &str, image: &str) -> String {
+    let path = image.split_once('/').map_or(image, |(_, path)| path);
+    format!("{}/{path}", registry.trim_end_matches('/'))
 }
 
 /// Namespace of node-exporter, the one part that the strictest Pod Security level does not allow.
@@ -208,6 +222,9 @@ pub fn stack(options: &Options, platform: &Platform) -> Vec<DynamicObject> {
     let labels = |name, component| Labels { name, component, version: &options.version, applyset: &applyset };
 
     let mut objects: Vec<DynamicObject> = assets::manifests("stack");
+    if options.external.is_some() {
+        objects.retain(external::is_shared);
+    }
     for object in &mut objects {
         labels(SCALEKIT, "stack").put_on(object);
     }
@@ -249,7 +266,7 @@ fn component_objects(
             let texts = files.into_iter().map(|(name, value)| (name, objects::yaml_text(&value)));
             let Additions { rules, scrapes } = &options.additions;
             let rules = rules.iter().map(|file| (prometheus::rule_file(file), file.text.clone()));
-            objects.push(objects::config_map("prometheus-config", texts.chain(rules)));
+            objects.push(objects::config_map(prometheus::CONFIG_MAP, texts.chain(rules)));
             if !scrapes.is_empty() {
                 let files = scrapes.iter().map(|file| (prometheus::scrape_file(file), file.text.as_str()));
                 objects.push(objects::secret(SCRAPES_SECRET, files));
@@ -278,7 +295,10 @@ fn component_objects(
         Component::Scaler => {
             for object in &mut objects {
                 edit::set_pull_policy(object, &options.scaler_pull_policy);
-                edit::set_argument(object, "--prometheus-url", &prometheus_url(&options.namespace));
+                match &options.external {
+                    Some(external) => external::adapt(object, external),
+                    None => edit::set_argument(object, "--prometheus-url", &prometheus_url(&options.namespace)),
+                }
             }
         }
         Component::NodeExporter | Component::KubeStateMetrics => {}

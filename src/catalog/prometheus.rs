@@ -1,24 +1,31 @@
 //! Prometheus' configuration for these settings on this platform.
 
+use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::{
     Options, assets,
     edit::{self, Namespaces},
+    one_process,
 };
 use crate::{
     additions::File,
-    platform::{Platform, PlatformKind},
+    platform::{Platform, PlatformKind, Seen},
+    yaml,
 };
 
+/// The ConfigMap with the files that Prometheus reads.
+pub(super) const CONFIG_MAP: &str = "prometheus-config";
 const CONFIG: &str = "prometheus.yml";
 const ALERTS: &str = "alerts.rules.yml";
 const RECORDED: &str = "recorded.rules.yml";
 /// What the configuration has more where there is an Alertmanager.
 const ALERTMANAGER: &str = "alertmanager.yml";
 
+/// The job of the kubelet's own page.
+const KUBELET: &str = "kubelet";
 /// Jobs that scrape the kubelet's port, whose certificate not every cluster can verify.
-const KUBELET_JOBS: [&str; 3] = ["kubelet", "cadvisor", "kubelet-probes"];
+const KUBELET_JOBS: [&str; 3] = [KUBELET, "cadvisor", "kubelet-probes"];
 const SERVICE_ACCOUNT_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
 /// The Secret that holds the user's own scrape configurations, where there are any: they may hold passwords.
@@ -55,7 +62,7 @@ pub fn optional_jobs() -> Vec<String> {
 /// or give theirs no metrics port.
 pub fn expected_jobs(options: &Options, platform: &Platform) -> Vec<String> {
     let optional = optional_jobs();
-    jobs(options)
+    names(&configuration(options, platform))
         .into_iter()
         .filter(|job| !optional.contains(job))
         .filter(|job| job != "coredns" || platform.kind != PlatformKind::Generic)
@@ -63,7 +70,7 @@ pub fn expected_jobs(options: &Options, platform: &Platform) -> Vec<String> {
 }
 
 /// The configuration with the jobs of the components that there are.
-fn configuration(options: &Options) -> Value {
+fn whole(options: &Options) -> Value {
     let mut config = assets::config("prometheus", CONFIG);
     if options.alerting.is_some() {
         let mut more = assets::config("prometheus", ALERTMANAGER);
@@ -75,16 +82,43 @@ fn configuration(options: &Options) -> Value {
     config
 }
 
-/// Names of all jobs that are ours.
+/// The same with each page scraped by one of them.
+fn configuration(options: &Options, platform: &Platform) -> Value {
+    let mut config = whole(options);
+    if platform.one_process {
+        one_process::scrape_once(&mut config);
+    }
+    config
+}
+
+/// Names of all jobs that are ours, on whatever platform.
 pub fn jobs(options: &Options) -> Vec<String> {
-    let config = configuration(options);
+    names(&whole(options))
+}
+
+/// What the configuration that is installed was made for: how the cluster was seen when that could be looked at.
+pub fn scraped_as(live: &[DynamicObject]) -> Seen {
+    let installed = live
+        .iter()
+        .find(|object| edit::kind(object) == "ConfigMap" && object.metadata.name.as_deref() == Some(CONFIG_MAP));
+    let text = installed.and_then(|object| object.data["data"][CONFIG].as_str());
+    let Some(config) = text.and_then(|text| yaml::parse::<Value>(text).ok()) else { return Seen::default() };
+    let configs = config["scrape_configs"].as_array().into_iter().flatten();
+    let kubelet = configs.into_iter().find(|job| job["job_name"] == KUBELET);
+    Seen {
+        one_process: Some(!names(&config).iter().any(|job| job == one_process::API_SERVER)),
+        kubelet_verifies: kubelet.map(|job| job["tls_config"]["insecure_skip_verify"] != true),
+    }
+}
+
+fn names(config: &Value) -> Vec<String> {
     let configs = config["scrape_configs"].as_array().into_iter().flatten();
     configs.filter_map(|job| job["job_name"].as_str()).map(str::to_owned).collect()
 }
 
-/// The files of the ConfigMap `prometheus-config`.
+/// The files of [`CONFIG_MAP`].
 pub(super) fn files(options: &Options, platform: &Platform, namespaces: &Namespaces<'_>) -> Vec<(String, Value)> {
-    let mut config = configuration(options);
+    let mut config = configuration(options, platform);
     set_interval(&mut config, options.scrape_interval_seconds);
     config["storage"]["tsdb"]["retention"] = json!({"time": options.retention.time, "size": options.retention.size});
     for alertmanager in edit::items(&mut config, "/alerting/alertmanagers") {

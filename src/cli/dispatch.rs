@@ -1,28 +1,28 @@
 //! From parsed arguments to a command, and from its end to an exit code.
 
-use std::{io, io::IsTerminal, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{env, io, io::IsTerminal, path::Path, process::ExitCode, sync::Arc};
 
 use clap::{CommandFactory, Parser};
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::{
-    AlertCommand, AlertTestArgs, Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs, DemoLoadArgs,
-    DemoUpArgs, DownArgs, EventFormat, OpenArgs, Opened, OutputFormat, PlanArgs, RenderArgs, RunCommand, StackArgs,
-    StatusArgs, UpArgs,
+    AlertCommand, AlertTestArgs, CheckArgs, Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs,
+    DemoLoadArgs, DemoUpArgs, DownArgs, EventFormat, ExplainArgs, OpenArgs, Opened, OutputFormat, PauseArgs, PlanArgs,
+    RenderArgs, RunCommand, StackArgs, StatusArgs, SupportBundleArgs, UpArgs, images::images,
 };
 use crate::{
     catalog::{self, Component},
     cluster::{Cluster, ConnectError, Connection, connect},
-    commands::{self, CommandError, Consent, Service, Wish},
+    commands::{self, CommandError, Consent, ControllerSettings, RemovalOptions, Service, WatchError, Wish},
     event::Reporter,
     plan::Data,
-    report::{self, Ndjson, Terminal, Verbosity},
+    report::{self, Ndjson, Phases, Terminal, Verbosity},
     settings::{self, StackFlags, StackSettings},
 };
 
 /// Namespace of the samples where no other is asked for.
 const DEMO_NAMESPACE: &str = "demo";
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -40,6 +40,7 @@ pub fn main() -> ExitCode {
 
 fn run(common: CommonArgs, command: Command) -> Result<ExitCode, CommandError> {
     trace(&common, matches!(command, Command::Run(_)));
+    let watches = matches!(command, Command::Status(StatusArgs { watch: true, .. }));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -53,7 +54,8 @@ fn run(common: CommonArgs, command: Command) -> Result<ExitCode, CommandError> {
         }
         tokio::select! {
             ended = dispatch(common, command) => ended,
-            () = interrupted => Err(CommandError::Interrupted),
+            // How a watch ends is no error; its exit code says that it was told to.
+            () = interrupted => if watches { Ok(ExitCode::from(130)) } else { Err(CommandError::Interrupted) },
         }
     });
     // A port-forward that is being closed is not waited for.
@@ -64,11 +66,11 @@ fn run(common: CommonArgs, command: Command) -> Result<ExitCode, CommandError> {
 async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, CommandError> {
     let reporter = reporter(&common);
     match command {
-        Command::Up(UpArgs { stack, force_conflicts }) => {
+        Command::Up(UpArgs { stack, force_conflicts, no_wait }) => {
             let (settings, cluster) = stack_settings(&common, stack, force_conflicts).await?;
-            let done = commands::up(settings, &cluster, reporter.as_ref()).await?;
-            drop(reporter);
-            report::upped(&done);
+            let reporter = Phases::around(reporter);
+            let done = commands::up(settings, !no_wait, &cluster, &reporter).await?;
+            report::upped(&done, &reporter.into_words());
         }
         Command::Plan(PlanArgs { stack, output }) => {
             let (settings, cluster) = stack_settings(&common, stack, false).await?;
@@ -83,7 +85,17 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
                 return Ok(ExitCode::from(10));
             }
         }
-        Command::Status(StatusArgs { stack, series, output }) => {
+        Command::Status(StatusArgs { stack, watch: true, series, output }) => {
+            let (settings, cluster) = stack_settings(&common, stack, false).await?;
+            let mut view = report::StatusView::new(output == OutputFormat::Json);
+            commands::watch_status(settings, series, &cluster, &mut |round| view.show(round)).await.map_err(
+                |error| match error {
+                    WatchError::Command(error) => error,
+                    WatchError::Shown(error) => unprintable(error),
+                },
+            )?;
+        }
+        Command::Status(StatusArgs { stack, watch: false, series, output }) => {
             let (settings, cluster) = stack_settings(&common, stack, false).await?;
             let status = commands::status(settings, series, &cluster).await?;
             match output {
@@ -95,10 +107,39 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
                 return Ok(ExitCode::from(6));
             }
         }
+        Command::Pause(PauseArgs { all: _ }) => {
+            let cluster = connect(&connection(&common)).await?;
+            let done = commands::pause(&cluster).await?;
+            report::modes_changed(&done, "recommend only", "had another mode already");
+        }
+        Command::Resume => {
+            let cluster = connect(&connection(&common)).await?;
+            let done = commands::resume(&cluster).await?;
+            report::modes_changed(&done, "scale again", "were not stopped by `scalekit pause`");
+        }
+        Command::Explain(args) => explain(&common, args).await?,
+        Command::Check(CheckArgs { stack, pre, output }) => {
+            let (settings, cluster) = stack_settings(&common, stack, false).await?;
+            let report = commands::check(settings, pre, &cluster).await?;
+            match output {
+                OutputFormat::Text => report::checked(&report, common.quiet),
+                OutputFormat::Json => report::json(&report),
+            }
+            .map_err(unprintable)?;
+            if !report.passed {
+                return Ok(ExitCode::from(3));
+            }
+        }
         Command::Down(args) => down(&common, args, reporter).await?,
         Command::Render(RenderArgs { stack, output_dir }) => render(&common, stack, output_dir.as_deref()).await?,
         Command::Open(args) => open(&common, args).await?,
         Command::Alert(AlertCommand::Test(args)) => return alert_test(&common, args).await,
+        Command::SupportBundle(SupportBundleArgs { file, stack }) => {
+            let (settings, cluster) = stack_settings(&common, stack, false).await?;
+            let bundled = commands::support_bundle(settings, &cluster, file.as_deref()).await?;
+            report::bundled(&bundled);
+        }
+        Command::Images(command) => images(&common, command, reporter).await?,
         Command::Demo(command) => demo(&common, command, reporter).await?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -117,8 +158,15 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
 
 async fn program(common: &CommonArgs, program: RunCommand, stop: CancellationToken) -> Result<ExitCode, CommandError> {
     match program {
-        RunCommand::Controller { prometheus_url, listen } => {
-            commands::run_controller(&connection(common), prometheus_url, listen, stop).await?;
+        RunCommand::Controller { prometheus_url, prometheus_credentials, listen, most_down_share, largest_step } => {
+            let settings = ControllerSettings {
+                prometheus_url,
+                prometheus_credentials,
+                listen,
+                most_down_share,
+                largest_step: Some(largest_step).filter(|step| *step > 0),
+            };
+            commands::run_controller(&connection(common), settings, stop).await?;
         }
         RunCommand::Watcherbot { listen } => commands::run_watcherbot(listen, stop).await?,
     }
@@ -135,7 +183,11 @@ async fn stack_settings(
     Ok((settings, cluster))
 }
 
-fn resolved(common: &CommonArgs, stack: StackArgs, force_conflicts: bool) -> Result<StackSettings, CommandError> {
+pub(super) fn resolved(
+    common: &CommonArgs,
+    stack: StackArgs,
+    force_conflicts: bool,
+) -> Result<StackSettings, CommandError> {
     let StackArgs {
         namespace,
         profile,
@@ -146,6 +198,8 @@ fn resolved(common: &CommonArgs, stack: StackArgs, force_conflicts: bool) -> Res
         rules,
         scrape_configs,
         slack_webhook_file,
+        prometheus_url,
+        prometheus_secret,
         platform,
         containerd_socket,
         timeout,
@@ -155,6 +209,8 @@ fn resolved(common: &CommonArgs, stack: StackArgs, force_conflicts: bool) -> Res
         profile,
         images,
         registry,
+        prometheus_url,
+        prometheus_secret,
         scrape_interval,
         storage_class,
         rules,
@@ -170,7 +226,7 @@ fn resolved(common: &CommonArgs, stack: StackArgs, force_conflicts: bool) -> Res
 }
 
 async fn down(common: &CommonArgs, args: DownArgs, reporter: Arc<dyn Reporter>) -> Result<(), CommandError> {
-    let DownArgs { keep_data, purge_data, yes, timeout } = args;
+    let DownArgs { keep_data, purge_data, force_finalizers, reset_replicas, yes, timeout } = args;
     let settings = resolved(common, StackArgs { timeout, ..StackArgs::default() }, false)?;
     let cluster = connect(&settings.connection).await?;
     let asked = !keep_data && !purge_data && !yes && report::can_ask();
@@ -190,9 +246,9 @@ async fn down(common: &CommonArgs, args: DownArgs, reporter: Arc<dyn Reporter>) 
         }
     }
     let StackSettings { timeout, containerd_socket, .. } = settings;
-    let done =
-        commands::down(&planned, Consent::Given, &cluster, containerd_socket.as_deref(), timeout, reporter.as_ref())
-            .await?;
+    let options =
+        RemovalOptions { containerd_socket: containerd_socket.as_deref(), timeout, force_finalizers, reset_replicas };
+    let done = commands::down(&planned, Consent::Given, options, &cluster, reporter.as_ref()).await?;
     drop(reporter);
     report::downed(&done, "scalekit");
     Ok(())
@@ -222,7 +278,7 @@ fn is_yes(answer: &str) -> bool {
 
 async fn render(common: &CommonArgs, stack: StackArgs, folder: Option<&Path>) -> Result<(), CommandError> {
     let settings = resolved(common, stack, false)?.with_files()?;
-    let secrets = settings.options.clone();
+    let options = settings.options.clone();
     // With the platform and the class named, there is nothing to ask a cluster for.
     let cluster = if settings.platform.is_some() && settings.options.storage.class.is_some() {
         None
@@ -230,12 +286,13 @@ async fn render(common: &CommonArgs, stack: StackArgs, folder: Option<&Path>) ->
         Some(connect(&settings.connection).await.map_err(|error| unasked(error.into()))?)
     };
     let objects = commands::render(settings, cluster.as_ref()).await.map_err(unasked)?;
+    let preface = report::preface(&options);
     match folder {
-        None => report::manifests(&objects).map_err(unprintable)?,
-        Some(folder) => report::written(&commands::write_manifests(folder, &objects)?, folder, common.quiet),
+        None => report::manifests(&preface, &objects).map_err(unprintable)?,
+        Some(folder) => report::written(&commands::write_manifests(folder, &preface, &objects)?, folder, common.quiet),
     }
     if !common.quiet {
-        report::left_out(&secrets);
+        report::left_out(&options);
     }
     Ok(())
 }
@@ -247,6 +304,18 @@ fn unasked(error: CommandError) -> CommandError {
         | CommandError::Cluster { .. } => CommandError::Unasked { source: Box::new(error) },
         other => other,
     }
+}
+
+async fn explain(common: &CommonArgs, args: ExplainArgs) -> Result<(), CommandError> {
+    let ExplainArgs { target, namespace, at, output } = args;
+    let cluster = connect(&connection(common)).await?;
+    let namespace = namespace.unwrap_or_else(|| cluster.default_namespace().to_owned());
+    let explained = commands::explain(&cluster, &namespace, &target, at).await?;
+    match output {
+        OutputFormat::Text => report::explained(&explained),
+        OutputFormat::Json => report::json(&explained),
+    }
+    .map_err(unprintable)
 }
 
 async fn open(common: &CommonArgs, args: OpenArgs) -> Result<(), CommandError> {
@@ -320,13 +389,13 @@ async fn demo(common: &CommonArgs, command: DemoCommand, reporter: Arc<dyn Repor
             report::demo_loaded(&done);
         }
         DemoCommand::Down(DemoDownArgs { demo, timeout }) => {
-            let cluster = connect(&connection(common)).await?;
-            let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
+            let stack = StackArgs { timeout, ..StackArgs::default() };
+            let (settings, cluster) = stack_settings(common, stack, false).await?;
             let done = commands::demo_down(
                 &demo.name,
                 &namespace(&demo),
                 Consent::Given,
-                timeout,
+                settings.timeout,
                 &cluster,
                 reporter.as_ref(),
             )
@@ -359,14 +428,27 @@ fn trace(common: &CommonArgs, program: bool) {
         (true, _) | (false, 2) => "info,scalekit=debug,kube_client=debug",
         _ => "debug",
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SCALEKIT_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
+    // A filter that is no filter says what it is not, and everything is logged as if there were none.
+    let (filter, refused) = match env::var("SCALEKIT_LOG").ok().filter(|filter| !filter.is_empty()) {
+        Some(filter) => match filter.parse::<Targets>() {
+            Ok(filter) => (filter, None),
+            Err(error) => (targets(default), Some(error)),
+        },
+        None => (targets(default), None),
+    };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(|| report::Logs)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        .init();
+        .with_filter(filter);
+    tracing_subscriber::registry().with(lines).init();
+    if let Some(error) = refused {
+        tracing::warn!("SCALEKIT_LOG is no filter such as `scalekit=debug`: {error}");
+    }
+}
+
+fn targets(filter: &str) -> Targets {
+    filter.parse().expect("a filter of ours")
 }
 
 /// Ends when the process is told to stop, and tells `stop`.
@@ -388,7 +470,7 @@ async fn signals(stop: CancellationToken) {
     stop.cancel();
 }
 
-fn unprintable(error: impl std::error::Error + Send + Sync + 'static) -> CommandError {
+pub(super) fn unprintable(error: impl std::error::Error + Send + Sync + 'static) -> CommandError {
     CommandError::Io { what: "the result could not be written".to_owned(), source: io::Error::other(error) }
 }
 

@@ -1,17 +1,19 @@
 //! The command line: what can be asked, and in what words. The doc comments are the help.
 
 mod dispatch;
+mod images;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use dispatch::main;
+pub use images::{ImageArgs, ImagesCommand, ImagesListArgs, ImagesLoadArgs, ImagesPushArgs, ImagesSaveArgs};
 
 use crate::{
     catalog::{Component, Profile},
     platform::PlatformKind,
-    settings::{parse_duration, parse_image, parse_namespace},
+    settings::{At, Named, parse_duration, parse_image, parse_namespace},
 };
 
 /// Monitoring and autoscaling for a Kubernetes cluster, explained, and removable without a trace
@@ -76,6 +78,14 @@ pub enum Command {
     Plan(PlanArgs),
     /// Say what works and what does not
     Status(StatusArgs),
+    /// Say why a workload has as many replicas as it has
+    Explain(ExplainArgs),
+    /// Stop all Autoscalers from scaling, for an incident; they go on deciding and reporting
+    Pause(PauseArgs),
+    /// Let the Autoscalers scale again that `pause` has stopped
+    Resume,
+    /// Check whether this cluster is one to install on, and what ails what is installed
+    Check(CheckArgs),
     /// Remove what was installed, and prove that nothing is left
     Down(DownArgs),
     /// Print the manifests that `up` would apply
@@ -85,6 +95,11 @@ pub enum Command {
     /// See whether alerts arrive
     #[command(subcommand)]
     Alert(AlertCommand),
+    /// The images of the stack: list, fix by digest, save, load, push
+    #[command(subcommand)]
+    Images(ImagesCommand),
+    /// Collect what a bug report needs, without secrets, in one file
+    SupportBundle(SupportBundleArgs),
     /// Sample workloads to see it scale
     #[command(subcommand)]
     Demo(DemoCommand),
@@ -100,7 +115,7 @@ pub enum Command {
     Man,
 }
 
-/// What the stack is made of. The same for `up`, `render` and `status`.
+/// What the stack is made of. The same for `up`, `plan`, `render`, `status` and `check`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct StackArgs {
     /// Namespace of the stack [default: monitoring]
@@ -115,6 +130,12 @@ pub struct StackArgs {
     /// Registry in place of the images' own
     #[arg(long, env = "SCALEKIT_REGISTRY", value_name = "HOST")]
     pub registry: Option<String>,
+    /// A Prometheus that is there already: install the scaler alone, which asks that one
+    #[arg(long, env = "SCALEKIT_PROMETHEUS_URL", value_name = "URL")]
+    pub prometheus_url: Option<String>,
+    /// Secret in the stack's namespace with ca.crt, token, username and password, or tls.crt and tls.key, for that one
+    #[arg(long, env = "SCALEKIT_PROMETHEUS_SECRET", value_name = "NAME")]
+    pub prometheus_secret: Option<String>,
     /// Time between two scrapes [default: 15s]
     #[arg(long, env = "SCALEKIT_SCRAPE_INTERVAL", value_name = "DURATION", value_parser = parse_duration)]
     pub scrape_interval: Option<Duration>,
@@ -150,6 +171,9 @@ pub struct UpArgs {
     /// Take over fields that somebody else manages
     #[arg(long)]
     pub force_conflicts: bool,
+    /// Return when everything is written, without waiting until it works
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 /// Flags of `plan`.
@@ -179,6 +203,9 @@ pub struct StatusArgs {
     /// The stack.
     #[command(flatten)]
     pub stack: StackArgs,
+    /// Go on showing it as it changes, until Ctrl-C
+    #[arg(short, long)]
+    pub watch: bool,
     /// Show how many series each job has, and the three largest metrics
     #[arg(long)]
     pub series: bool,
@@ -187,8 +214,58 @@ pub struct StatusArgs {
     pub output: OutputFormat,
 }
 
+/// Flags of `explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// A workload or its Autoscaler, as in deploy/watcherbot or as/watcherbot
+    #[arg(value_name = "TARGET")]
+    pub target: Named,
+    /// Namespace of the workload [default: the context's]
+    #[arg(short, long, value_name = "NAME", value_parser = parse_namespace)]
+    pub namespace: Option<String>,
+    /// A past time: 2026-11-25T14:05:00Z, or how long ago, 10m
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub at: Option<At>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: OutputFormat,
+}
+
+/// Flags of `check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// The stack.
+    #[command(flatten)]
+    pub stack: StackArgs,
+    /// Only what matters before an installation, also where there is one
+    #[arg(long)]
+    pub pre: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: OutputFormat,
+}
+
+/// Flags of `pause`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct PauseArgs {
+    /// Every Autoscaler of the cluster
+    #[arg(long, required = true)]
+    pub all: bool,
+}
+
+/// Flags of `support-bundle`.
+#[derive(Clone, Debug, Args)]
+pub struct SupportBundleArgs {
+    /// The file to write [default: scalekit-support-TIME.tar.gz]
+    pub file: Option<PathBuf>,
+    /// The stack.
+    #[command(flatten)]
+    pub stack: StackArgs,
+}
+
 /// Flags of `down`.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct DownArgs {
     /// Keep the volumes, their claims and Grafana's password; the default without a terminal
     #[arg(long, conflicts_with = "purge_data")]
@@ -196,6 +273,12 @@ pub struct DownArgs {
     /// Delete the volumes too
     #[arg(long)]
     pub purge_data: bool,
+    /// Take finalizers of others off our objects when nobody does what they are for
+    #[arg(long)]
+    pub force_finalizers: bool,
+    /// Take workloads that were scaled back to the lower bound of their Autoscaler
+    #[arg(long)]
+    pub reset_replicas: bool,
     /// Do not ask before deleting
     #[arg(short, long)]
     pub yes: bool,
@@ -346,9 +429,18 @@ pub enum RunCommand {
         /// Prometheus for Autoscalers that name none
         #[arg(long, env = "SCALEKIT_PROMETHEUS_URL", value_name = "URL")]
         prometheus_url: String,
+        /// Folder with what it wants to see: ca.crt, token, username, password, tls.crt, tls.key
+        #[arg(long, env = "SCALEKIT_PROMETHEUS_CREDENTIALS", value_name = "DIR")]
+        prometheus_credentials: Option<PathBuf>,
         /// Address of /livez, /readyz and /metrics
         #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
         listen: SocketAddr,
+        /// Largest share of the Autoscalers of one source that may begin to want fewer replicas at once; 1 for no limit
+        #[arg(long, env = "SCALEKIT_MOST_DOWN_SHARE", default_value = "0.5", value_name = "SHARE")]
+        most_down_share: f64,
+        /// Most replicas by which one decision changes a count; 0 for no limit
+        #[arg(long, env = "SCALEKIT_LARGEST_STEP", default_value = "0", value_name = "REPLICAS")]
+        largest_step: i32,
     },
     /// The sample workload WatcherBot
     Watcherbot {

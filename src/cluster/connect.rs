@@ -12,7 +12,10 @@ use kube::{
 };
 use tokio::time::timeout;
 
-use super::{Cluster, Error};
+use super::{
+    Cluster, Error,
+    http2::{Clients, clients},
+};
 
 /// Where to connect. All of it optional, as with kubectl.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,7 +121,7 @@ pub async fn connect(connection: &Connection) -> Result<Cluster, ConnectError> {
     let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
     let namespace = config.default_namespace.clone();
     let unusable = |source| ConnectError::Server { server: server.clone(), source };
-    let client = Client::try_from(config).map_err(|error| unusable(Error::from(error)))?;
+    let Clients { requests: client, upgrades } = clients(config).map_err(|error| unusable(Error::from(error)))?;
     let version = match timeout(FIRST_ANSWER, client.apiserver_version()).await {
         Ok(Ok(version)) => Some(version.git_version),
         Ok(Err(error)) => match Error::from(error) {
@@ -131,7 +134,7 @@ pub async fn connect(connection: &Connection) -> Result<Cluster, ConnectError> {
             return Err(unusable(Error::Unreachable { cause }));
         }
     };
-    Ok(Cluster::new(client, &server, &context, &namespace).with_version(version))
+    Ok(Cluster::new(client, &server, &context, &namespace).with_version(version).with_upgrades(upgrades))
 }
 
 /// Connects from inside a pod, else by kubeconfig: how the in-cluster programs start.

@@ -117,6 +117,10 @@ impl From<kube::Error> for Error {
             kube::Error::Api(status) => Self::of_status(*status),
             kube::Error::SerdeError(error) => Self::Unreadable { cause: error.to_string() },
             kube::Error::Service(error) => Self::Unreachable { cause: innermost(error.as_ref()) },
+            // A port-forward that is refused comes without the API server's words.
+            kube::Error::UpgradeConnection(kube::client::UpgradeConnectionError::ProtocolSwitch(
+                http::StatusCode::FORBIDDEN,
+            )) => Self::Forbidden { message: "this user may not create pods/portforward".to_owned() },
             kube::Error::HyperError(error) => Self::Unreachable { cause: innermost(&error) },
             other => Self::Unreachable { cause: innermost(&other) },
         }
@@ -157,6 +161,13 @@ mod tests {
             "details": {"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace", "message": "x"}]}}));
         assert!(matches!(error, Error::Terminating { .. }));
         assert!(matches!(status(json!({"code": 403, "message": "no"})), Error::Forbidden { .. }));
+    }
+
+    #[test]
+    fn a_port_forward_that_is_refused_is_a_missing_right() {
+        let refused = kube::client::UpgradeConnectionError::ProtocolSwitch(http::StatusCode::FORBIDDEN);
+        let error = Error::from(kube::Error::UpgradeConnection(refused));
+        assert!(matches!(&error, Error::Forbidden { message } if message.contains("pods/portforward")), "{error}");
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl PodTunnel {
     /// A tunnel to `port` of `pod`; nothing is opened yet.
     pub fn new(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -> Self {
         Self {
-            pods: Api::namespaced(cluster.client().clone(), namespace),
+            pods: Api::namespaced(cluster.upgrades().clone(), namespace),
             namespace: namespace.to_owned(),
             pod: pod.to_owned(),
             port,

@@ -6,7 +6,10 @@
 mod connect;
 mod error;
 mod forward;
+mod http2;
 mod kinds;
+mod patience;
+mod proxy;
 mod read;
 
 use kube::{
@@ -26,6 +29,8 @@ use crate::object::ObjectRef;
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
+    /// For what needs a connection of its own; else it is the same.
+    upgrades: Client,
     server: String,
     context: String,
     default_namespace: String,
@@ -36,6 +41,7 @@ impl Cluster {
     /// Puts a client behind the interface; `server` and `context` are only for messages.
     pub fn new(client: Client, server: &str, context: &str, default_namespace: &str) -> Self {
         Self {
+            upgrades: client.clone(),
             client,
             server: server.to_owned(),
             context: context.to_owned(),
@@ -48,6 +54,12 @@ impl Cluster {
     #[must_use]
     pub fn with_version(self, version: Option<String>) -> Self {
         Self { version, ..self }
+    }
+
+    /// The same with another client for connections that turn into something else than HTTP.
+    #[must_use]
+    pub fn with_upgrades(self, upgrades: Client) -> Self {
+        Self { upgrades, ..self }
     }
 
     /// The API server's version, such as `v1.37.2`.
@@ -65,6 +77,11 @@ impl Cluster {
     /// The client, for typed reads.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The client for port-forwards: a connection that HTTP/2 shares among requests cannot become a stream of bytes.
+    pub(super) fn upgrades(&self) -> &Client {
+        &self.upgrades
     }
 
     /// URL of the API server, for messages.

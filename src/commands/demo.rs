@@ -10,7 +10,7 @@ use kube::core::DynamicObject;
 
 use super::{
     CommandError, Consent, Downed,
-    carry_out::carry_out,
+    carry_out::{until_ready, write},
     image, targets,
     up::{tell, unusable},
 };
@@ -90,19 +90,15 @@ pub async fn demo_up(
     desired.retain(|object| ObjectRef::of(object).kind != "Namespace" || !is_anothers(object, &state.live));
     let changes = plan::plan(&desired, &state.live, &state.inventory);
     if changes.has_changes() {
-        let facts = preflight::before_writing(cluster, namespace, &desired)
-            .await
-            .map_err(|source| unusable(cluster, source))?;
-        let findings: Vec<_> = health::before_writing(&facts, &platform)
-            .into_iter()
-            .filter(|finding| finding.check == "permissions")
-            .collect();
-        tell(&findings, reporter)?;
+        let rights =
+            preflight::permissions(cluster, namespace, &desired).await.map_err(|source| unusable(cluster, source))?;
+        tell(&[health::permissions(&rights)], reporter)?;
     }
-    if named_image.is_none() {
-        image::provide(&facts.nodes, &platform, containerd_socket.as_deref(), reporter).await?;
+    if let Some(executable) = own.executable {
+        image::provide(executable, &facts.nodes, &platform, containerd_socket.as_deref(), reporter).await?;
     }
-    carry_out(&installer, &release, &desired, &changes, reporter).await?;
+    write(&installer, &release, &desired, &changes, reporter).await?;
+    until_ready(&installer, &release, &desired, reporter).await?;
     Ok(DemoUp {
         name: name.to_owned(),
         namespace: namespace.to_owned(),

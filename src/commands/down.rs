@@ -12,10 +12,11 @@ use crate::{
     catalog,
     cluster::Cluster,
     event::{Event, Reporter, Step},
+    health::{self, Finding},
     images::Removed,
     install::{InstallError, Installer, Release, Survey},
     object::ObjectRef,
-    plan::{Data, KEPT, Teardown, teardown},
+    plan::{self, Data, KEPT, Scaled, Teardown, teardown},
     platform::detect,
     preflight,
 };
@@ -29,6 +30,10 @@ pub struct PlannedRemoval {
     pub claims: Vec<Claim>,
     /// Whether anything of ours is there at all, other than data that was kept before.
     pub anything: bool,
+    /// Workloads that stay, at the count that their Autoscaler gave them.
+    pub scaled: Vec<Scaled>,
+    /// What keeps every namespace of the cluster from being deleted, with the way out.
+    pub blocked: Vec<Finding>,
     data: Data,
     /// The stack, whose lock is taken; `None` when neither its namespace nor its inventory is there any more.
     release: Option<Release>,
@@ -58,6 +63,19 @@ pub enum Consent {
     Given,
 }
 
+/// How a removal is carried out.
+#[derive(Clone, Copy, Debug)]
+pub struct RemovalOptions<'a> {
+    /// Socket of the containerd on this host that has our image.
+    pub containerd_socket: Option<&'a Path>,
+    /// Longest time for all of it.
+    pub timeout: Duration,
+    /// Whether finalizers of others are taken off our objects.
+    pub force_finalizers: bool,
+    /// Whether workloads that were scaled go back to their lower bound.
+    pub reset_replicas: bool,
+}
+
 /// What `down` did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Downed {
@@ -84,12 +102,30 @@ pub async fn plan_removal(
     reporter: &dyn Reporter,
 ) -> Result<PlannedRemoval, CommandError> {
     let installer = Installer::new(cluster, reporter, Duration::from_secs(30));
-    let survey = installer.survey().await?;
-    Ok(decide(&survey, data))
+    look_and_decide(&installer, cluster, data).await
 }
 
-fn decide(survey: &Survey, data: Data) -> PlannedRemoval {
-    let decided = teardown(&survey.ours, &survey.foreign, &survey.foreign_autoscalers, data);
+async fn look_and_decide(
+    installer: &Installer<'_>,
+    cluster: &Cluster,
+    data: Data,
+) -> Result<PlannedRemoval, CommandError> {
+    let (survey, blocked) = futures::join!(installer.survey(), blocking(cluster));
+    Ok(decide(&survey?, data, blocked))
+}
+
+/// What keeps every namespace from going: aggregated APIs that do not answer. Who may not look at them sees none.
+async fn blocking(cluster: &Cluster) -> Vec<Finding> {
+    preflight::api_services(cluster).await.map(|services| health::unavailable(&services)).unwrap_or_default()
+}
+
+fn decide(survey: &Survey, data: Data, blocked: Vec<Finding>) -> PlannedRemoval {
+    let theirs: Vec<ObjectRef> = survey.foreign_autoscalers.iter().map(ObjectRef::of).collect();
+    let decided = teardown(&survey.ours, &survey.foreign, &theirs, data);
+    let is_autoscaler = |object: &&DynamicObject| ObjectRef::of(object).kind == "Autoscaler";
+    let autoscalers: Vec<DynamicObject> =
+        survey.ours.iter().filter(is_autoscaler).chain(&survey.foreign_autoscalers).cloned().collect();
+    let scaled = plan::scaled(&autoscalers, &decided);
     let claims = survey
         .ours
         .iter()
@@ -114,14 +150,30 @@ fn decide(survey: &Survey, data: Data) -> PlannedRemoval {
         })
         .collect();
     let anything = survey.ours.iter().any(|object| data == Data::Purge || !object.labels().contains_key(KEPT.0));
+    let deletes_namespace = decided.delete.iter().any(|target| target.object.kind == "Namespace");
     PlannedRemoval {
         teardown: decided,
         claims,
         anything,
+        scaled,
+        // Where no namespace goes, nothing is in the way.
+        blocked: if deletes_namespace { blocked } else { Vec::new() },
         data,
         release: survey.ours.iter().find_map(stack_of),
         side_loaded: survey.ours.iter().any(image::runs_side_loaded),
     }
+}
+
+/// The same error, with what to do about the namespaces that wait for an API that does not answer.
+fn named(error: InstallError, blocked: &[Finding]) -> InstallError {
+    let InstallError::NotGone { mut waiting } = error else { return error };
+    let fixes: Vec<&str> = blocked.iter().filter_map(|finding| finding.hint.as_deref()).collect();
+    if !fixes.is_empty() {
+        for failure in waiting.iter_mut().filter(|failure| failure.object.kind == "Namespace") {
+            failure.hint = Some(fixes.join("; "));
+        }
+    }
+    InstallError::NotGone { waiting }
 }
 
 /// The stack, by its namespace or by its inventory: a removal that died may have taken either already, and its lock
@@ -147,11 +199,11 @@ fn stack_of(object: &DynamicObject) -> Option<Release> {
 pub async fn down(
     planned: &PlannedRemoval,
     Consent::Given: Consent,
+    options: RemovalOptions<'_>,
     cluster: &Cluster,
-    containerd_socket: Option<&Path>,
-    timeout: Duration,
     reporter: &dyn Reporter,
 ) -> Result<Downed, CommandError> {
+    let RemovalOptions { containerd_socket, timeout, force_finalizers, reset_replicas } = options;
     let began = std::time::Instant::now();
     let kept =
         |teardown: &Teardown| teardown.keep.iter().filter(|kept| kept.data).map(|kept| kept.object.clone()).collect();
@@ -159,25 +211,38 @@ pub async fn down(
         let kept = kept(&planned.teardown);
         return Ok(Downed { anything: false, kept, images: 0, images_left: Vec::new(), took: began.elapsed() });
     }
-    let installer = Installer::new(cluster, reporter, timeout);
+    let installer = Installer::new(cluster, reporter, timeout).force_finalizers(force_finalizers);
     reporter.report(Event::StepStarted { step: Step::Delete, total: Some(planned.teardown.delete.len()) });
     let lock = match &planned.release {
         Some(release) => installer.lock_for_removal(release).await?,
         None => None,
     };
     // Between the question and the answer somebody may have put something into our namespaces.
-    let planned = &decide(&installer.survey().await?, planned.data);
+    let planned = &look_and_decide(&installer, cluster, planned.data).await?;
+    for finding in &planned.blocked {
+        reporter.report(Event::Finding(finding.clone()));
+    }
+    for Scaled { target, replicas, .. } in planned.scaled.iter().filter(|_| !reset_replicas) {
+        reporter.report(Event::Note { message: format!("{target} stays at {replicas} replicas") });
+    }
+    let work = async {
+        installer.delete(&planned.teardown).await?;
+        // Only now nobody scales them up again.
+        if reset_replicas { installer.reset_replicas(&planned.scaled).await } else { Ok(()) }
+    };
     let deleted = match &lock {
         Some(lock) => tokio::select! {
-            deleted = installer.delete(&planned.teardown) => deleted,
+            deleted = work => deleted,
             () = lock.lost() => Err(InstallError::LockLost),
         },
-        None => installer.delete(&planned.teardown).await,
+        None => work.await,
     };
     if let Some(lock) = lock {
         lock.release().await;
     }
-    deleted?;
+    if let Err(error) = deleted {
+        return Err(named(error, &blocking(cluster).await).into());
+    }
     let summary = match planned.data {
         Data::Keep => "everything but the data is deleted",
         Data::Purge => "everything is deleted, the data too",

@@ -6,7 +6,7 @@ use crate::{
     autoscaling::controller::MissingServiceAccount,
     cluster::{self, ConnectError, ForwardError},
     health::Finding,
-    images,
+    images::{self, TransferError},
     install::{Failure, InstallError, Left},
     samples::load::LoadError,
     settings::SettingsError,
@@ -44,6 +44,15 @@ pub enum CommandError {
     /// Our own image did not get to the nodes.
     #[error("the nodes do not get scalekit's image")]
     Image(#[from] images::Error),
+    /// Images did not get from one place to another.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    /// Not every image has a digest.
+    #[error("{} are not fixed by a digest", if *count == 1 { "1 image".to_owned() } else { format!("{count} images") })]
+    Unlocked {
+        /// How many.
+        count: usize,
+    },
     /// Installing or removing did not get through.
     #[error(transparent)]
     Install(#[from] InstallError),
@@ -91,6 +100,34 @@ pub enum CommandError {
         name: String,
         /// The names there are.
         known: Vec<String>,
+    },
+    /// Nothing scales what was asked about.
+    #[error("no Autoscaler in namespace {namespace} is {named} or scales it")]
+    NoAutoscaler {
+        /// What was asked about.
+        named: String,
+        /// Where was looked.
+        namespace: String,
+        /// The Autoscalers there are, by what they scale.
+        known: Vec<String>,
+    },
+    /// The scaler cannot say why a count is what it is.
+    #[error("{why}")]
+    Unexplained {
+        /// Why not.
+        why: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// Some Autoscalers could not be changed.
+    #[error("{} Autoscalers could not be changed; {changed} were", failed.len())]
+    Modes {
+        /// How many were.
+        changed: usize,
+        /// Which could not be, and why.
+        failed: Vec<(String, String)>,
+        /// Whether it is a matter of rights for all of them.
+        not_permitted: bool,
     },
     /// The load cannot be spread.
     #[error(transparent)]
@@ -152,28 +189,37 @@ impl CommandError {
         match self {
             Self::Settings(_)
             | Self::UnknownDemo { .. }
+            | Self::NoAutoscaler { .. }
             | Self::Load(_)
             | Self::NeedsConsent
             | Self::NoPassword
             | Self::Connect(ConnectError::UnknownContext { .. } | ConnectError::Kubeconfig { .. }) => 2,
             Self::Unasked { source } => source.exit_code(),
+            Self::Transfer(error) => transfer_code(error),
             Self::Preflight { .. } | Self::Image(_) => 3,
-            Self::Connect(_) | Self::Cluster { .. } | Self::Forward(_) | Self::ServiceAccount(_) => 4,
+            Self::Connect(_)
+            | Self::Cluster { .. }
+            | Self::Forward(_)
+            | Self::ServiceAccount(_)
+            | Self::Modes { not_permitted: true, .. } => 4,
             Self::Install(error) => match error {
                 InstallError::Foreign { .. } | InstallError::Conflict { .. } => 5,
                 InstallError::Failed { .. } | InstallError::TimedOut { .. } | InstallError::NotGone { .. } => 6,
                 InstallError::Read(source)
                 | InstallError::Inventory { source, .. }
                 | InstallError::Label { source, .. }
+                | InstallError::Reset { source, .. }
                 | InstallError::Delete { source, .. } => cluster_code(source),
                 InstallError::Locked { .. } | InstallError::LockLost => 7,
                 InstallError::Apply { not_permitted: true, .. } => 4,
                 InstallError::Apply { .. } => 1,
             },
-            Self::Reload { .. } | Self::Targets { .. } | Self::NotInstalled { .. } => 6,
+            Self::Reload { .. } | Self::Targets { .. } | Self::NotInstalled { .. } | Self::Unexplained { .. } => 6,
             Self::LeftBehind { .. } => 8,
-            Self::Declined
+            Self::Modes { .. }
+            | Self::Declined
             | Self::PasswordUnknown { .. }
+            | Self::Unlocked { .. }
             | Self::UnexpectedAnswer { .. }
             | Self::Io { .. }
             | Self::Program { .. } => 1,
@@ -200,6 +246,7 @@ impl CommandError {
             }
             Self::ServiceAccount(error) => Some(error.hint().to_string()),
             Self::Image(error) => error.hint(),
+            Self::Transfer(error) => error.hint(),
             Self::Install(error) => error.hint(),
             Self::Reload { refusals, .. } if refusals.is_empty() => {
                 Some("see its log: `kubectl logs -n monitoring statefulset/prometheus`".to_owned())
@@ -214,7 +261,15 @@ impl CommandError {
                 crate::catalog::ADMIN_SECRET,
                 crate::catalog::PASSWORD_KEY
             )),
-            Self::UnknownDemo { known, .. } => Some(format!("there are: {}", known.join(", "))),
+            Self::NoAutoscaler { known, .. } if known.is_empty() => Some(
+                "there is none in this namespace; another one by -n NAME, all of them by `kubectl get as -A`"
+                    .to_owned(),
+            ),
+            Self::Unexplained { hint, .. } => hint.clone(),
+            Self::Modes { .. } => Some("run it again: those that were changed stay as they are".to_owned()),
+            Self::NoAutoscaler { known, .. } | Self::UnknownDemo { known, .. } => {
+                Some(format!("there are: {}", known.join(", ")))
+            }
             Self::LeftBehind { .. } => Some("run `scalekit down` again when the reasons are gone".to_owned()),
             Self::NeedsConsent => Some("add --yes".to_owned()),
             Self::Cluster { .. }
@@ -223,6 +278,7 @@ impl CommandError {
             | Self::Load(_)
             | Self::Forward(_)
             | Self::UnexpectedAnswer { .. }
+            | Self::Unlocked { .. }
             | Self::Declined
             | Self::Io { .. }
             | Self::Program { .. }
@@ -253,12 +309,24 @@ impl CommandError {
                     .chain(skipped.iter().map(|object| (format!("{object}: not tried, what it needs failed"), None)))
                     .collect()
             }
+            Self::Modes { failed, .. } => {
+                failed.iter().map(|(object, why)| (format!("{object}: {why}"), None)).collect()
+            }
             Self::Targets { missing, .. } => missing.iter().map(|line| (line.clone(), None)).collect(),
             Self::LeftBehind { left } => {
                 left.iter().map(|left| (format!("{}: {}", left.object, left.why), None)).collect()
             }
             _ => Vec::new(),
         }
+    }
+}
+
+fn transfer_code(error: &TransferError) -> u8 {
+    match error {
+        error if error.is_about_input() => 2,
+        TransferError::Image(_) => 3,
+        TransferError::Registry(error) if error.is_about_access() => 4,
+        _ => 1,
     }
 }
 

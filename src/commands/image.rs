@@ -9,7 +9,8 @@ use super::CommandError;
 use crate::{
     catalog::{self, Component},
     event::Reporter,
-    images::{self, Executable, Locations},
+    health::{ImageSource, LISTED_IMAGES},
+    images::{self, Choice, Executable, Locations},
     platform::{Platform, PlatformKind},
 };
 
@@ -19,20 +20,25 @@ pub(super) struct OwnImage {
     pub reference: String,
     /// Pull policy that fits how it gets to the nodes.
     pub pull_policy: &'static str,
+    /// What is in it, where it is ours to send.
+    pub executable: Option<Executable>,
+}
+
+impl OwnImage {
+    /// Architecture of what is sent, as Kubernetes spells it.
+    pub fn carries(&self) -> Option<&'static str> {
+        self.executable.as_ref().map(|executable| executable.architecture().name())
+    }
 }
 
 /// The image that was named, which is pulled; else this executable's own, which is sent to the nodes.
 pub(super) fn own(named: Option<&String>) -> Result<OwnImage, CommandError> {
     if let Some(reference) = named {
-        return Ok(OwnImage { reference: reference.clone(), pull_policy: "IfNotPresent" });
+        return Ok(OwnImage { reference: reference.clone(), pull_policy: "IfNotPresent", executable: None });
     }
     let executable = Executable::running().map_err(images::Error::from)?;
-    Ok(OwnImage { reference: executable.reference(env!("CARGO_PKG_VERSION")), pull_policy: "Never" })
-}
-
-/// Architecture of this executable, as Kubernetes spells it.
-pub(super) fn architecture() -> Result<&'static str, CommandError> {
-    Ok(Executable::running().map_err(images::Error::from)?.architecture().name())
+    let reference = executable.reference(env!("CARGO_PKG_VERSION"));
+    Ok(OwnImage { reference, pull_policy: "Never", executable: Some(executable) })
 }
 
 /// Puts the image into the options of the stack.
@@ -71,8 +77,48 @@ pub(super) async fn remove(
     images::remove(&cluster(nodes, platform, containerd_socket), &host, keep).await
 }
 
-/// Sends this executable's image to the nodes that lack it.
+/// Whether a node does not list the image, as far as its list goes.
+pub(super) fn is_lacked(nodes: &[Node], reference: &str) -> bool {
+    nodes
+        .iter()
+        .map(node)
+        .any(|node| node.images.len() < LISTED_IMAGES && !node.images.iter().any(|it| it == reference))
+}
+
+/// How the pods of our own program would get their image, for `check` and `status`.
+pub(super) fn source(
+    own: &Result<OwnImage, CommandError>,
+    nodes: &[Node],
+    platform: &Platform,
+    containerd_socket: Option<&Path>,
+) -> ImageSource {
+    let reference = match own {
+        Ok(OwnImage { reference, executable: None, .. }) => {
+            return ImageSource::Pulled { reference: reference.clone() };
+        }
+        Ok(OwnImage { reference, .. }) => reference.clone(),
+        Err(CommandError::Image(error)) => {
+            return ImageSource::Blocked { why: error.to_string(), hint: error.hint() };
+        }
+        Err(error) => return ImageSource::Blocked { why: error.to_string(), hint: error.hint() },
+    };
+    let mut cluster = cluster(nodes, platform, containerd_socket);
+    // What a full list leaves out may well be there.
+    for node in cluster.nodes.iter_mut().filter(|node| node.images.len() >= LISTED_IMAGES) {
+        node.images.push(reference.clone());
+    }
+    let host = images::probe(&env::var_os("PATH").unwrap_or_default(), &Locations::default());
+    match images::choose(&cluster, &host, &reference) {
+        Ok(Choice { route, lacking, unreached }) => {
+            ImageSource::Sent { reference, way: route.map(|route| route.to_string()), lacking, unreached }
+        }
+        Err(error) => ImageSource::Blocked { why: error.to_string(), hint: Some(error.hint()) },
+    }
+}
+
+/// Sends the image of an executable to the nodes that lack it.
 pub(super) async fn provide(
+    executable: Executable,
     nodes: &[Node],
     platform: &Platform,
     containerd_socket: Option<&Path>,
@@ -80,12 +126,12 @@ pub(super) async fn provide(
 ) -> Result<(), CommandError> {
     let cluster = cluster(nodes, platform, containerd_socket);
     let host = images::probe(&env::var_os("PATH").unwrap_or_default(), &Locations::default());
-    let executable = Executable::running().map_err(images::Error::from)?;
     images::provide(executable, env!("CARGO_PKG_VERSION"), &cluster, &host, reporter).await?;
     Ok(())
 }
 
-fn cluster(nodes: &[Node], platform: &Platform, containerd_socket: Option<&Path>) -> images::Cluster {
+/// What of the cluster says how images get in.
+pub(super) fn cluster(nodes: &[Node], platform: &Platform, containerd_socket: Option<&Path>) -> images::Cluster {
     images::Cluster {
         kind: match platform.kind {
             PlatformKind::Kind { .. } => images::ClusterKind::Kind,

@@ -10,7 +10,7 @@ use crate::{
     cluster::Cluster,
     object::ObjectRef,
     plan,
-    platform::{Platform, PlatformKind, StorageChoice, assume, detect},
+    platform::{Platform, PlatformKind, StorageChoice, assume},
     preflight,
     settings::StackSettings,
     yaml,
@@ -28,11 +28,9 @@ pub async fn render(settings: StackSettings, cluster: Option<&Cluster>) -> Resul
     let StackSettings { mut options, platform, .. } = settings;
     let platform = match (platform, cluster) {
         (platform, Some(cluster)) => {
-            let facts = preflight::facts(cluster).await.map_err(|source| super::up::unusable(cluster, source))?;
-            match platform {
-                Some(kind) => assume(kind, &facts.nodes, &facts.classes),
-                None => detect(&facts.nodes, &facts.classes),
-            }
+            let facts =
+                preflight::facts_and_ports(cluster).await.map_err(|source| super::up::unusable(cluster, source))?;
+            facts.platform(platform)
         }
         (Some(kind), None) => without_cluster(kind),
         (None, None) => without_cluster(PlatformKind::Generic),
@@ -61,7 +59,8 @@ pub struct Written {
     pub removed: Vec<String>,
 }
 
-/// Writes the objects into a folder, one a file, so that it holds them and no other of ours.
+/// Writes the objects into a folder, one a file, so that it holds them and no other of ours. The preface, comments of
+/// YAML, stands in the file of the first one.
 ///
 /// A `.yaml` file that was there and holds nothing but objects with our label is what an earlier version left: it is
 /// removed, or whoever applies the folder would go on applying it. Every other file stays as it is.
@@ -69,7 +68,7 @@ pub struct Written {
 /// # Errors
 ///
 /// [`CommandError::Io`]. What was written until then stays.
-pub fn write_manifests(folder: &Path, objects: &[DynamicObject]) -> Result<Written, CommandError> {
+pub fn write_manifests(folder: &Path, preface: &str, objects: &[DynamicObject]) -> Result<Written, CommandError> {
     let failed = |what: String| move |source| CommandError::Io { what, source };
     let unread = || failed(format!("cannot read {}", folder.display()));
     fs::create_dir_all(folder).map_err(failed(format!("cannot make {}", folder.display())))?;
@@ -79,7 +78,8 @@ pub fn write_manifests(folder: &Path, objects: &[DynamicObject]) -> Result<Writt
         let path = folder.join(&name);
         let failed = || failed(format!("cannot write {}", path.display()));
         let text = yaml::to_string(object).map_err(|error| failed()(io::Error::other(error)))?;
-        fs::write(&path, text).map_err(failed())?;
+        let preface = if written.is_empty() { preface } else { "" };
+        fs::write(&path, format!("{preface}{text}")).map_err(failed())?;
         written.insert(name);
     }
     let mut removed = Vec::new();
@@ -130,7 +130,10 @@ mod tests {
     #[test]
     fn a_folder_holds_what_was_rendered_last_and_what_others_put_there() {
         let folder = tempfile::tempdir().unwrap();
-        write_manifests(folder.path(), &[object("a"), object("b")]).unwrap();
+        write_manifests(folder.path(), "# first\n", &[object("a"), object("b")]).unwrap();
+        let text = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+        assert!(text("monitoring-configmap-a.yaml").starts_with("# first\n"));
+        assert!(!text("monitoring-configmap-b.yaml").contains('#'));
         let others = [
             ("kustomization.yaml", "resources: []\n"),
             ("mine.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"),
@@ -144,7 +147,7 @@ mod tests {
         let mixed = format!("{}---\n{}", yaml::to_string(&object("c")).unwrap(), others[1].1);
         fs::write(folder.path().join("mixed.yaml"), mixed).unwrap();
 
-        let written = write_manifests(folder.path(), &[object("b")]).unwrap();
+        let written = write_manifests(folder.path(), "# first\n", &[object("b")]).unwrap();
         assert_eq!(written, Written { files: 1, removed: vec!["monitoring-configmap-a.yaml".to_owned()] });
         assert_eq!(
             files(folder.path()),
@@ -163,7 +166,7 @@ mod tests {
     #[test]
     fn a_folder_that_cannot_be_made_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = write_manifests(&file.path().join("below"), &[object("a")]).unwrap_err();
+        let error = write_manifests(&file.path().join("below"), "", &[object("a")]).unwrap_err();
         assert!(error.to_string().contains("below"), "{error}");
     }
 }

@@ -1,19 +1,25 @@
 //! `scalekit status`: what works and what does not. Reads only.
 
 use k8s_openapi::api::core::v1::{Event as ClusterEvent, Pod};
-use kube::{Api, api::ListParams};
+use kube::{
+    Api,
+    api::{DynamicObject, ListParams},
+};
 
 use super::{
-    CommandError, image, targets,
+    CommandError, image,
+    service_proxy::ServiceProxy,
+    targets,
     up::{now, stack_release, unusable},
 };
 use crate::{
     catalog::{self, Component},
-    cluster::{self, Cluster, Kind},
+    cluster::{self, Cluster, ForwardError, Kind},
     event::Silent,
-    health::{self, Observed, Status},
+    health::{self, Facts, Observed, Scraping, Severity, Silence, Status},
     install::{Installer, Release},
-    platform::{assume, detect},
+    plan,
+    platform::Platform,
     preflight,
     readiness::Surroundings,
     settings::StackSettings,
@@ -29,45 +35,89 @@ pub async fn status(settings: StackSettings, with_series: bool, cluster: &Cluste
         connection: _,
         mut options,
         files: _,
-        platform,
-        containerd_socket: _,
+        platform: asked,
+        containerd_socket,
         timeout,
         force_conflicts: _,
     } = settings;
     let failed = |source| unusable(cluster, source);
-    let facts = preflight::facts(cluster).await.map_err(failed)?;
-    let platform = match platform {
-        Some(kind) => assume(kind, &facts.nodes, &facts.classes),
-        None => detect(&facts.nodes, &facts.classes),
-    };
-    if let Ok(own) = image::own(options.images.get(&Component::Scaler)) {
-        image::use_in(&mut options, &own);
+    let facts = preflight::facts_and_ports(cluster).await.map_err(failed)?;
+    let own = image::own(options.images.get(&Component::Scaler));
+    if let Ok(own) = &own {
+        image::use_in(&mut options, own);
     }
-    let desired = catalog::stack(&options, &platform);
     let release: Release = stack_release(&options.namespace);
     let installer = Installer::new(cluster, &Silent, timeout);
-    let (state, around, autoscalers, answer, series) = futures::join!(
+    let (state, around, series) = futures::join!(
         // Foreign objects under our names are not what status is about: nothing is desired here.
         installer.read(&release, &[]),
-        surroundings(cluster, &options.namespace),
-        autoscalers(cluster),
-        scraped(cluster, &options.namespace),
-        async { if with_series { Some(series(cluster, &options.namespace).await) } else { None } },
+        look_around(cluster, &options),
+        // Another Prometheus is its owners' to look at.
+        async {
+            if with_series && options.external.is_none() {
+                Some(series(cluster, &options.namespace).await)
+            } else {
+                None
+            }
+        },
     );
-    let (pods, events) = around.map_err(failed)?;
-    let observed = Observed {
+    let around = around.map_err(failed)?;
+    let live = state?.live;
+    let platform = facts.platform(asked).seen(facts.seen.or(catalog::scraped_as(&live)));
+    let mut desired = catalog::stack(&options, &platform);
+    plan::yield_replicas(&mut desired, &live);
+    let sent = live.iter().any(image::runs_side_loaded);
+    let source = sent.then(|| {
+        image::source(&own, &facts.nodes, &platform, containerd_socket.as_deref()).known_by(&around.pods, now())
+    });
+    let observed = Observed { series, ..observed(facts, &platform, &options, desired, live, around) };
+    let mut status = health::status(&observed, now());
+    // Of an image that is well there is nothing to say.
+    let image = source.map(|source| health::image(&source, true));
+    status.findings.extend(image.filter(|finding| finding.severity == Severity::Warning));
+    Ok(status)
+}
+
+/// What has to be read, besides the objects of the stack, to judge it.
+pub(super) struct Around {
+    /// Pods of our namespaces.
+    pub(super) pods: Vec<Pod>,
+    events: Vec<ClusterEvent>,
+    autoscalers: Vec<cluster::Listed>,
+    targets: Option<Result<crate::prometheus::Targets, health::Silence>>,
+}
+
+/// Reads it.
+pub(super) async fn look_around(cluster: &Cluster, options: &catalog::Options) -> Result<Around, cluster::Error> {
+    let (around, autoscalers, targets) =
+        futures::join!(surroundings(cluster, &options.namespace), autoscalers(cluster), scraped(cluster, options));
+    let (pods, events) = around?;
+    Ok(Around { pods, events, autoscalers: autoscalers?, targets })
+}
+
+/// Everything that a judgement is made of.
+pub(super) fn observed(
+    facts: Facts,
+    platform: &Platform,
+    options: &catalog::Options,
+    desired: Vec<DynamicObject>,
+    live: Vec<DynamicObject>,
+    around: Around,
+) -> Observed {
+    let Around { pods, events, autoscalers, targets } = around;
+    Observed {
         platform: platform.kind.to_string(),
+        scraping: Scraping::of(platform),
         kubernetes: facts.version,
         namespace: options.namespace.clone(),
         desired,
-        live: state?.live,
+        live,
         around: Surroundings { pods, events, nodes: facts.nodes, classes: facts.classes },
-        targets: answer,
-        expected_jobs: catalog::expected_jobs(&options, &platform),
-        autoscalers: autoscalers.map_err(failed)?,
-        series,
-    };
-    Ok(health::status(&observed, now()))
+        targets,
+        expected_jobs: if options.external.is_some() { Vec::new() } else { catalog::expected_jobs(options, platform) },
+        autoscalers,
+        series: None,
+    }
 }
 
 async fn surroundings(cluster: &Cluster, namespace: &str) -> Result<(Vec<Pod>, Vec<ClusterEvent>), cluster::Error> {
@@ -96,10 +146,31 @@ async fn autoscalers(cluster: &Cluster) -> Result<Vec<cluster::Listed>, cluster:
     }
 }
 
-async fn scraped(cluster: &Cluster, namespace: &str) -> Result<crate::prometheus::Targets, String> {
-    let client = targets::prometheus(cluster, namespace).await.map_err(|error| error.to_string())?;
-    let client = client.ok_or_else(|| "no pod of Prometheus is ready".to_owned())?;
-    client.targets().await.map_err(|error| error.to_string())
+/// What the stack's Prometheus says of its targets; another one is not asked.
+async fn scraped(cluster: &Cluster, options: &catalog::Options) -> Option<Result<crate::prometheus::Targets, Silence>> {
+    match options.external {
+        Some(_) => None,
+        None => Some(targets_of(cluster, &options.namespace).await),
+    }
+}
+
+async fn targets_of(cluster: &Cluster, namespace: &str) -> Result<crate::prometheus::Targets, Silence> {
+    let pod = targets::ready_pod(cluster, namespace, "app.kubernetes.io/name=prometheus")
+        .await
+        .map_err(|error| error.to_string())?
+        .ok_or_else(|| "no pod of Prometheus is ready".to_owned())?;
+    let tunnel = targets::tunnel(cluster, namespace, &pod);
+    let error = match targets::client(tunnel.clone()).targets().await {
+        Ok(targets) => return Ok(targets),
+        Err(error) => error.to_string(),
+    };
+    // What went wrong in words is not enough to tell a missing right from a broken pod.
+    let refused = match tunnel.request(http::Method::GET, "/-/healthy").await {
+        Err(ForwardError::Open { source: source @ cluster::Error::Forbidden { .. }, .. }) => source,
+        _ => return Err(error.into()),
+    };
+    let proxied = targets::client(ServiceProxy::new(cluster, namespace, health::PROXIED_SERVICE));
+    proxied.targets().await.map_err(|error| Silence::NotPermitted(format!("{refused}, and {error}")))
 }
 
 async fn series(cluster: &Cluster, namespace: &str) -> Result<health::Series, String> {

@@ -10,7 +10,7 @@ use super::CommandError;
 use crate::{
     cluster::{Cluster, PodTunnel},
     event::{Event, Reporter, Step},
-    prometheus::{self, Client, TargetHealth},
+    prometheus::{self, Client, TargetHealth, Transport},
 };
 
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -24,7 +24,17 @@ pub(super) async fn prometheus(
     namespace: &str,
 ) -> Result<Option<Client<PodTunnel>>, crate::cluster::Error> {
     let pod = ready_pod(cluster, namespace, "app.kubernetes.io/name=prometheus").await?;
-    Ok(pod.map(|pod| Client::new(PodTunnel::new(cluster, namespace, &pod, PROMETHEUS_PORT), QUESTION)))
+    Ok(pod.map(|pod| client(tunnel(cluster, namespace, &pod))))
+}
+
+/// A way to Prometheus in this pod.
+pub(super) fn tunnel(cluster: &Cluster, namespace: &str, pod: &str) -> PodTunnel {
+    PodTunnel::new(cluster, namespace, pod, PROMETHEUS_PORT)
+}
+
+/// Prometheus at the end of some way.
+pub(super) fn client<T: Transport>(way: T) -> Client<T> {
+    Client::new(way, QUESTION)
 }
 
 /// Name of a ready pod with these labels.

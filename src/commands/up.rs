@@ -9,7 +9,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::core::DynamicObject;
 
-use super::{CommandError, carry_out::carry_out, image, reload, targets};
+use super::{
+    CommandError,
+    carry_out::{until_ready, write},
+    image::{self, OwnImage},
+    reload, targets,
+};
 use crate::{
     catalog::{self, Component},
     cluster::{self, Cluster, Kind},
@@ -17,7 +22,7 @@ use crate::{
     health::{self, Facts, Finding, Severity},
     install::{Installer, Release, State},
     plan::{self, ChangeSet},
-    platform::{Platform, PlatformKind, assume, detect},
+    platform::{Platform, PlatformKind},
     preflight,
     readiness::{self, Surroundings},
     settings::StackSettings,
@@ -36,8 +41,10 @@ pub struct Upped {
     pub changes: String,
     /// Component and image.
     pub components: Vec<(Component, String)>,
-    /// Scrape targets that are up; `None` when nothing was written, so nothing was asked.
+    /// Scrape targets that are up; `None` when nothing was asked: nothing was written, or it was not waited for.
     pub targets: Option<usize>,
+    /// Whether what was written was waited for.
+    pub waited: bool,
     /// How long it took.
     pub took: Duration,
 }
@@ -47,8 +54,8 @@ pub(super) struct Prepared {
     pub(super) facts: Facts,
     pub(super) platform: Platform,
     pub(super) options: catalog::Options,
-    /// Whether the user named an image of our own; else this executable's is sent.
-    pub(super) image_named: bool,
+    /// What our pods run.
+    pub(super) own: OwnImage,
     pub(super) desired: Vec<DynamicObject>,
     pub(super) release: Release,
     pub(super) state: State,
@@ -58,62 +65,85 @@ pub(super) struct Prepared {
 /// Looks at the cluster and compares. Writes nothing.
 pub(super) async fn prepare(
     mut options: catalog::Options,
-    platform: Option<PlatformKind>,
+    asked: Option<PlatformKind>,
     cluster: &Cluster,
     installer: &Installer<'_>,
     reporter: &dyn Reporter,
 ) -> Result<Prepared, CommandError> {
     let step = Instant::now();
     reporter.report(Event::StepStarted { step: Step::Preflight, total: None });
-    let facts = preflight::facts(cluster).await.map_err(|source| unusable(cluster, source))?;
-    let platform = match platform {
-        Some(kind) => assume(kind, &facts.nodes, &facts.classes),
-        None => detect(&facts.nodes, &facts.classes),
-    };
-    let named = options.images.get(&Component::Scaler).cloned();
-    let carried = if named.is_none() { Some(image::architecture()?) } else { None };
-    tell(&health::of_cluster(&facts, &platform, options.storage.class.as_deref(), carried), reporter)?;
+    let facts = preflight::facts_and_kubelets(cluster).await.map_err(|source| unusable(cluster, source))?;
+    let platform = facts.platform(asked);
+    let own = image::own(options.images.get(&Component::Scaler))?;
+    tell(&health::of_cluster(&facts, &platform, options.storage.class.as_deref(), own.carries()), reporter)?;
     let summary = format!("Kubernetes {} on {}", facts.version, platform.kind);
     reporter.report(Event::StepFinished { step: Step::Preflight, took: step.elapsed(), summary });
 
     let step = Instant::now();
     reporter.report(Event::StepStarted { step: Step::Plan, total: None });
-    image::use_in(&mut options, &image::own(named.as_ref())?);
+    image::use_in(&mut options, &own);
     options.grafana_password = password()?;
-    let mut desired = catalog::stack(&options, &platform);
+    let desired = catalog::stack(&options, &platform);
     tell(&[health::room(&facts.nodes, &desired, options.profile)], reporter)?;
     let release = stack_release(&options.namespace);
     let state = installer.read(&release, &desired).await?;
+    // A cluster with an installation in it does not change its make: that need not be looked at again.
+    let mut before = catalog::scraped_as(&state.live);
+    if before.one_process.is_none() {
+        before.one_process = preflight::one_process(cluster).await;
+    }
+    let remembered = facts.seen.or(before);
+    let platform = if remembered == facts.seen { platform } else { platform.seen(remembered) };
+    let mut desired = catalog::stack(&options, &platform);
+    let version = health::installed_version(state.version.as_deref(), env!("CARGO_PKG_VERSION"));
+    tell(&version.into_iter().collect::<Vec<_>>(), reporter)?;
     plan::adapt_claims(&mut desired, &state.live, &facts.classes);
+    plan::yield_replicas(&mut desired, &state.live);
     let changes = plan::plan(&desired, &state.live, &state.inventory);
     reporter.report(Event::StepFinished { step: Step::Plan, took: step.elapsed(), summary: changes.summary() });
-    Ok(Prepared { facts, platform, options, image_named: named.is_some(), desired, release, state, changes })
+    Ok(Prepared { facts, platform, options, own, desired, release, state, changes })
 }
 
-/// Installs the stack or brings it up to date; returns when everything is ready and every target is scraped.
+/// Installs the stack or brings it up to date; returns when everything is ready and every target is scraped, or, where
+/// that is not to be waited for, when everything is written.
 ///
 /// # Errors
 ///
 /// See [`CommandError`]. Until the pre-flight checks have passed nothing is written.
-pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Reporter) -> Result<Upped, CommandError> {
+pub async fn up(
+    settings: StackSettings,
+    wait: bool,
+    cluster: &Cluster,
+    reporter: &dyn Reporter,
+) -> Result<Upped, CommandError> {
     let StackSettings { connection: _, options, files: _, platform, containerd_socket, timeout, force_conflicts } =
         settings;
     let began = Instant::now();
     let installer = Installer::new(cluster, reporter, timeout).force_conflicts(force_conflicts);
     let prepared = prepare(options, platform, cluster, &installer, reporter).await?;
-    let Prepared { facts, platform, options, image_named, desired, release, state, changes } = prepared;
+    let Prepared { facts, platform, options, own, desired, release, state, changes } = prepared;
     let mut done = Upped {
         namespace: options.namespace.clone(),
         changed: changes.has_changes(),
         changes: changes.summary(),
         components: options.components().map(|component| (component, options.image(component))).collect(),
         targets: None,
+        waited: wait,
         took: began.elapsed(),
         platform,
     };
+    let sent = own.executable.is_some();
     let around = Surroundings { nodes: facts.nodes.clone(), classes: facts.classes.clone(), ..Surroundings::default() };
     let refused = |changes: &ChangeSet| changes.foreign().next().is_some();
-    if !done.changed && !refused(&changes) && all_current(&state.live, &around) {
+    if !done.changed && !refused(&changes) && (!wait || all_current(&state.live, &around)) {
+        // A node that came since has no image, and its pods would not start.
+        if let Some(executable) = own.executable
+            && image::is_lacked(&facts.nodes, &own.reference)
+            && let Err(error) =
+                image::provide(executable, &facts.nodes, &done.platform, containerd_socket.as_deref(), reporter).await
+        {
+            reporter.report(Event::Note { message: error.to_string() });
+        }
         return Ok(done);
     }
 
@@ -129,19 +159,31 @@ pub async fn up(settings: StackSettings, cluster: &Cluster, reporter: &dyn Repor
         let rights = preflight::before_writing(cluster, &options.namespace, &desired)
             .await
             .map_err(|source| unusable(cluster, source))?;
-        tell(&health::before_writing(&rights, &done.platform), reporter)?;
-        if !image_named {
-            image::provide(&facts.nodes, &done.platform, containerd_socket.as_deref(), reporter).await?;
+        let class = health::chosen_class(&facts, &done.platform, options.storage.class.as_deref());
+        tell(&health::before_writing(&rights, &done.platform, class), reporter)?;
+        if let Some(executable) = own.executable {
+            image::provide(executable, &facts.nodes, &done.platform, containerd_socket.as_deref(), reporter).await?;
         }
     }
-    let before = reload::before(&desired, &changes, cluster, &options.namespace).await;
-    carry_out(&installer, &release, &desired, &changes, reporter).await?;
-    reload::after(before, &installer, cluster, &options.namespace, began + timeout, reporter).await?;
-    let expected = catalog::expected_jobs(&options, &done.platform);
-    done.targets = Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
-    if done.changed && !image_named {
-        let reference = options.image(Component::Scaler);
-        retire_images(&reference, &facts.nodes, &done.platform, containerd_socket.as_deref(), cluster).await;
+    // What another Prometheus loads and scrapes is not ours to wait for.
+    let before = if wait && options.external.is_none() {
+        Some(reload::before(&desired, &changes, cluster, &options.namespace).await)
+    } else {
+        None
+    };
+    write(&installer, &release, &desired, &changes, reporter).await?;
+    if wait {
+        until_ready(&installer, &release, &desired, reporter).await?;
+        if let Some(before) = before {
+            reload::after(before, &installer, cluster, &options.namespace, began + timeout, reporter).await?;
+            let expected = catalog::expected_jobs(&options, &done.platform);
+            done.targets =
+                Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
+        }
+    }
+    // While the old pods may still run, their image is needed.
+    if wait && done.changed && sent {
+        retire_images(&own.reference, &facts.nodes, &done.platform, containerd_socket.as_deref(), cluster).await;
     }
     done.took = began.elapsed();
     Ok(done)

@@ -36,6 +36,11 @@ impl Finding {
         Self { check, severity, message: message.into(), hint: None }
     }
 
+    /// Where the documentation says more about this check.
+    pub fn anchor(&self) -> String {
+        format!("docs/checks.md#{}", self.check)
+    }
+
     /// The same finding with what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

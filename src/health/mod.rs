@@ -1,14 +1,39 @@
-//! What is wrong, how badly, and what to do about it: one vocabulary for `up`'s pre-flight checks
-//! and for `status`.
+//! What is wrong, how badly, and what to do about it: one vocabulary for `up`'s pre-flight checks,
+//! for `check` and for `status`.
 
+mod check;
+mod environment;
 mod finding;
+mod image;
+mod objects;
+mod port;
 mod preflight;
 mod room;
 mod series;
 mod status;
+mod wal;
 
+pub use check::{CHECKS, Check, Counts, Report, Stage, Verdict, of_status};
+pub use environment::{Clock, Environment, Looked, PROVISIONERS, unavailable};
 pub use finding::{Finding, Severity};
-pub use preflight::{BeforeWriting, Facts, Permission, before_writing, of_cluster};
+pub use image::{ImageSource, LISTED_IMAGES, image};
+pub use objects::{installed_version, ownership, pod_security};
+pub use port::{Listener, NODE_EXPORTER_PORT};
+pub use preflight::{
+    BeforeWriting, Facts, Permission, api_server, before_writing, chosen_class, of_cluster, permissions, platform,
+};
 pub use room::room;
 pub use series::{JobSeries, LargeMetric, Series, series};
-pub use status::{Autoscaler, Component, Observed, Status, Targets, status};
+pub use status::{
+    Autoscaler, Component, NotScraped, Observed, PROXIED_SERVICE, Scraping, Silence, Status, Targets, status,
+};
+
+/// `1 node`, `3 nodes`.
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// `1 node is`, `3 nodes are`.
+fn are(number: usize, what: &str) -> String {
+    format!("{} {}", count(number, what), if number == 1 { "is" } else { "are" })
+}

@@ -1,12 +1,13 @@
 //! Is this cluster one that the stack can be installed on: judged from facts, before anything is written.
 
-use k8s_openapi::api::{
-    core::v1::{Node, Pod},
-    storage::v1::StorageClass,
-};
+use k8s_openapi::api::{core::v1::Node, storage::v1::StorageClass};
 
-use super::{Finding, Severity};
-use crate::platform::{Platform, PlatformKind, StorageChoice};
+use super::{
+    Environment, Finding, Listener, Severity,
+    environment::{self, shortened},
+    port,
+};
+use crate::platform::{Platform, PlatformKind, Seen, StorageChoice, assume, detect};
 
 /// The oldest minor version of Kubernetes 1 that is supported.
 const OLDEST_MINOR: u32 = 33;
@@ -20,6 +21,19 @@ pub struct Facts {
     pub nodes: Vec<Node>,
     /// All storage classes.
     pub classes: Vec<StorageClass>,
+    /// What the ports of the control plane show; nothing where nobody looked.
+    pub seen: Seen,
+}
+
+impl Facts {
+    /// What the cluster is: the platform that the user names, else the one that it says it is.
+    pub fn platform(&self, asked: Option<PlatformKind>) -> Platform {
+        let platform = match asked {
+            Some(kind) => assume(kind, &self.nodes, &self.classes),
+            None => detect(&self.nodes, &self.classes),
+        };
+        platform.seen(self.seen)
+    }
 }
 
 /// One right that `up` needs.
@@ -35,27 +49,48 @@ pub struct Permission {
     pub allowed: bool,
 }
 
-/// What has to be known only when something is going to be written.
-#[derive(Clone, Debug, Default)]
+/// What has to be known only when something is going to be written, or when somebody asks how things are.
+#[derive(Clone, Debug)]
 pub struct BeforeWriting {
     /// Rights of the user that were asked for.
     pub permissions: Vec<Permission>,
-    /// Pods other than ours; `None` when the user may not list them.
-    pub host_pods: Option<Vec<Pod>>,
     /// Whether the API server enforces RBAC, as far as that can be seen.
     pub rbac: bool,
+    /// What is around the stack.
+    pub environment: Environment,
+    /// What listens on node-exporter's port of each node, where that was tried.
+    pub listeners: Vec<(String, Listener)>,
+    /// Whether our own node-exporter runs.
+    pub node_exporter: bool,
 }
 
 /// Judges version, nodes and storage. `carried` is the architecture of the image that is sent to the nodes, where one
 /// is: only nodes of that architecture can run it.
 pub fn of_cluster(facts: &Facts, platform: &Platform, class: Option<&str>, carried: Option<&str>) -> Vec<Finding> {
     let mut findings = vec![version(&facts.version)];
-    if facts.nodes.is_empty() {
-        findings.push(Finding::new("nodes", Severity::Error, "the cluster has no node: nothing can run"));
-    }
+    findings.push(nodes(&facts.nodes));
     findings.push(storage(facts, platform, class));
     findings.extend(carried.and_then(|carried| architecture(platform, carried)));
     findings
+}
+
+fn nodes(nodes: &[Node]) -> Finding {
+    const CHECK: &str = "nodes";
+    if nodes.is_empty() {
+        return Finding::new(CHECK, Severity::Error, "the cluster has no node: nothing can run");
+    }
+    let ready = |node: &&Node| {
+        let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+        conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    let unready: Vec<String> =
+        nodes.iter().filter(|node| !ready(node)).filter_map(|node| node.metadata.name.clone()).collect();
+    if unready.is_empty() {
+        return Finding::new(CHECK, Severity::Ok, format!("{} ready", super::are(nodes.len(), "node")));
+    }
+    let all = super::are(nodes.len(), "node");
+    let message = format!("{} of {all} not ready: {}", unready.len(), shortened(&unready));
+    Finding::new(CHECK, Severity::Warning, message).hint(format!("kubectl describe node {}", unready[0]))
 }
 
 fn architecture(platform: &Platform, carried: &str) -> Option<Finding> {
@@ -127,35 +162,72 @@ fn storage(facts: &Facts, platform: &Platform, class: Option<&str>) -> Finding {
     }
 }
 
-/// Judges rights and ports.
-pub fn before_writing(facts: &BeforeWriting, platform: &Platform) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let missing = missing(&facts.permissions);
-    findings.push(if missing.is_empty() {
-        let all = facts.permissions.iter().any(|permission| permission.verb == "*" && permission.resource == "*");
-        let what = if all { "do everything" } else { "write, watch and delete what is installed" };
-        Finding::new("permissions", Severity::Ok, format!("this user may {what}"))
-    } else {
-        Finding::new("permissions", Severity::Error, format!("this user may not {}", missing.join("; may not ")))
-            .hint("use a context with the rights of cluster-admin: `kubectl config get-contexts`")
-    });
-    if !facts.rbac {
-        let finding =
-            Finding::new("rbac", Severity::Warning, "this cluster does not enforce RBAC: every pod may do everything");
-        findings.push(match platform.kind {
-            PlatformKind::MicroK8s => finding.hint("microk8s enable rbac"),
-            _ => finding.hint("start the API server with --authorization-mode=Node,RBAC"),
-        });
-    }
-    findings.push(match &facts.host_pods {
-        Some(pods) => node_exporter_port(pods),
-        None => Finding::new(
-            "port-9100",
-            Severity::Info,
-            "whether port 9100 of the nodes is free cannot be seen: this user may not list all pods",
-        ),
-    });
+/// Judges rights, ports and what is around. `class` is the StorageClass that the volumes are taken from.
+pub fn before_writing(facts: &BeforeWriting, platform: &Platform, class: Option<&StorageClass>) -> Vec<Finding> {
+    let mut findings = vec![permissions(&facts.permissions), rbac(facts.rbac, platform)];
+    let others = facts.environment.others.as_deref().ok();
+    findings.push(port::node_exporter_port(others, &facts.listeners, facts.node_exporter));
+    findings.extend(environment::environment(&facts.environment, platform, class));
     findings
+}
+
+/// Judges the rights of the user.
+pub fn permissions(permissions: &[Permission]) -> Finding {
+    let missing = missing(permissions);
+    if missing.is_empty() {
+        let all = permissions.iter().any(|permission| permission.verb == "*" && permission.resource == "*");
+        let what = if all { "do everything" } else { "write, watch and delete what is installed" };
+        return Finding::new("permissions", Severity::Ok, format!("this user may {what}"));
+    }
+    Finding::new("permissions", Severity::Error, format!("this user may not {}", missing.join("; may not ")))
+        .hint("use a context with the rights of cluster-admin: `kubectl config get-contexts`")
+}
+
+fn rbac(enforced: bool, platform: &Platform) -> Finding {
+    if enforced {
+        return Finding::new("rbac", Severity::Ok, "the API server enforces RBAC");
+    }
+    let finding =
+        Finding::new("rbac", Severity::Warning, "this cluster does not enforce RBAC: every pod may do everything");
+    match platform.kind {
+        PlatformKind::MicroK8s => finding.hint("microk8s enable rbac"),
+        _ => finding.hint("start the API server with --authorization-mode=Node,RBAC"),
+    }
+}
+
+/// The StorageClass that the volumes are taken from: the one that was named, else the platform's.
+pub fn chosen_class<'a>(facts: &'a Facts, platform: &Platform, named: Option<&str>) -> Option<&'a StorageClass> {
+    let name = match (named, &platform.storage) {
+        (Some(name), _) => name,
+        (None, StorageChoice::Class(name)) => name,
+        (None, StorageChoice::None | StorageChoice::SeveralDefaults(_)) => return None,
+    };
+    facts.classes.iter().find(|class| class.metadata.name.as_deref() == Some(name))
+}
+
+/// What the cluster is, as a finding.
+pub fn platform(platform: &Platform, nodes: usize) -> Finding {
+    let finding = |severity, message: String| Finding::new("platform", severity, message);
+    let of = super::count(nodes, "node");
+    match platform.kind {
+        PlatformKind::Generic => finding(
+            Severity::Info,
+            format!("not kind, MicroK8s or k3s, by what {of} say: what Kubernetes itself promises is relied on"),
+        )
+        .hint("if it is one of them, say so: --platform NAME"),
+        _ => finding(Severity::Ok, format!("{}, with {of}", platform.kind)),
+    }
+}
+
+/// How the API server answers.
+pub fn api_server(server: &str, took: std::time::Duration) -> Finding {
+    const SLOW: std::time::Duration = std::time::Duration::from_secs(1);
+    let message = format!("{server} answers within {} ms", took.as_millis().max(1));
+    if took < SLOW {
+        return Finding::new("api-server", Severity::Ok, message);
+    }
+    Finding::new("api-server", Severity::Warning, message)
+        .hint("a slow API server makes everything slow: look at its load and at etcd's disk")
 }
 
 /// The rights that are missing, in as few words as they can be said: `create, patch clusterroles, clusterrolebindings`,
@@ -184,36 +256,6 @@ fn put<K: PartialEq, V>(groups: &mut Vec<(K, Vec<V>)>, key: K, item: V) {
         Some((_, items)) => items.push(item),
         None => groups.push((key, vec![item])),
     }
-}
-
-/// node-exporter listens on this port of every node.
-const NODE_EXPORTER_PORT: i32 = 9100;
-
-fn node_exporter_port(pods: &[Pod]) -> Finding {
-    let users: Vec<String> = pods
-        .iter()
-        .filter(|pod| {
-            pod.spec.as_ref().is_some_and(|spec| {
-                let on_host = spec.host_network == Some(true);
-                spec.containers.iter().flat_map(|container| container.ports.iter().flatten()).any(|port| {
-                    port.host_port == Some(NODE_EXPORTER_PORT) || (on_host && port.container_port == NODE_EXPORTER_PORT)
-                })
-            })
-        })
-        .map(|pod| {
-            let name = pod.metadata.name.as_deref().unwrap_or_default();
-            format!("{}/{name}", pod.metadata.namespace.as_deref().unwrap_or_default())
-        })
-        .collect();
-    if users.is_empty() {
-        return Finding::new("port-9100", Severity::Ok, "port 9100 of the nodes is free, as far as pods go");
-    }
-    Finding::new(
-        "port-9100",
-        Severity::Error,
-        format!("port {NODE_EXPORTER_PORT} of the nodes is taken by {}", users.join(", ")),
-    )
-    .hint("remove the other node-exporter (MicroK8s: `microk8s disable observability`)")
 }
 
 #[cfg(test)]
@@ -269,26 +311,16 @@ mod tests {
         assert_eq!(architecture(&platform, "amd64").map(|finding| finding.severity), expected);
     }
 
-    #[test]
-    fn who_holds_the_port_is_named() {
-        let pod = serde_json::from_value(json!({"metadata": {"name": "ne", "namespace": "other"},
-            "spec": {"hostNetwork": true, "containers": [{"name": "c", "ports": [{"containerPort": 9100}]}]}}))
-        .unwrap();
-        let finding = node_exporter_port(&[pod]);
-        assert_eq!(finding.severity, Severity::Error);
-        assert!(finding.message.ends_with("other/ne"), "{}", finding.message);
-    }
-
-    fn rights(missing: &[(&str, &str, Option<&str>)]) -> BeforeWriting {
+    fn rights(missing: &[(&str, &str, Option<&str>)]) -> Vec<Permission> {
         let permission = |(verb, resource, namespace): &(&str, &str, Option<&str>), allowed| Permission {
             verb: (*verb).to_owned(),
             resource: (*resource).to_owned(),
             namespace: namespace.map(str::to_owned),
             allowed,
         };
-        let mut permissions = vec![permission(&("create", "namespaces", None), true)];
-        permissions.extend(missing.iter().map(|right| permission(right, false)));
-        BeforeWriting { permissions, rbac: true, host_pods: Some(Vec::new()) }
+        let mut rights = vec![permission(&("create", "namespaces", None), true)];
+        rights.extend(missing.iter().map(|right| permission(right, false)));
+        rights
     }
 
     #[rstest]
@@ -304,18 +336,40 @@ mod tests {
         "this user may not create secrets in monitoring; may not create daemonsets in monitoring-nodes"
     )]
     fn missing_rights_are_named(#[case] missing: &[(&str, &str, Option<&str>)], #[case] expected: &str) {
-        let findings = before_writing(&rights(missing), &detect(&[], &[]));
-        assert_eq!(findings[0].message, expected);
-        assert_eq!(findings[0].severity == Severity::Error, !missing.is_empty());
+        let finding = permissions(&rights(missing));
+        assert_eq!(finding.message, expected);
+        assert_eq!(finding.severity == Severity::Error, !missing.is_empty());
     }
 
     #[test]
     fn no_more_is_said_than_was_asked() {
         let everything = Permission { verb: "*".to_owned(), resource: "*".to_owned(), namespace: None, allowed: true };
-        let facts = BeforeWriting { permissions: vec![everything], host_pods: None, rbac: true };
-        let findings = before_writing(&facts, &detect(&[], &[]));
-        assert_eq!(findings[0].message, "this user may do everything");
-        assert!(findings[1].message.contains("cannot be seen"), "{}", findings[1].message);
-        assert_eq!(findings[1].severity, Severity::Info);
+        assert_eq!(permissions(&[everything]).message, "this user may do everything");
+    }
+
+    #[rstest]
+    #[case::none(&[], Severity::Error, "no node")]
+    #[case::ready(&[true, true], Severity::Ok, "2 nodes are ready")]
+    #[case::one_is_not(&[true, false], Severity::Warning, "1 of 2 nodes are not ready: n1")]
+    fn judges_the_nodes(#[case] ready: &[bool], #[case] severity: Severity, #[case] said: &str) {
+        let node = |(at, ready): (usize, &bool)| {
+            let status = if *ready { "True" } else { "Unknown" };
+            serde_json::from_value(json!({"metadata": {"name": format!("n{at}")},
+                "status": {"conditions": [{"type": "Ready", "status": status}]}}))
+            .unwrap()
+        };
+        let found = nodes(&ready.iter().enumerate().map(node).collect::<Vec<Node>>());
+        assert_eq!(found.severity, severity);
+        assert!(found.message.contains(said), "{}", found.message);
+    }
+
+    #[test]
+    fn the_class_is_the_one_that_was_named_else_the_platforms() {
+        let facts = Facts { classes: classes(&[("a", true), ("b", false)]), ..Facts::default() };
+        let platform = detect(&facts.nodes, &facts.classes);
+        let name = |named| chosen_class(&facts, &platform, named).and_then(|class| class.metadata.name.clone());
+        assert_eq!(name(None).as_deref(), Some("a"));
+        assert_eq!(name(Some("b")).as_deref(), Some("b"));
+        assert_eq!(name(Some("c")), None);
     }
 }

@@ -5,11 +5,12 @@ use kube::core::DynamicObject;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Finding, Series, Severity};
+use super::{Finding, Series, Severity, wal};
 use crate::{
     catalog,
     object::ObjectRef,
     plan,
+    platform::{self, Platform},
     prometheus::{self, TargetHealth},
     readiness::{self, Readiness, Surroundings},
 };
@@ -28,14 +29,31 @@ pub struct Observed {
     pub live: Vec<DynamicObject>,
     /// Pods, events, nodes and classes around it.
     pub around: Surroundings,
-    /// What Prometheus says of its targets, or why it says nothing.
-    pub targets: Result<prometheus::Targets, String>,
+    /// How the metrics of Kubernetes itself are scraped here.
+    pub scraping: Scraping,
+    /// What the stack's Prometheus says of its targets, or why it says nothing; `None` where it is not part of the stack.
+    pub targets: Option<Result<prometheus::Targets, Silence>>,
     /// Jobs that should have a target on this platform.
     pub expected_jobs: Vec<String>,
     /// Every Autoscaler of the cluster.
     pub autoscalers: Vec<DynamicObject>,
     /// How many series there are, where that was asked for, or why Prometheus does not say.
     pub series: Option<Result<Series, String>>,
+}
+
+/// Why nothing is known of the scrape targets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// Prometheus did not answer: something is wrong.
+    NoAnswer(String),
+    /// Who asks may not reach it: nothing is wrong, and nothing is known.
+    NotPermitted(String),
+}
+
+impl From<String> for Silence {
+    fn from(why: String) -> Self {
+        Self::NoAnswer(why)
+    }
 }
 
 /// The state of an installation. Its JSON form is documented in `docs/status.md`.
@@ -60,6 +78,9 @@ pub struct Status {
     /// Series per job and the largest metrics, where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub series: Option<Series>,
+    /// How the metrics of Kubernetes itself are scraped; absent where no Prometheus of the stack does it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scraping: Option<Scraping>,
     /// Every Autoscaler.
     pub autoscalers: Vec<Autoscaler>,
     /// What is wrong or worth knowing, the worst first.
@@ -96,6 +117,39 @@ pub struct Targets {
     pub empty_jobs: Vec<String>,
 }
 
+/// How the metrics of Kubernetes itself are scraped on this cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scraping {
+    /// Whether Prometheus verifies the kubelets' certificates; else it takes them unseen.
+    pub kubelets_verified: bool,
+    /// Whether one page has the metrics of the whole control plane, so that one job scrapes it for all.
+    pub one_process: bool,
+    /// Parts of Kubernetes that are not scraped.
+    pub not_scraped: Vec<NotScraped>,
+}
+
+/// A part of Kubernetes that is not scraped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotScraped {
+    /// The job that it would be.
+    pub job: &'static str,
+    /// Why, one clause.
+    pub reason: &'static str,
+}
+
+impl Scraping {
+    /// What was made of the platform.
+    pub fn of(platform: &Platform) -> Self {
+        let left_out = platform.not_scraped().into_iter();
+        Self {
+            kubelets_verified: platform.kubelet_verifies,
+            one_process: platform.one_process,
+            not_scraped: left_out.map(|platform::NotScraped { job, reason }| NotScraped { job, reason }).collect(),
+        }
+    }
+}
+
 /// One Autoscaler and its last decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -123,6 +177,9 @@ pub struct Autoscaler {
     pub problems: Vec<String>,
 }
 
+/// Prometheus' Service as the API server's proxy names it, and so as a right to it has to.
+pub const PROXIED_SERVICE: &str = "prometheus:9090";
+
 /// Judges an installation.
 pub fn status(observed: &Observed, now: Timestamp) -> Status {
     let installed = !observed.live.is_empty();
@@ -135,21 +192,31 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         .collect();
     if installed {
         findings.extend(components.iter().filter_map(unready));
+        findings.extend(wal::replay_loop(&observed.around.pods));
         findings.extend(missing_and_drifted(observed));
     } else {
         findings.push(Finding::new("installed", Severity::Error, "nothing is installed").hint("scalekit up"));
     }
     let targets = match &observed.targets {
-        Ok(targets) => {
+        Some(Ok(targets)) => {
             let (targets, found) = judge_targets(targets, observed);
             findings.extend(found);
             Some(targets)
         }
-        Err(why) if installed => {
+        Some(Err(Silence::NoAnswer(why))) if installed => {
             findings.push(Finding::new("targets", Severity::Error, format!("the scrape targets are not known: {why}")));
             None
         }
-        Err(_) => None,
+        Some(Err(Silence::NotPermitted(why))) if installed => {
+            let message = format!("whether the scrape targets are up is unknown: {why}");
+            let hint = format!(
+                "it takes `get` and `create` on pods/portforward in namespace {}, or `get` on services/proxy of {PROXIED_SERVICE} there",
+                observed.namespace
+            );
+            findings.push(Finding::new("targets", Severity::Warning, message).hint(hint));
+            None
+        }
+        Some(Err(_)) | None => None,
     };
     let series = match &observed.series {
         Some(Ok(series)) => Some(series.clone()),
@@ -179,6 +246,8 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         components,
         targets,
         series,
+        // Another Prometheus is its owners' to configure.
+        scraping: (installed && observed.targets.is_some()).then(|| observed.scraping.clone()),
         autoscalers,
         findings,
     }

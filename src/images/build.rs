@@ -27,6 +27,7 @@ use serde::Serialize;
 use super::{
     digest::{Digested, sha256},
     executable::{Architecture, Executable},
+    layout::CONTAINERD_NAME,
 };
 
 /// Level 6. Measured with zlib-rs on stripped Rust programs of 13 to 42 MB: 37 to 42 % of the size in
@@ -35,9 +36,6 @@ const LEVEL: Compression = Compression::new(6);
 
 /// `nonroot`, as in distroless images; numeric, so that `runAsNonRoot` can be checked by the kubelet.
 const USER: &str = "65532:65532";
-
-/// The annotation by which containerd's importer names an image.
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 /// The creation time of every image: a real one would make two builds of the same executable differ.
 const CREATED: &str = "1970-01-01T00:00:00Z";
@@ -176,14 +174,21 @@ impl<R: Read> Read for Observed<R> {
 }
 
 fn append<W: Write>(tar: &mut tar::Builder<W>, path: &str, mode: u32, size: u64, content: impl Read) -> io::Result<()> {
+    tar.append(&tar_header(path, mode, size)?, content)
+}
+
+/// The header of a file in a tar that says nothing of when, where and by whom it was made.
+pub(super) fn tar_header(path: &str, mode: u32, size: u64) -> io::Result<tar::Header> {
     let mut header = tar::Header::new_ustar();
     header.set_entry_type(tar::EntryType::Regular);
+    header.set_path(path)?;
     header.set_mode(mode);
     header.set_size(size);
     header.set_mtime(0);
     header.set_uid(0);
     header.set_gid(0);
-    tar.append_data(&mut header, path, content)
+    header.set_cksum();
+    Ok(header)
 }
 
 fn configuration(
@@ -240,7 +245,7 @@ impl Blob {
 }
 
 /// JSON with sorted keys: the maps of `oci-spec` are hash maps, whose order differs from run to run.
-fn canonical(value: &impl Serialize) -> Result<Vec<u8>, OciSpecError> {
+pub(super) fn canonical(value: &impl Serialize) -> Result<Vec<u8>, OciSpecError> {
     let mut value = serde_json::to_value(value)?;
     value.sort_all_objects();
     Ok(serde_json::to_vec(&value)?)

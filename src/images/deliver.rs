@@ -116,7 +116,7 @@ async fn needs(steps: &Steps, reference: &str, lacking: &[String]) -> bool {
     }
 }
 
-fn names(listed: &str, reference: &str) -> bool {
+pub(super) fn names(listed: &str, reference: &str) -> bool {
     listed.lines().any(|line| line.trim() == reference)
 }
 
@@ -178,9 +178,23 @@ async fn deliver_one(
 
 /// Runs a command to its end and gives its standard output.
 pub(super) async fn run(command: &Command, input: Option<&Bytes>, limit: Duration) -> Result<String, CommandError> {
+    run_from(command, if input.is_some() { Stdio::piped() } else { Stdio::null() }, input, limit).await
+}
+
+/// The same, with a file as its standard input.
+pub(super) async fn run_on(command: &Command, file: std::fs::File, limit: Duration) -> Result<String, CommandError> {
+    run_from(command, Stdio::from(file), None, limit).await
+}
+
+async fn run_from(
+    command: &Command,
+    stdin: Stdio,
+    input: Option<&Bytes>,
+    limit: Duration,
+) -> Result<String, CommandError> {
     let mut child = process::Command::new(&command.program)
         .args(&command.arguments)
-        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)

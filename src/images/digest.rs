@@ -1,11 +1,10 @@
 //! SHA-256 of what is written, on its way.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use sha2::{Digest, Sha256};
+
+use crate::hex;
 
 /// A writer that passes everything on and knows its SHA-256 at the end.
 pub(super) struct Digested<W> {
@@ -20,7 +19,7 @@ impl<W: Write> Digested<W> {
 
     /// The writer, and the digest in hex.
     pub(super) fn finish(self) -> (W, String) {
-        (self.inner, hex(&self.hash.finalize()))
+        (self.inner, hex::encode(&self.hash.finalize()))
     }
 }
 
@@ -38,15 +37,7 @@ impl<W: Write> Write for Digested<W> {
 
 /// SHA-256 of some bytes in hex.
 pub(super) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]

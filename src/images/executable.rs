@@ -39,6 +39,11 @@ pub enum Architecture {
 }
 
 impl Architecture {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Amd64, Self::Arm64];
+    /// What this program was built for.
+    pub const OF_THIS_PROGRAM: Self = if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::Amd64 };
+
     /// The name as nodes report it in `status.nodeInfo.architecture`.
     pub fn name(self) -> &'static str {
         match self {

@@ -38,6 +38,11 @@ impl Fake {
         self.folder.path().join(self.name)
     }
 
+    /// How long a file is that it has written.
+    pub(super) fn size(&self, file: &str) -> u64 {
+        fs::metadata(self.folder.path().join(file)).map_or(0, |metadata| metadata.len())
+    }
+
     pub(super) fn read(&self, file: &str) -> String {
         fs::read_to_string(self.folder.path().join(file)).unwrap_or_default()
     }

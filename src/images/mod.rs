@@ -1,13 +1,18 @@
-//! Our own image: made from the running executable, and brought to the nodes without a registry.
+//! Our own image: made from the running executable, and brought to the nodes without a registry. And everybody's:
+//! saved from registries into one file, brought to the nodes from there, pushed into another registry.
 //!
 //! ```text
 //! Executable::running() → choose(cluster, host) → build → plan → deliver
 //!        what it is        pure: which way         tar    pure    runs the commands
+//!
+//! registry → save → archive → load → nodes
+//!                         └──→ push → registry
 //! ```
 //!
 //! Writes nothing to the cluster's API. Which nodes have the image is the caller's to know, from
 //! `node.status.images`.
 
+pub mod archive;
 pub mod build;
 pub mod deliver;
 mod digest;
@@ -15,17 +20,31 @@ pub mod executable;
 #[cfg(test)]
 mod fake;
 pub mod host;
+pub mod layout;
+pub mod load;
 pub mod plan;
+pub mod push;
+pub mod reference;
+pub mod registry;
 mod removal;
 pub mod route;
+pub mod save;
+pub mod transfer;
 
 use std::time::Instant;
 
+pub use archive::Archive;
 pub use build::{BuildError, Image, build};
 pub use deliver::DeliverError;
 pub use executable::{Architecture, Executable, ExecutableError};
 pub use host::{Locations, probe};
+pub use load::load;
+pub use push::{Pushed, push};
+pub use reference::Reference;
+pub use registry::{Credentials, Patience, Registry, RegistryError};
 pub use route::{Choice, Cluster, ClusterKind, Host, NoRoute, Node, Route, choose};
+pub use save::{Saved, save};
+pub use transfer::TransferError;
 
 use crate::event::{Event, Reporter, Step};
 
@@ -139,7 +158,7 @@ pub async fn remove(cluster: &Cluster, host: &Host, keep: Option<&str>) -> Remov
 }
 
 /// A size as a person reads it: `5.7 MB`.
-fn megabytes(bytes: u64) -> String {
+pub fn megabytes(bytes: u64) -> String {
     let tenths = bytes.div_ceil(100_000);
     format!("{}.{} MB", tenths / 10, tenths % 10)
 }

@@ -17,6 +17,11 @@ use super::route::Route;
 /// next start on (containerd#9328).
 const PINNED: &str = "io.cri-containerd.pinned=pinned";
 
+/// Our mark at images of `images load`: `down` takes the pin off them, and they are as any that was pulled.
+pub(super) const LOADED: &str = "scalekit.dev/loaded=true";
+/// Arguments that take both marks off.
+pub(super) const UNPINNED: [&str; 2] = ["io.cri-containerd.pinned=", "scalekit.dev/loaded="];
+
 /// A program with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -73,6 +78,8 @@ pub enum Removal {
         list: Command,
         /// Takes images away; their names follow its arguments.
         remove: Command,
+        /// Changes labels; a name and labels follow its arguments.
+        label: Command,
     },
     /// By deleting files from a folder.
     Folder {
@@ -96,6 +103,44 @@ pub fn plan(route: &Route, reference: &str) -> Vec<Steps> {
     }
 }
 
+/// What has to be run to bring an archive of these images to each place that the route leads to: each image is
+/// looked for and pinned after the import.
+pub fn archive(route: &Route, file: &str, names: &[String]) -> Vec<Loading> {
+    match route {
+        Route::MicroK8sFolder { folder, node } | Route::K3sFolder { folder, node } => {
+            let import = Import::Place { folder: folder.clone(), file: file.to_owned() };
+            vec![Loading { place: at(node), nodes: vec![node.clone()], import, images: Vec::new() }]
+        }
+        Route::Containerd { .. } | Route::Kind { .. } | Route::MicroK8s { .. } | Route::K3s { .. } => {
+            ctrs(route).into_iter().map(|ctr| ctr.loading(route, names)).collect()
+        }
+    }
+}
+
+/// All that is done for one place that takes an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loading {
+    /// The place, as a user would name it.
+    pub place: String,
+    /// The nodes that take the images from there; empty where that is not known.
+    pub nodes: Vec<String>,
+    /// Getting the archive in.
+    pub import: Import,
+    /// Each image in it, with what asks for it and what pins it; empty where nobody can be asked.
+    pub images: Vec<LoadedImage>,
+}
+
+/// What is done about one image after the import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedImage {
+    /// Its name.
+    pub name: String,
+    /// Prints the name if it is there.
+    pub check: Command,
+    /// Keeps it from the kubelet's garbage collection.
+    pub pin: Command,
+}
+
 /// What has to be run to take our images away from each place that the route leads to.
 pub fn removals(route: &Route) -> Vec<Removal> {
     match route {
@@ -107,6 +152,7 @@ pub fn removals(route: &Route) -> Vec<Removal> {
             .map(|ctr| Removal::Ctr {
                 list: ctr.command(&["images", "ls"]),
                 remove: ctr.command(&["images", "rm", "--sync"]),
+                label: ctr.command(&["images", "label"]),
                 place: ctr.place,
             })
             .collect(),
@@ -120,6 +166,9 @@ pub(super) fn file_name(reference: &str) -> String {
 
 /// What the names of our archives begin with.
 pub(super) const FILE_PREFIX: &str = "scalekit-";
+
+/// What the names of archives of `images load` begin with: another prefix, for `up` takes old images of ours away.
+pub(super) const AIR_GAP_PREFIX: &str = "airgap-scalekit-";
 
 fn at(node: &str) -> String {
     format!("node {node}")
@@ -149,21 +198,50 @@ impl Ctr<'_> {
                 command.arguments.insert(1, "-i".to_owned());
                 command
             }
-            // Sends it to all nodes, through their cluster agents.
-            Route::MicroK8s { .. } => {
-                let arguments = ["images", "import", "-"].map(str::to_owned).to_vec();
-                Command { program: self.program.to_owned(), arguments }
-            }
+            Route::MicroK8s { .. } => microk8s_import(self.program),
             _ => self.command(&["images", "import", "-"]),
         };
         Steps {
             import: Import::Run(import),
-            check: Some(self.command(&["images", "ls", "--quiet", &format!("name=={reference}")])),
-            pin: Some(self.command(&["images", "label", reference, PINNED])),
+            check: Some(self.check(reference)),
+            pin: Some(self.pin(reference)),
             place: self.place,
             nodes: self.nodes,
         }
     }
+
+    fn loading(self, route: &Route, names: &[String]) -> Loading {
+        let import = match route {
+            // For this platform alone: an archive may name others that are not in it.
+            Route::Kind { .. } => {
+                let mut command = self.command(&["images", "import", "--snapshotter=overlayfs", "-"]);
+                command.arguments.insert(1, "-i".to_owned());
+                command
+            }
+            Route::MicroK8s { .. } => microk8s_import(self.program),
+            _ => self.command(&["images", "import", "-"]),
+        };
+        let image = |name: &String| {
+            let mut pin = self.pin(name);
+            pin.arguments.push(LOADED.to_owned());
+            LoadedImage { name: name.clone(), check: self.check(name), pin }
+        };
+        let images = names.iter().map(image).collect();
+        Loading { import: Import::Run(import), images, place: self.place, nodes: self.nodes }
+    }
+
+    fn check(&self, reference: &str) -> Command {
+        self.command(&["images", "ls", "--quiet", &format!("name=={reference}")])
+    }
+
+    fn pin(&self, reference: &str) -> Command {
+        self.command(&["images", "label", reference, PINNED])
+    }
+}
+
+/// Sends what it reads to all nodes, through their cluster agents.
+fn microk8s_import(program: &Path) -> Command {
+    Command { program: program.to_owned(), arguments: ["images", "import", "-"].map(str::to_owned).to_vec() }
 }
 
 fn ctrs(route: &Route) -> Vec<Ctr<'_>> {
@@ -259,6 +337,25 @@ mod tests {
     }
 
     #[test]
+    fn an_archive_goes_in_once_and_each_image_is_looked_for_and_pinned() {
+        let containers = vec![NodeContainer { node: "dev-worker".into(), container: "dev-worker".into() }];
+        let names = ["quay.io/a/b:1".to_owned(), "quay.io/a/b@sha256:1".to_owned()];
+        let kind = archive(&Route::Kind { program: "/usr/bin/docker".into(), containers }, "x.tar", &names);
+        let [Loading { place, import: Import::Run(import), images, .. }] = kind.as_slice() else { panic!("{kind:?}") };
+        assert_eq!(place, "node dev-worker");
+        let expected = "docker exec -i dev-worker ctr --namespace=k8s.io images import --snapshotter=overlayfs -";
+        assert_eq!(import.to_string(), expected);
+        assert_eq!(images.iter().map(|image| &image.name).collect::<Vec<_>>(), names.iter().collect::<Vec<_>>());
+        assert_eq!(
+            images[1].pin.to_string(),
+            "docker exec dev-worker ctr --namespace=k8s.io images label quay.io/a/b@sha256:1 io.cri-containerd.pinned=pinned \
+             scalekit.dev/loaded=true"
+        );
+        let folder = archive(&Route::K3sFolder { folder: "/images".into(), node: "pi".into() }, "x.tar", &names);
+        assert_eq!(folder[0].import, Import::Place { folder: "/images".into(), file: "x.tar".into() });
+    }
+
+    #[test]
     fn a_folder_gets_one_file() {
         for route in [
             Route::MicroK8sFolder { folder: "/sideload".into(), node: "pi".into() },
@@ -272,7 +369,7 @@ mod tests {
     fn images_are_taken_away_where_they_were_brought() {
         let containers = vec![NodeContainer { node: "dev-worker".into(), container: "dev-worker".into() }];
         let kind = removals(&Route::Kind { program: "/usr/bin/docker".into(), containers });
-        let [Removal::Ctr { place, list, remove }] = kind.as_slice() else { panic!("{kind:?}") };
+        let [Removal::Ctr { place, list, remove, .. }] = kind.as_slice() else { panic!("{kind:?}") };
         assert_eq!(place, "node dev-worker");
         assert_eq!(list.to_string(), "docker exec dev-worker ctr --namespace=k8s.io images ls");
         assert_eq!(remove.to_string(), "docker exec dev-worker ctr --namespace=k8s.io images rm --sync");

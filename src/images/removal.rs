@@ -8,7 +8,7 @@ use super::{
     Removed,
     deliver::{AT_ONCE, LIMIT, run},
     executable::REPOSITORY,
-    plan::{Command, FILE_PREFIX, Removal, file_name, removals},
+    plan::{AIR_GAP_PREFIX, Command, FILE_PREFIX, LOADED, Removal, UNPINNED, file_name, removals},
     route::Route,
 };
 
@@ -16,8 +16,8 @@ use super::{
 pub(super) async fn remove(route: &Route, keep: Option<&str>) -> Removed {
     let mut removed: Removed = stream::iter(removals(route))
         .map(async |removal| match &removal {
-            Removal::Ctr { place, list, remove } => {
-                let outcome = from_containerd(list, remove, keep).await;
+            Removal::Ctr { place, list, remove, label } => {
+                let outcome = from_containerd(list, remove, label, keep).await;
                 outcome.map_err(|error| format!("{place}: {error}"))
             }
             Removal::Folder { place, folder } => {
@@ -45,9 +45,19 @@ pub(super) async fn remove(route: &Route, keep: Option<&str>) -> Removed {
 async fn from_containerd(
     list: &Command,
     remove: &Command,
+    label: &Command,
     keep: Option<&str>,
 ) -> Result<usize, super::deliver::CommandError> {
-    let found = records(&run(list, None, LIMIT).await?, keep);
+    let table = run(list, None, LIMIT).await?;
+    if keep.is_none() {
+        for name in loaded(&table) {
+            let mut unpin = label.clone();
+            unpin.arguments.push(name.to_owned());
+            unpin.arguments.extend(UNPINNED.map(str::to_owned));
+            run(&unpin, None, LIMIT).await?;
+        }
+    }
+    let found = records(&table, keep);
     if found.is_empty() {
         return Ok(0);
     }
@@ -84,6 +94,16 @@ fn records(table: &str, keep: Option<&str>) -> Vec<String> {
         .collect()
 }
 
+/// Images of `images load` that are not ours: with our mark, in the last column.
+fn loaded(table: &str) -> impl Iterator<Item = &str> {
+    table.lines().filter_map(|line| {
+        let mut columns = line.split_whitespace();
+        let name = columns.next()?;
+        let marked = columns.next_back()?.split(',').any(|label| label == LOADED);
+        (marked && !is_ours(name)).then_some(name)
+    })
+}
+
 fn is_ours(name: &str) -> bool {
     name.strip_prefix(REPOSITORY).is_some_and(|rest| rest.starts_with(':'))
 }
@@ -95,7 +115,9 @@ async fn from_folder(folder: &Path, keep: Option<&str>) -> std::io::Result<usize
     while let Some(file) = files.next_entry().await? {
         let name = file.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with(FILE_PREFIX) && name.ends_with(".tar") && Some(&*name) != kept.as_deref() {
+        let ours = name.starts_with(FILE_PREFIX) && Some(&*name) != kept.as_deref();
+        let loaded = keep.is_none() && name.starts_with(AIR_GAP_PREFIX);
+        if (ours || loaded) && name.ends_with(".tar") {
             tokio::fs::remove_file(file.path()).await?;
             count += 1;
         }
@@ -162,6 +184,22 @@ sha256:cbbb                                 application/vnd.oci.image.manifest.v
             ctr --namespace k8s.io images rm --sync import-2026-11-25@sha256:1111 \
             scalekit.local/scalekit:0.1.0-111111111111 sha256:c111\n";
         assert_eq!(fake.read("log"), expected);
+    }
+
+    #[tokio::test]
+    async fn the_pin_is_taken_off_what_was_loaded_when_everything_goes_and_not_before() {
+        let table = TABLE.replace(
+            "1.5 MiB linux/amd64 -\nimport",
+            "1.5 MiB linux/amd64 io.cri-containerd.pinned=pinned,scalekit.dev/loaded=true\nimport",
+        );
+        let fake = Fake::new("k3s", &format!("case \"$*\" in *' ls') cat <<'END'\n{table}END\n;; esac"));
+        let route = Route::K3s { k3s: fake.program(), node: "pi".into() };
+        remove(&route, Some("scalekit.local/scalekit:0.2.0-222222222222")).await;
+        assert!(!fake.read("log").contains("label"), "{}", fake.read("log"));
+        remove(&route, None).await;
+        let expected = "images label docker.io/library/busybox:1.37 io.cri-containerd.pinned= scalekit.dev/loaded=\n";
+        assert!(fake.read("log").contains(expected), "{}", fake.read("log"));
+        assert!(!fake.read("log").contains("rm --sync docker.io"), "{}", fake.read("log"));
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use crate::{
     cluster::{self, CONCURRENCY},
     event::{Action, Event},
     object::ObjectRef,
-    plan::{Change, ChangeSet, Inventory, content_hash, dependencies},
+    plan::{self, Change, ChangeSet, Checked, Inventory, content_hash, dependencies},
 };
 
 /// How long a definition may take to be served; it takes milliseconds.
@@ -33,6 +33,40 @@ enum Outcome {
 }
 
 impl Installer<'_> {
+    /// Writes what was planned, one run at a time: makes the namespace in which lock and inventory lie, takes the lock,
+    /// compares again, since somebody may have written meanwhile, applies, and gives the lock back. Without a change
+    /// nothing is written and no lock taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Installer::apply`] and [`Installer::lock`]; [`InstallError::LockLost`].
+    pub async fn write(
+        &self,
+        release: &Release,
+        desired: &[DynamicObject],
+        changes: &ChangeSet,
+    ) -> Result<(), InstallError> {
+        let opened = self.open(release, desired, changes).await?;
+        if !changes.has_changes() {
+            return Ok(());
+        }
+        let lock = self.lock(release).await?;
+        let work = async {
+            let state = self.read(release, desired).await?;
+            let mut changes = plan::plan(desired, &state.live, &state.inventory);
+            if let Some(opened) = &opened {
+                changes.is_as_desired(opened);
+            }
+            self.apply(release, desired, &changes, &state).await
+        };
+        let done = tokio::select! {
+            done = work => done,
+            () = lock.lost() => Err(InstallError::LockLost),
+        };
+        lock.release().await;
+        done
+    }
+
     /// Applies what has to be created or configured: an object goes as soon as what it needs is there, up to 16
     /// at once. A failure stops only what depends on it. Afterwards the inventory holds exactly what is installed.
     ///
@@ -49,6 +83,10 @@ impl Installer<'_> {
     ) -> Result<(), InstallError> {
         refuse_foreign(changes)?;
         let mut run = Run::new(desired, changes);
+        for item in changes.items.iter().filter(|item| item.change == Change::Unchanged) {
+            self.reporter.report(Event::Object { object: item.object.clone(), action: Action::Unchanged, why: None });
+        }
+        self.refuse_conflicts(desired, changes, &before.live).await?;
         self.write_inventory(release, &before.inventory.with_intended(run.references.iter())).await?;
         self.make_room(changes).await?;
         let mut in_flight = FuturesUnordered::new();
@@ -56,16 +94,20 @@ impl Installer<'_> {
             while in_flight.len() < CONCURRENCY
                 && let Some(position) = run.next()
             {
-                in_flight.push(async move { (position, self.write(&desired[position]).await) });
+                let live = find(&before.live, &run.references[position]);
+                in_flight.push(async move { (position, self.write_one(&desired[position], live).await) });
             }
             let Some((position, outcome)) = in_flight.next().await else { break };
             self.settle(&mut run, position, outcome);
         }
-        run.verdict()?;
+        for (object, why) in run.skipped() {
+            self.reporter.report(Event::Object { object, action: Action::Skipped, why: Some(why) });
+        }
+        run.verdict(desired, &before.live)?;
         self.unmark_kept(&before.live).await?;
         let inventory = Inventory::of(desired.iter().zip(&run.references).map(|(object, reference)| {
             // What was not written now was there before, though no inventory may know: a run may have died in between.
-            let there = || before.live.iter().find(|live| ObjectRef::of(live).same_object(reference));
+            let there = || find(&before.live, reference);
             let uid = run.uids.get(reference).cloned().or_else(|| there()?.metadata.uid.clone());
             (reference.clone(), uid, content_hash(object))
         }));
@@ -73,27 +115,25 @@ impl Installer<'_> {
         self.write_inventory(release, &inventory).await
     }
 
-    /// Makes sure that the namespace of a release is there: its lock and its inventory lie in it.
-    ///
-    /// # Errors
-    ///
-    /// [`InstallError::Foreign`] before anything is written; [`InstallError::Apply`].
-    pub async fn open(
+    /// Makes sure that the namespace of a release is there: its lock and its inventory lie in it. Gives its name where it
+    /// was made.
+    async fn open(
         &self,
         release: &Release,
         desired: &[DynamicObject],
         changes: &ChangeSet,
-    ) -> Result<(), InstallError> {
+    ) -> Result<Option<ObjectRef>, InstallError> {
         refuse_foreign(changes)?;
         let namespace = ObjectRef::new("v1", "Namespace", None, &release.namespace);
         let missing = changes.items.iter().any(|item| item.object == namespace && item.change == Change::Create);
         let Some(desired) = desired.iter().find(|object| missing && ObjectRef::of(object) == namespace) else {
-            return Ok(());
+            return Ok(None);
         };
-        match self.write(desired).await {
+        match self.write_one(desired, None).await {
             Outcome::Applied(_) => {
-                self.reporter.report(Event::Object { object: namespace, action: Action::Created });
-                Ok(())
+                let object = namespace.clone();
+                self.reporter.report(Event::Object { object, action: Action::Created, why: None });
+                Ok(Some(namespace))
             }
             Outcome::Failed(error) => {
                 let failure = Failure { object: namespace, why: error.to_string(), hint: None };
@@ -137,7 +177,7 @@ impl Installer<'_> {
                 } else {
                     Action::Configured
                 };
-                self.reporter.report(Event::Object { object, action });
+                self.reporter.report(Event::Object { object, action, why: None });
                 run.state[position] = Progress::Done;
             }
             Outcome::Failed(error) => {
@@ -147,31 +187,115 @@ impl Installer<'_> {
         }
     }
 
-    async fn write(&self, desired: &DynamicObject) -> Outcome {
+    /// Asks the API server, before anything is written, whether somebody else manages fields that would be changed.
+    async fn refuse_conflicts(
+        &self,
+        desired: &[DynamicObject],
+        changes: &ChangeSet,
+        live: &[DynamicObject],
+    ) -> Result<(), InstallError> {
+        // What a tool applied for us is taken over before it is changed.
+        let is_new = |object: &DynamicObject| {
+            find(live, &ObjectRef::of(object)).is_none_or(|found| plan::adoption(object, found).is_some())
+        };
+        let changed: Vec<DynamicObject> = desired.iter().filter(|object| !is_new(object)).cloned().collect();
+        let mut conflicts = Vec::new();
+        for (object, checked) in self.dry_run(&changed, changes).await {
+            if let Checked::Conflict { fields } = checked {
+                let declared = desired.iter().find(|declared| ObjectRef::of(declared) == object);
+                let why = in_words(&fields, declared, find(live, &object));
+                conflicts.push(Failure { object, why, hint: None });
+            }
+        }
+        if self.force_conflicts {
+            for Failure { object, why, .. } in conflicts {
+                self.reporter.report(Event::Note { message: format!("taking over fields of {object}: {why}") });
+            }
+            return Ok(());
+        }
+        if conflicts.is_empty() { Ok(()) } else { Err(InstallError::Conflict { conflicts }) }
+    }
+
+    /// Makes us the manager of what another tool applied for us. Somebody may change the object meanwhile, so it is read
+    /// anew and tried again.
+    async fn adopt(&self, desired: &DynamicObject, live: &DynamicObject) -> Result<(), cluster::Error> {
         let object = ObjectRef::of(desired);
+        let mut live = live.clone();
+        while let Some(patch) = plan::adoption(desired, &live) {
+            let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+            let adopted = self
+                .retrying(&object, || async {
+                    let api = self.cluster.api_for(&object)?;
+                    api.patch(&object.name, &params, &Patch::Merge(&patch)).await.map_err(cluster::Error::from)
+                })
+                .await;
+            match adopted {
+                Ok(_) => return Ok(()),
+                Err(cluster::Error::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            match self.retrying(&object, || self.cluster.get(&object)).await? {
+                Some(found) => live = found,
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_one(&self, desired: &DynamicObject, live: Option<&DynamicObject>) -> Outcome {
+        let object = ObjectRef::of(desired);
+        if let Some(live) = live
+            && let Err(error) = self.adopt(desired, live).await
+        {
+            return Outcome::Failed(error);
+        }
+        if let Some(live) = live
+            && let Some(bridge) = plan::bridge(desired, live)
+            && let Outcome::Failed(error) = self.put(&object, &bridge).await
+        {
+            return Outcome::Failed(error);
+        }
+        self.put(&object, desired).await
+    }
+
+    /// Applies one object, as a definition so that it is served and nothing is stored in older versions of it.
+    async fn put(&self, object: &ObjectRef, desired: &DynamicObject) -> Outcome {
         let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
         params.force = self.force_conflicts;
         let applied = self
-            .retrying(&object, || async {
-                let api = self.cluster.api_for(&object)?;
+            .retrying(object, || async {
+                let api = self.cluster.api_for(object)?;
                 api.patch(&object.name, &params, &Patch::Apply(desired)).await.map_err(cluster::Error::from)
             })
             .await;
-        match applied {
-            Ok(live) if object.kind == "CustomResourceDefinition" => self.established(&object, live).await,
-            Ok(live) => Outcome::Applied(Box::new(live)),
-            Err(error) => Outcome::Failed(error),
+        let live = match applied {
+            Ok(live) if object.kind == "CustomResourceDefinition" => live,
+            Ok(live) => return Outcome::Applied(Box::new(live)),
+            Err(error) => return Outcome::Failed(error),
+        };
+        let migrate = plan::needs_migration(&live);
+        match self.established(object, live).await {
+            Outcome::Applied(live) if migrate => match self.store_anew(&live).await {
+                Ok(()) => Outcome::Applied(live),
+                Err(error) => Outcome::Failed(error),
+            },
+            other => other,
         }
     }
 
     /// What depends on a definition can only be written once the API server serves it.
     async fn established(&self, object: &ObjectRef, live: DynamicObject) -> Outcome {
         let crds = kube::Api::all(self.cluster.client().clone());
-        let condition = await_condition(crds, &object.name, is_crd_established());
+        let served = async {
+            // One failed request never ends a wait.
+            while let Err(error) = await_condition(crds.clone(), &object.name, is_crd_established()).await {
+                tracing::debug!("watching {object} again: {error}");
+                sleep(Duration::from_millis(200)).await;
+            }
+        };
         let deadline = self.deadline.min(Instant::now() + ESTABLISHED_WITHIN);
-        match timeout_at(deadline, condition).await {
-            Ok(Ok(_)) => Outcome::Applied(Box::new(live)),
-            Ok(Err(error)) => Outcome::Failed(cluster::Error::Unreadable { cause: error.to_string() }),
+        match timeout_at(deadline, served).await {
+            Ok(()) => Outcome::Applied(Box::new(live)),
             Err(_) => Outcome::Failed(cluster::Error::Rejected {
                 code: 0,
                 reason: "NotEstablished".to_owned(),
@@ -192,6 +316,7 @@ impl Installer<'_> {
     {
         let mut pause = Duration::from_millis(100);
         loop {
+            self.until_sure().await;
             // A server that takes the request and says nothing is asked again; the run's deadline holds all the same.
             let patience = self.deadline.saturating_duration_since(Instant::now()).clamp(SHORTEST, ANSWER);
             let error = match timeout(patience, attempt()).await {
@@ -216,6 +341,32 @@ impl Installer<'_> {
 fn refuse_foreign(changes: &ChangeSet) -> Result<(), InstallError> {
     let objects: Vec<_> = changes.foreign().map(|(object, owner)| (object.clone(), owner.map(str::to_owned))).collect();
     if objects.is_empty() { Ok(()) } else { Err(InstallError::Foreign { objects }) }
+}
+
+fn find<'a>(objects: &'a [DynamicObject], wanted: &ObjectRef) -> Option<&'a DynamicObject> {
+    objects.iter().find(|object| ObjectRef::of(object).same_object(wanted))
+}
+
+/// Fields that others manage: which, whose, and both values.
+fn in_words(fields: &[(String, String)], declared: Option<&DynamicObject>, live: Option<&DynamicObject>) -> String {
+    let value = |object: Option<&DynamicObject>, field: &str| {
+        let object = serde_json::to_value(object?).ok()?;
+        Some(shortened(&plan::at(&object, field)?.to_string()))
+    };
+    let words = fields.iter().map(|(field, owner)| match (value(live, field), value(declared, field)) {
+        (Some(live), Some(declared)) => format!("{field}: {owner}; it is {live}, and would be {declared}"),
+        _ => format!("{field}: {owner}"),
+    });
+    words.collect::<Vec<_>>().join("; ")
+}
+
+/// Whole files are values too.
+fn shortened(value: &str) -> String {
+    const LONGEST: usize = 60;
+    match value.char_indices().nth(LONGEST) {
+        None => value.to_owned(),
+        Some((end, _)) => format!("{}…", &value[..end]),
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -263,19 +414,29 @@ impl Run {
         Some(position)
     }
 
-    fn verdict(&self) -> Result<(), InstallError> {
+    /// What was not tried, and what of its needs is not there.
+    fn skipped(&self) -> Vec<(ObjectRef, String)> {
+        let waiting = (0..self.state.len()).filter(|&position| self.state[position] == Progress::Waiting);
+        waiting
+            .map(|position| {
+                let needs = self.needs[position].iter().filter(|&&needed| self.state[needed] != Progress::Done);
+                let names: Vec<String> = needs.map(|&needed| self.references[needed].to_string()).collect();
+                (self.references[position].clone(), format!("it needs {}", names.join(", ")))
+            })
+            .collect()
+    }
+
+    fn verdict(&self, desired: &[DynamicObject], live: &[DynamicObject]) -> Result<(), InstallError> {
         if self.failures.is_empty() {
             return Ok(());
         }
-        let skipped = (0..self.state.len())
-            .filter(|&position| self.state[position] == Progress::Waiting)
-            .map(|position| self.references[position].clone())
-            .collect();
+        let skipped = self.skipped().into_iter().map(|(object, _)| object).collect();
         let failure = |(object, error): &(ObjectRef, cluster::Error)| Failure {
             object: object.clone(),
             why: match error {
                 cluster::Error::Conflict { fields, .. } if !fields.is_empty() => {
-                    fields.iter().map(|(field, owner)| format!("{field}: {owner}")).collect::<Vec<_>>().join("; ")
+                    let declared = desired.iter().find(|declared| ObjectRef::of(declared) == *object);
+                    in_words(fields, declared, find(live, object))
                 }
                 other => other.to_string(),
             },

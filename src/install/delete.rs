@@ -17,11 +17,18 @@ use crate::{
     cluster::{self, CONCURRENCY, Kind, LEASE},
     event::{Action, Event},
     object::ObjectRef,
-    plan::{KEPT, Teardown, is_ours},
+    plan::{KEPT, Scaled, Teardown, is_ours},
 };
 
 /// How often what is on its way out is looked at. The namespace controller itself needs five seconds.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
+
+/// How long a finalizer's controller has, before it is taken off where that was asked for.
+const FINALIZED_WITHIN: Duration = Duration::from_secs(8);
+
+/// How long an aggregated API that does not answer may hold a namespace before waiting is given up: a program that
+/// only restarts is back by then.
+const BLOCKED_FOR: Duration = Duration::from_secs(20);
 
 impl Installer<'_> {
     /// Deletes what the teardown says: first what scales, then everything else at once; waits until it is gone.
@@ -34,7 +41,11 @@ impl Installer<'_> {
             if kept.data {
                 self.mark_kept(&kept.object).await?;
             }
-            self.reporter.report(Event::Object { object: kept.object.clone(), action: Action::Kept });
+            self.reporter.report(Event::Object {
+                object: kept.object.clone(),
+                action: Action::Kept,
+                why: Some(kept.why.clone()),
+            });
         }
         // A scaler that still runs would make its Lease again.
         let (leases, targets): (Vec<_>, Vec<_>) =
@@ -99,36 +110,38 @@ impl Installer<'_> {
             Err(source) => return Err(InstallError::Delete { object: object.clone(), source }),
         };
         if gone {
-            self.reporter.report(Event::Object { object: object.clone(), action: Action::Deleted });
+            self.reporter.report(Event::Object { object: object.clone(), action: Action::Deleted, why: None });
         }
         Ok(gone)
     }
 
     pub(super) async fn until_gone(&self, mut waiting: BTreeMap<ObjectRef, String>) -> Result<(), InstallError> {
+        let began = Instant::now();
+        let mut blocked_since: Option<Instant> = None;
         loop {
             let objects: Vec<(ObjectRef, String)> = waiting.clone().into_iter().collect();
-            let looked: Vec<(ObjectRef, Option<String>)> = stream::iter(objects)
+            let looked: Vec<(ObjectRef, Option<Held>)> = stream::iter(objects)
                 .map(|(object, uid)| async move {
                     match self.cluster.get(&object).await {
                         Ok(Some(found)) if found.metadata.uid.as_deref() == Some(&uid) => {
-                            let why = what_holds(&found);
-                            (object, Some(why))
+                            (object, Some(what_holds(&found)))
                         }
                         Ok(_) => (object, None),
-                        Err(error) => (object, Some(error.to_string())),
+                        Err(error) => (object, Some(Held { why: error.to_string(), blocked: false })),
                     }
                 })
                 .buffered(CONCURRENCY)
                 .collect()
                 .await;
             let mut held = Vec::new();
-            for (object, why) in looked {
-                match why {
+            let blocked = looked.iter().all(|(_, held)| held.as_ref().is_none_or(|held| held.blocked));
+            for (object, state) in looked {
+                match state {
                     None => {
                         waiting.remove(&object);
-                        self.reporter.report(Event::Object { object, action: Action::Deleted });
+                        self.reporter.report(Event::Object { object, action: Action::Deleted, why: None });
                     }
-                    Some(why) => {
+                    Some(Held { why, .. }) => {
                         self.reporter.report(Event::InProgress { object: object.clone(), why: why.clone() });
                         held.push(Failure { object, why, hint: None });
                     }
@@ -137,11 +150,43 @@ impl Installer<'_> {
             if waiting.is_empty() {
                 return Ok(());
             }
-            if self.expired() {
+            if self.force_finalizers && began.elapsed() >= FINALIZED_WITHIN {
+                self.take_finalizers_off(&waiting).await?;
+            }
+            blocked_since = if blocked { blocked_since.or_else(|| Some(Instant::now())) } else { None };
+            if self.expired() || blocked_since.is_some_and(|since| since.elapsed() >= BLOCKED_FOR) {
                 return Err(InstallError::NotGone { waiting: held });
             }
             sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// Takes workloads back to the lower bound of what scaled them. One that is not there any more, or that somebody else
+    /// may scale, is left.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError::Reset`].
+    pub async fn reset_replicas(&self, workloads: &[Scaled]) -> Result<(), InstallError> {
+        for Scaled { target, replicas, least } in workloads.iter().filter(|one| one.replicas != one.least) {
+            let scale = Patch::Merge(json!({"spec": {"replicas": least}}));
+            let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+            let done = self
+                .retrying(target, || async {
+                    let api = self.cluster.api_for(target)?;
+                    api.patch_scale(&target.name, &params, &scale).await.map(|_| ()).map_err(cluster::Error::from)
+                })
+                .await;
+            let message = match done {
+                Ok(()) => format!("{target}: from {replicas} replicas back to {least}"),
+                Err(error @ (cluster::Error::NotFound { .. } | cluster::Error::UnknownKind { .. })) => {
+                    format!("{target} stays at {replicas} replicas: {error}")
+                }
+                Err(source) => return Err(InstallError::Reset { object: target.clone(), source }),
+            };
+            self.reporter.report(Event::Note { message });
+        }
+        Ok(())
     }
 
     /// A volume goes after its claim, by its provisioner; one whose policy is Retain stays, and the proof says so.
@@ -210,26 +255,37 @@ impl Installer<'_> {
     }
 }
 
+/// Why something that was deleted is still there.
+struct Held {
+    why: String,
+    /// Whether it waits for an aggregated API that does not answer: nothing of its own is in its way.
+    blocked: bool,
+}
+
 /// Why an object that was deleted is still there, in its own words.
-fn what_holds(object: &DynamicObject) -> String {
+fn what_holds(object: &DynamicObject) -> Held {
     let conditions = object.data.pointer("/status/conditions").and_then(serde_json::Value::as_array);
     let remaining = conditions.into_iter().flatten().find(|condition| {
         condition["status"] == "True"
             && condition["type"].as_str().is_some_and(|kind| {
                 [
+                    "NamespaceDeletionDiscoveryFailure",
                     "NamespaceContentRemaining",
                     "NamespaceFinalizersRemaining",
-                    "NamespaceDeletionDiscoveryFailure",
                     "NamespaceDeletionContentFailure",
                 ]
                 .contains(&kind)
             })
     });
-    if let Some(message) = remaining.and_then(|condition| condition["message"].as_str()) {
-        return message.to_owned();
+    if let Some(condition) = remaining
+        && let Some(message) = condition["message"].as_str()
+    {
+        let blocked = condition["type"] == "NamespaceDeletionDiscoveryFailure";
+        return Held { why: message.to_owned(), blocked };
     }
-    match object.metadata.finalizers.as_deref() {
+    let why = match object.metadata.finalizers.as_deref() {
         Some(finalizers) if !finalizers.is_empty() => format!("finalizers hold it: {}", finalizers.join(", ")),
         _ => "it is being deleted".to_owned(),
-    }
+    };
+    Held { why, blocked: false }
 }

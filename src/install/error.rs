@@ -37,8 +37,8 @@ pub enum InstallError {
         /// Since when, by that machine's clock.
         since: Option<Timestamp>,
     },
-    /// The lock could not be renewed in time, so the run stopped: somebody else may have begun.
-    #[error("the lock was lost: the API server did not answer in time, or another run took over")]
+    /// Another run holds the lock by now, so this one stopped.
+    #[error("the lock was lost: another run took over while this one could not reach the API server")]
     LockLost,
     /// Objects of other owners stand where ours would go. Nothing was written.
     #[error("{} would be taken from their owners", listed(objects.iter().map(|(object, owner)| match owner {
@@ -91,6 +91,14 @@ pub enum InstallError {
         /// Why.
         source: cluster::Error,
     },
+    /// A workload could not be taken back to its lower bound.
+    #[error("cannot scale {object}")]
+    Reset {
+        /// Which.
+        object: ObjectRef,
+        /// Why.
+        source: cluster::Error,
+    },
     /// An object could not be deleted.
     #[error("cannot delete {object}")]
     Delete {
@@ -114,6 +122,7 @@ impl InstallError {
             | Self::Inventory { .. }
             | Self::Foreign { .. }
             | Self::Label { .. }
+            | Self::Reset { .. }
             | Self::Delete { .. } => &[],
         }
     }
@@ -142,6 +151,7 @@ impl InstallError {
             | Self::Apply { .. }
             | Self::Failed { .. }
             | Self::Label { .. }
+            | Self::Reset { .. }
             | Self::Delete { .. } => None,
         }
     }

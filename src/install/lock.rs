@@ -13,9 +13,9 @@ use kube::{
     api::{DeleteParams, ObjectMeta, PostParams, Preconditions},
 };
 use tokio::{
-    sync::Notify,
+    sync::{Notify, watch},
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{InstallError, Installer, Release};
@@ -43,16 +43,17 @@ pub struct Lock {
     leases: Api<Lease>,
     heartbeat: JoinHandle<()>,
     lost: Arc<Notify>,
+    sure: watch::Sender<bool>,
 }
 
 impl Lock {
-    fn keep(leases: Api<Lease>, identity: String) -> Self {
+    fn keep(leases: Api<Lease>, identity: String, sure: watch::Sender<bool>) -> Self {
         let lost = Arc::new(Notify::new());
-        let heartbeat = tokio::spawn(renew(leases.clone(), identity, Arc::clone(&lost)));
-        Self { leases, heartbeat, lost }
+        let heartbeat = tokio::spawn(renew(leases.clone(), identity, Arc::clone(&lost), sure.clone()));
+        Self { leases, heartbeat, lost, sure }
     }
 
-    /// Completes when the lock could not be renewed in time: somebody else may begin, so the holder must stop.
+    /// Completes when somebody else holds the lock: the run must stop.
     pub async fn lost(&self) {
         self.lost.notified().await;
     }
@@ -79,6 +80,7 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         self.heartbeat.abort();
+        self.sure.send_replace(true);
     }
 }
 
@@ -113,7 +115,7 @@ impl Installer<'_> {
             match decide(&identity, TERMS, seen, now, wall()) {
                 Decision::Acquire(record) | Decision::Renew(record) => {
                     match write(&leases, read, record).await {
-                        Ok(_) => return Ok(Lock::keep(leases, identity)),
+                        Ok(_) => return Ok(Lock::keep(leases, identity, self.sure.clone())),
                         // Somebody was faster, or the answer was lost: look again.
                         Err(error) if error.is_transient() || matches!(error, cluster::Error::Conflict { .. }) => {}
                         Err(error) => return Err(failed(error)),
@@ -154,15 +156,28 @@ impl Installer<'_> {
     }
 }
 
-/// Renews until it cannot for longer than the deadline, or finds somebody else's name in the lease.
-async fn renew(leases: Api<Lease>, identity: String, lost: Arc<Notify>) {
+/// Renews until it finds somebody else's name in the lease.
+///
+/// When it could not renew for longer than the deadline, nobody knows whose the lock is: a server that is away is away
+/// for all, and then it is still ours; or only this machine is cut off, and another run may have taken over. So the run
+/// stands still until the lease has been read and renewed once more, by the version that was read.
+async fn renew(leases: Api<Lease>, identity: String, lost: Arc<Notify>, sure: watch::Sender<bool>) {
     let mut renewed = Instant::now();
     loop {
         sleep(TERMS.retry).await;
-        match renew_once(&leases, &identity).await {
-            Ok(true) => renewed = Instant::now(),
-            Err(_) if renewed.elapsed() < TERMS.renew_deadline => {}
-            Ok(false) | Err(_) => break,
+        // A server that takes the question and says nothing leaves no doubt for longer than the deadline allows.
+        let patience = TERMS.renew_deadline.saturating_sub(renewed.elapsed()).max(TERMS.retry);
+        let answer = timeout(patience, renew_once(&leases, &identity)).await;
+        match answer {
+            Ok(Ok(true)) => {
+                renewed = Instant::now();
+                sure.send_replace(true);
+            }
+            Ok(Ok(false)) => break,
+            Ok(Err(_)) | Err(_) if renewed.elapsed() < TERMS.renew_deadline => {}
+            Ok(Err(_)) | Err(_) => {
+                sure.send_replace(false);
+            }
         }
     }
     lost.notify_one();

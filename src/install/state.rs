@@ -25,6 +25,8 @@ pub struct State {
     pub live: Vec<DynamicObject>,
     /// Its inventory; empty when there is none.
     pub inventory: Inventory,
+    /// The version of scalekit that wrote the inventory last.
+    pub version: Option<String>,
 }
 
 /// What is there of ours in the whole cluster, and what of others stands in its way.
@@ -35,12 +37,16 @@ pub struct Survey {
     /// Objects of others in our namespaces.
     pub foreign: Vec<ObjectRef>,
     /// Autoscalers of others, anywhere.
-    pub foreign_autoscalers: Vec<ObjectRef>,
+    pub foreign_autoscalers: Vec<DynamicObject>,
     /// Volumes that were made for claims in our namespaces.
     pub volumes: Vec<PersistentVolume>,
 }
 
+/// The annotation by which ApplySets say what wrote them: `scalekit/0.1.0`.
+const TOOLING: &str = "applyset.kubernetes.io/tooling";
+
 const DATA_KEY: &str = "inventory.json";
+const AUTOSCALER: &str = "Autoscaler";
 
 impl Installer<'_> {
     /// Reads the objects and the inventory of a release: one LIST per kind, and a GET for each desired object
@@ -51,8 +57,16 @@ impl Installer<'_> {
     /// [`InstallError::Read`], [`InstallError::Inventory`].
     pub async fn read(&self, release: &Release, desired: &[DynamicObject]) -> Result<State, InstallError> {
         let selector = format!("{APPLYSET_PART_OF}={}", release.applyset);
-        let (live, inventory) = futures::join!(self.cluster.list(&INSTALLED, &selector), self.read_inventory(release));
+        // Only a sample has Autoscalers: for anything else they are not asked for, unless one was installed.
+        let has = |kind: &Kind| desired.iter().any(|object| ObjectRef::of(object).kind == kind.kind);
+        let (asked, rest): (Vec<Kind>, Vec<Kind>) =
+            INSTALLED.iter().partition(|kind| kind.kind != AUTOSCALER || desired.is_empty() || has(kind));
+        let (live, inventory) = futures::join!(self.cluster.list(&asked, &selector), self.read_inventory(release));
         let mut live = live.map_err(InstallError::Read)?;
+        let (inventory, version) = inventory?;
+        let rest: Vec<Kind> =
+            rest.into_iter().filter(|kind| inventory.entries().any(|entry| entry.object.kind == kind.kind)).collect();
+        live.extend(self.cluster.list(&rest, &selector).await.map_err(InstallError::Read)?);
         let present: BTreeSet<ObjectRef> = live.iter().map(ObjectRef::of).collect();
         let missing: Vec<ObjectRef> =
             desired.iter().map(ObjectRef::of).filter(|object| !present.contains(object)).collect();
@@ -63,17 +77,22 @@ impl Installer<'_> {
             .await
             .map_err(InstallError::Read)?;
         live.extend(found.into_iter().flatten());
-        Ok(State { live, inventory: inventory? })
+        Ok(State { live, inventory, version })
     }
 
-    async fn read_inventory(&self, release: &Release) -> Result<Inventory, InstallError> {
+    async fn read_inventory(&self, release: &Release) -> Result<(Inventory, Option<String>), InstallError> {
         let failed = |source| InstallError::Inventory { object: release.inventory_object(), source };
         let found =
             self.inventories(release).get_opt(&release.inventory).await.map_err(|error| failed(error.into()))?;
-        let Some(text) = found.and_then(|stored| stored.data).and_then(|mut data| data.remove(DATA_KEY)) else {
-            return Ok(Inventory::default());
+        let Some(stored) = found else { return Ok((Inventory::default(), None)) };
+        let tooling = stored.metadata.annotations.and_then(|mut all| all.remove(TOOLING));
+        let version = tooling.and_then(|tooling| Some(tooling.strip_prefix("scalekit/")?.to_owned()));
+        let Some(text) = stored.data.and_then(|mut data| data.remove(DATA_KEY)) else {
+            return Ok((Inventory::default(), version));
         };
-        Inventory::from_json(&text).map_err(|error| failed(cluster::Error::Unreadable { cause: error.to_string() }))
+        let inventory = Inventory::from_json(&text)
+            .map_err(|error| failed(cluster::Error::Unreadable { cause: error.to_string() }))?;
+        Ok((inventory, version))
     }
 
     /// Writes the inventory of a release.
@@ -105,7 +124,7 @@ impl Installer<'_> {
                     APPLYSET_ID: release.applyset,
                 },
                 "annotations": {
-                    "applyset.kubernetes.io/tooling": format!("scalekit/{}", release.version),
+                    (TOOLING): format!("scalekit/{}", release.version),
                     "applyset.kubernetes.io/contains-group-kinds": kinds.into_iter().collect::<Vec<_>>().join(","),
                 },
             },
@@ -157,7 +176,7 @@ impl Installer<'_> {
         let mut foreign_autoscalers = Vec::new();
         if let Some(kind) = Kind::named("scalekit.dev", "Autoscaler") {
             let found = self.cluster.list_kind(kind, None, &others).await.map_err(InstallError::Read)?;
-            foreign_autoscalers.extend(found.iter().map(ObjectRef::of));
+            foreign_autoscalers.extend(found);
         }
         let volumes = self.volumes_of(&namespaces).await?;
         Ok(Survey { ours, foreign, foreign_autoscalers, volumes })

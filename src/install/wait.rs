@@ -1,6 +1,9 @@
 //! Waiting until what was written works: one watch per kind, a verdict as soon as there is one.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -38,8 +41,12 @@ const LOG_LINES: i64 = 5;
 enum Seen {
     Object(Box<DynamicObject>),
     Gone(ObjectRef),
+    /// All objects of a kind that there are, after the watch of it began or began anew.
+    Objects(&'static Kind, BTreeSet<ObjectRef>),
     Pod(Box<Pod>),
     PodGone(String),
+    /// UIDs of all pods of a namespace, likewise.
+    Pods(String, BTreeSet<String>),
     Event(Box<ClusterEvent>),
     /// A watch broke; it is started again.
     Trouble(cluster::Error),
@@ -72,6 +79,13 @@ impl Installer<'_> {
                 Some(seen) = seen.next() => match seen {
                     Seen::Object(object) => { live.insert(ObjectRef::of(&object), *object); }
                     Seen::Gone(object) => { live.remove(&object); }
+                    // What vanished while nobody watched is told by nobody.
+                    Seen::Objects(kind, there) => {
+                        live.retain(|object, _| Kind::of(object) != Some(kind) || there.contains(object));
+                    }
+                    Seen::Pods(namespace, there) => {
+                        pods.retain(|uid, pod| pod.namespace() != Some(namespace.clone()) || there.contains(uid));
+                    }
                     Seen::Pod(pod) => { pods.insert(pod.uid().unwrap_or_default(), *pod); }
                     Seen::PodGone(uid) => { pods.remove(&uid); }
                     Seen::Event(event) => around.events.push(*event),
@@ -159,26 +173,26 @@ impl Installer<'_> {
                             Some(kube::core::TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_owned() });
                         Seen::Object(Box::new(object))
                     }
-                    Change::Deleted(object) => Seen::Gone(ObjectRef::new(
-                        &kind.api_version(),
-                        kind.kind,
-                        object.metadata.namespace.as_deref(),
-                        &object.name_any(),
-                    )),
+                    Change::Deleted(object) => Seen::Gone(named(kind, &object)),
+                    Change::Complete(all) => {
+                        Seen::Objects(kind, all.iter().map(|object| named(kind, object)).collect())
+                    }
                 })
             })
             .collect();
         for namespace in namespaces {
             let pods: Api<Pod> = Api::namespaced(self.cluster.client().clone(), namespace);
-            watches.push(watch(pods, watcher::Config::default(), |event| match event {
+            let of = namespace.clone();
+            watches.push(watch(pods, watcher::Config::default(), move |event| match event {
                 Change::Applied(pod) | Change::Listed(pod) => Seen::Pod(Box::new(pod)),
                 Change::Deleted(pod) => Seen::PodGone(pod.uid().unwrap_or_default()),
+                Change::Complete(all) => Seen::Pods(of.clone(), all.iter().filter_map(ResourceExt::uid).collect()),
             }));
             let events: Api<ClusterEvent> = Api::namespaced(self.cluster.client().clone(), namespace);
             watches.push(watch(events, watcher::Config::default().fields("type=Warning"), |event| match event {
                 Change::Applied(event) => Seen::Event(Box::new(event)),
                 // What happened before this wait may long be mended; if not, it happens again and is told anew.
-                Change::Listed(_) | Change::Deleted(_) => Seen::Nothing,
+                Change::Listed(_) | Change::Deleted(_) | Change::Complete(_) => Seen::Nothing,
             }));
         }
         watches
@@ -243,6 +257,12 @@ enum Change<K> {
     Listed(K),
     Applied(K),
     Deleted(K),
+    /// This is all that there is.
+    Complete(Vec<K>),
+}
+
+fn named(kind: &Kind, object: &DynamicObject) -> ObjectRef {
+    ObjectRef::new(&kind.api_version(), kind.kind, object.metadata.namespace.as_deref(), &object.name_any())
 }
 
 /// A watch that goes on over errors with the watcher's own backoff: one failed request never ends a wait.
@@ -254,13 +274,21 @@ fn watch<K>(
 where
     K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
+    let mut listed = Vec::new();
     watcher(api, config)
         .default_backoff()
         .map(move |event| match event {
             Ok(watcher::Event::Apply(object)) => seen(Change::Applied(object)),
-            Ok(watcher::Event::InitApply(object)) => seen(Change::Listed(object)),
+            Ok(watcher::Event::InitApply(object)) => {
+                listed.push(object.clone());
+                seen(Change::Listed(object))
+            }
             Ok(watcher::Event::Delete(object)) => seen(Change::Deleted(object)),
-            Ok(watcher::Event::Init | watcher::Event::InitDone) => Seen::Nothing,
+            Ok(watcher::Event::Init) => {
+                listed.clear();
+                Seen::Nothing
+            }
+            Ok(watcher::Event::InitDone) => seen(Change::Complete(std::mem::take(&mut listed))),
             Err(error) => words(error),
         })
         .boxed()

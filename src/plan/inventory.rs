@@ -1,12 +1,12 @@
 //! What was installed: names, UIDs and the hashes of the manifests, kept in one ConfigMap.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::collections::BTreeMap;
 
 use kube::core::DynamicObject;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::object::ObjectRef;
+use crate::{hex, object::ObjectRef};
 
 /// One installed object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,15 +104,7 @@ pub fn content_hash(object: &DynamicObject) -> String {
         "data": object.data,
     });
     let digest = Sha256::digest(content.to_string().as_bytes());
-    hex(&digest[..8])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(&digest[..8])
 }
 
 #[cfg(test)]

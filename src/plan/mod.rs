@@ -5,10 +5,15 @@
 
 mod checked;
 mod claims;
+mod definition;
 mod drift;
 mod edges;
+mod field_path;
 mod inventory;
+mod ownership;
+mod scaled;
 mod teardown;
+mod version;
 
 use std::collections::BTreeMap;
 
@@ -17,10 +22,15 @@ use serde::Serialize;
 
 pub use checked::Checked;
 pub use claims::adapt_claims;
+pub use definition::{bridge, needs_migration, storage_version};
 pub use drift::{FieldChange, drift};
 pub use edges::{dependencies, in_order};
+pub use field_path::at;
 pub use inventory::{Entry, Inventory, content_hash};
+pub use ownership::{adoption, yield_replicas};
+pub use scaled::{Scaled, scaled};
 pub use teardown::{Data, KEPT, Kept, Target, Teardown, teardown};
+pub use version::is_newer;
 
 use crate::{
     catalog::{APPLYSET_PART_OF, CREATE_ONCE, MANAGED_BY, SCALEKIT},
@@ -95,6 +105,15 @@ impl ChangeSet {
             Change::Foreign { owner } => Some((&item.object, owner.as_deref())),
             _ => None,
         })
+    }
+
+    /// Takes it that an object that was only to be recorded is as desired: it was written a moment ago.
+    pub fn is_as_desired(&mut self, object: &ObjectRef) {
+        for item in self.items.iter_mut().filter(|item| item.object == *object) {
+            if matches!(&item.change, Change::Configure { fields } if fields.is_empty()) {
+                item.change = Change::Unchanged;
+            }
+        }
     }
 
     /// Counts in words: `43 to create, 1 to configure`; `nothing to change` when there is nothing.

@@ -4,12 +4,14 @@
 //! Looks at all nodes and at what they say of themselves, never at a context's name. What is not
 //! recognised is [`PlatformKind::Generic`], and works as far as Kubernetes itself promises.
 
+mod ports;
 mod storage;
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use k8s_openapi::api::{core::v1::Node, storage::v1::StorageClass};
 
+pub use ports::{NotScraped, Seen};
 pub use storage::StorageChoice;
 
 /// Who made the cluster, where that changes what has to be installed or how.
@@ -88,6 +90,11 @@ impl PlatformKind {
             Self::Kind { .. } | Self::Generic => false,
         }
     }
+
+    /// Whether API server, kubelet and the rest are one process, so that the port of each has the metrics of all.
+    fn is_one_process(&self) -> bool {
+        matches!(self, Self::MicroK8s | Self::K3s)
+    }
 }
 
 impl fmt::Display for PlatformKind {
@@ -127,6 +134,20 @@ pub struct Platform {
     pub architectures: BTreeSet<String>,
     /// Whether Prometheus can verify the kubelets' certificates; else it must take them unseen.
     pub kubelet_verifies: bool,
+    /// Whether the API server's process is also the kubelet's, so that the port of each has the metrics of both.
+    pub one_process: bool,
+}
+
+impl Platform {
+    /// The same by what was seen of its ports; what was not seen stays as the platform usually has it.
+    #[must_use]
+    pub fn seen(self, seen: Seen) -> Self {
+        Self {
+            kubelet_verifies: seen.kubelet_verifies.unwrap_or(self.kubelet_verifies),
+            one_process: seen.one_process.unwrap_or(self.one_process),
+            ..self
+        }
+    }
 }
 
 /// What a cluster is by its nodes and by each StorageClass that it has.
@@ -146,6 +167,7 @@ pub fn assume(kind: PlatformKind, nodes: &[Node], classes: &[StorageClass]) -> P
         storage: storage::storage_class_for(&kind, classes),
         architectures: nodes.iter().filter_map(architecture).collect(),
         kubelet_verifies: kind.kubelet_verifies(),
+        one_process: kind.is_one_process(),
         kind,
     }
 }

@@ -1,11 +1,14 @@
 //! Gathers the facts that `health` judges. Reads only; a review of rights is a POST that writes nothing.
 
+mod environment;
+mod ports;
+
 use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
-    core::v1::{Node, Pod},
+    core::v1::Node,
     rbac::v1::ClusterRole,
     storage::v1::StorageClass,
 };
@@ -14,11 +17,14 @@ use kube::{
     api::{DynamicObject, ListParams, PostParams},
 };
 
+pub use environment::{api_services, environment, listeners};
+
 use crate::{
-    catalog::{self, Component, MANAGED_BY, SCALEKIT},
+    catalog::{self, Component},
     cluster::{CONCURRENCY, Cluster, Error, Kind, answered},
     health::{BeforeWriting, Facts, Permission},
     object::ObjectRef,
+    platform::Seen,
 };
 
 /// What is done to every object in the course of its life. That it may be listed and read has been seen by then.
@@ -86,25 +92,52 @@ pub async fn facts(cluster: &Cluster) -> Result<Facts, Error> {
     let all = ListParams::default();
     let (version, nodes, classes) =
         futures::try_join!(cluster.version(), answered(nodes.list(&all)), answered(classes.list(&all)))?;
-    Ok(Facts { version, nodes: nodes.items, classes: classes.items })
+    Ok(Facts { version, nodes: nodes.items, classes: classes.items, seen: Seen::default() })
 }
 
-/// Rights, RBAC and ports: asked only when something is going to be written.
-///
-/// `desired` is what is to be installed, and `namespace` where its lock and its inventory lie. Who may do everything
-/// is asked once; else each right that the installation takes is asked for by itself.
+/// The same with what the ports of the control plane show: what Prometheus is to scrape depends on it.
 ///
 /// # Errors
 ///
-/// The first request that fails. That a user may not look at roles or pods is no failure.
+/// As of [`facts`]. That a port cannot be looked at is no failure.
+pub async fn facts_and_ports(cluster: &Cluster) -> Result<Facts, Error> {
+    let (facts, one_process) = futures::join!(facts_and_kubelets(cluster), one_process(cluster));
+    let facts = facts?;
+    Ok(Facts { seen: Seen { one_process, ..facts.seen }, ..facts })
+}
+
+/// The same with what the kubelets' ports show.
+///
+/// # Errors
+///
+/// As of [`facts`].
+pub async fn facts_and_kubelets(cluster: &Cluster) -> Result<Facts, Error> {
+    let facts = facts(cluster).await?;
+    let kubelet_verifies = ports::kubelets_verify(cluster, &facts.nodes).await;
+    Ok(Facts { seen: Seen { kubelet_verifies, ..Seen::default() }, ..facts })
+}
+
+/// Whether the API server's process is the kubelet's too. The page that says so takes the API server a quarter of a
+/// second to make.
+pub async fn one_process(cluster: &Cluster) -> Option<bool> {
+    ports::one_process(cluster).await
+}
+
+/// Rights, RBAC and what is around the stack: asked only when something is going to be written, or by `check`.
+///
+/// `desired` is what is to be installed, and `namespace` where its lock and its inventory lie. Who may do everything
+/// is asked once; else each right that the installation takes is asked for by itself. What listens on the nodes' ports
+/// is not tried: see [`listeners`].
+///
+/// # Errors
+///
+/// The first request about rights that fails. That a user may not look around is no failure.
 pub async fn before_writing(
     cluster: &Cluster,
     namespace: &str,
     desired: &[DynamicObject],
 ) -> Result<BeforeWriting, Error> {
     let roles: Api<ClusterRole> = Api::all(cluster.client().clone());
-    let pods: Api<Pod> = Api::all(cluster.client().clone());
-    let others = ListParams::default().labels(&format!("{MANAGED_BY}!={SCALEKIT}"));
     let rbac = async {
         match roles.get_metadata_opt("cluster-admin").await.map_err(Error::from) {
             // The API server makes this role when, and only when, it enforces RBAC.
@@ -113,18 +146,21 @@ pub async fn before_writing(
             Err(error) => Err(error),
         }
     };
-    let host_pods = async {
-        match pods.list(&others).await.map_err(Error::from) {
-            Ok(list) => Ok(Some(list.items)),
-            Err(Error::Forbidden { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    };
-    let (permissions, rbac, host_pods) = futures::try_join!(permissions(cluster, namespace, desired), rbac, host_pods)?;
-    Ok(BeforeWriting { permissions, host_pods, rbac })
+    let around = async { Ok(environment(cluster).await) };
+    let (permissions, rbac, environment) = futures::try_join!(permissions(cluster, namespace, desired), rbac, around)?;
+    Ok(BeforeWriting { permissions, rbac, environment, listeners: Vec::new(), node_exporter: false })
 }
 
-async fn permissions(cluster: &Cluster, namespace: &str, desired: &[DynamicObject]) -> Result<Vec<Permission>, Error> {
+/// The rights of the user that these objects take, each with whether there is one.
+///
+/// # Errors
+///
+/// The first request that fails.
+pub async fn permissions(
+    cluster: &Cluster,
+    namespace: &str,
+    desired: &[DynamicObject],
+) -> Result<Vec<Permission>, Error> {
     let everything = review(cluster, EVERYTHING).await?;
     if everything.allowed {
         return Ok(vec![everything]);
@@ -258,7 +294,7 @@ mod tests {
         assert_eq!(*asked.lock().unwrap(), 1);
         assert!(found.permissions.iter().all(|permission| permission.allowed));
         assert!(found.rbac, "who may not read roles sees RBAC at work");
-        assert_eq!(found.host_pods, None);
+        assert!(found.environment.others.is_err(), "it may not list pods");
     }
 
     #[tokio::test]

@@ -85,15 +85,23 @@ struct Envelope<T> {
 }
 
 fn open<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error> {
+    let not_prometheus = |reason: &str| Error::NotPrometheus { status: status.as_u16(), reason: reason.to_owned() };
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return Err(not_prometheus("the server does not accept the credentials, or wants some"));
+    }
     let envelope: Envelope<T> = serde_json::from_slice(body)
         .map_err(|error| Error::NotPrometheus { status: status.as_u16(), reason: error.to_string() })?;
+    // Others speak JSON with a status too.
+    if !["success", "error"].contains(&&*envelope.status) {
+        return Err(not_prometheus("its status is neither success nor error"));
+    }
     if envelope.status != "success" {
         return Err(Error::Refused { kind: envelope.error_type, message: envelope.error });
     }
     if !envelope.warnings.is_empty() {
         return Err(Error::Partial(envelope.warnings.join("; ")));
     }
-    envelope.data.ok_or_else(|| Error::NotPrometheus { status: status.as_u16(), reason: "it holds no data".to_owned() })
+    envelope.data.ok_or_else(|| not_prometheus("it holds no data"))
 }
 
 #[derive(Deserialize)]
@@ -131,6 +139,37 @@ pub(super) fn query(status: StatusCode, body: &[u8]) -> Result<Vec<Sample>, Erro
 /// Prometheus writes numbers as text, among them `NaN`, `+Inf`, `-Inf`.
 fn finite(text: &str) -> Result<f64, Error> {
     text.parse::<f64>().ok().filter(|value| value.is_finite()).ok_or_else(|| Error::NotFinite(text.to_owned()))
+}
+
+/// The values of a query at one instant of a range.
+pub type Instant = (f64, Vec<f64>);
+
+/// The answer to a range query, by instants in order. Instants at which no series has a value are left out.
+pub(super) fn range(status: StatusCode, body: &[u8]) -> Result<Vec<Instant>, Error> {
+    #[derive(Deserialize)]
+    struct Data {
+        #[serde(rename = "resultType")]
+        kind: String,
+        result: Vec<Points>,
+    }
+    #[derive(Deserialize)]
+    struct Points {
+        #[serde(default)]
+        values: Vec<(f64, String)>,
+    }
+    let Data { kind, result } = open(status, body)?;
+    if kind != "matrix" {
+        return Err(Error::WrongType(kind));
+    }
+    let mut instants: BTreeMap<i64, Instant> = BTreeMap::new();
+    for (at, value) in result.into_iter().flat_map(|series| series.values) {
+        // Instants of one answer are the same to the last digit; a map needs a key with an order.
+        #[expect(clippy::cast_possible_truncation, reason = "milliseconds of this age fit")]
+        let key = (at * 1000.0) as i64;
+        // What is not finite is kept apart by whoever reads the instants.
+        instants.entry(key).or_insert((at, Vec::new())).1.push(value.parse().unwrap_or(f64::NAN));
+    }
+    Ok(instants.into_values().collect())
 }
 
 pub(super) fn targets(status: StatusCode, body: &[u8]) -> Result<Targets, Error> {
@@ -230,8 +269,16 @@ mod tests {
     #[case::an_html_page("<html>login</html>")]
     #[case::half_an_answer(r#"{"status":"succ"#)]
     #[case::no_data(r#"{"status":"success"}"#)]
+    #[case::another_api(r#"{"kind":"Status","status":"Failure","code":404}"#)]
     fn what_is_not_the_api_is_told_apart(#[case] body: &str) {
         assert!(matches!(answer(body), Err(Error::NotPrometheus { .. })), "{body}");
+    }
+
+    #[test]
+    fn who_is_not_let_in_is_told_so_whatever_the_answer_looks_like() {
+        let body = r#"{"kind":"Status","status":"Failure","message":"Unauthorized","code":401}"#;
+        let error = query(StatusCode::UNAUTHORIZED, body.as_bytes()).expect_err("not let in");
+        assert_eq!(error.reason(), "PrometheusUnauthorized");
     }
 
     #[test]
@@ -241,6 +288,15 @@ mod tests {
             answer(body),
             Err(Error::Refused { kind: "bad_data".to_owned(), message: "unexpected <by>".to_owned() })
         );
+    }
+
+    #[test]
+    fn a_range_is_read_by_instants() {
+        let body = r#"{"status":"success","data":{"resultType":"matrix","result":[
+            {"metric":{"a":"1"},"values":[[10,"1"],[25,"2"]]},{"metric":{"a":"2"},"values":[[25,"3"]]}]}}"#;
+        assert_eq!(range(StatusCode::OK, body.as_bytes()), Ok(vec![(10.0, vec![1.0]), (25.0, vec![2.0, 3.0])]));
+        let instant = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
+        assert_eq!(range(StatusCode::OK, instant.as_bytes()), Err(Error::WrongType("vector".to_owned())));
     }
 
     #[test]

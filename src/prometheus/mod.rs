@@ -5,6 +5,7 @@
 //! is kept apart by type, for missing data must never read as «no load».
 //! Source: <https://prometheus.io/docs/prometheus/latest/querying/api/>.
 
+mod access;
 mod answer;
 mod direct;
 
@@ -13,7 +14,8 @@ use std::{fmt::Write, time::Duration};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-pub use answer::{HeadStats, MetricSeries, Runtime, Sample, ScrapePool, Target, TargetHealth, Targets, Tsdb};
+pub use access::Access;
+pub use answer::{HeadStats, Instant, MetricSeries, Runtime, Sample, ScrapePool, Target, TargetHealth, Targets, Tsdb};
 pub use direct::Direct;
 
 /// How requests reach Prometheus. The path is absolute and carries its query string.
@@ -130,6 +132,36 @@ impl<T: Transport> Client<T> {
             return Err(Error::TooLarge(LONGEST_ANSWER));
         }
         answer::query(status, &body)
+    }
+
+    /// Evaluates `query` at `start` and every `step` after it, to `end`; with samples that are at most `max_age` old.
+    /// Times are in seconds since the epoch. Values that are not finite are among the answers.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn range(
+        &self,
+        query: &str,
+        (start, end): (i64, i64),
+        step: Duration,
+        max_age: Option<Duration>,
+    ) -> Result<Vec<Instant>, Error> {
+        let look_back = max_age.map(|age| format!("{}ms", age.as_millis()));
+        let (start, end, step) = (start.to_string(), end.to_string(), step.as_secs_f64().to_string());
+        let pairs = [
+            ("query", Some(query)),
+            ("start", Some(&*start)),
+            ("end", Some(&*end)),
+            ("step", Some(&*step)),
+            ("lookback_delta", look_back.as_deref()),
+        ];
+        let pairs: Vec<_> = pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let (status, body) = self.get(&format!("/api/v1/query_range?{}", encode(&pairs))).await?;
+        if body.len() > LONGEST_ANSWER {
+            return Err(Error::TooLarge(LONGEST_ANSWER));
+        }
+        answer::range(status, &body)
     }
 
     /// Every active scrape target, and how many targets each scrape pool has.

@@ -2,9 +2,15 @@
 
 #![expect(clippy::print_stderr, reason = "this is where printing happens")]
 
+mod explained;
+mod images;
 mod json;
+mod logs;
+mod phases;
 mod progress;
+mod status_view;
 mod text;
+mod tree;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -13,13 +19,20 @@ use std::{
 
 use kube::core::DynamicObject;
 
+pub use images::{images, loaded, lock, pushed, saved, unlocked};
 pub use json::Ndjson;
+pub use logs::Logs;
+pub use phases::Phases;
 pub use progress::{Terminal, Verbosity};
+pub use status_view::StatusView;
 
 use crate::{
     catalog::Options,
-    commands::{AlertTested, CommandError, DemoLoaded, DemoUp, Downed, Plan, PlannedRemoval, Upped, Written},
-    health::Status,
+    commands::{
+        AlertTested, Bundled, CommandError, DemoLoaded, DemoUp, Downed, Explained, ModeChanged, Plan, PlannedRemoval,
+        Upped, Written,
+    },
+    health::{Report, Status},
     yaml,
 };
 
@@ -57,9 +70,9 @@ pub fn error(error: &CommandError) {
     anstream::eprint!("{}", text::error(error));
 }
 
-/// Prints what `up` did, and what to do next.
-pub fn upped(done: &Upped) {
-    data(&text::upped(done));
+/// Prints what `up` did, how long each step took, and what to do next.
+pub fn upped(done: &Upped, phases: &str) {
+    data(&text::upped(done, phases));
 }
 
 /// Prints what `up` would do.
@@ -89,6 +102,28 @@ pub fn alert_tested(tested: &AlertTested) -> io::Result<()> {
     document(&text::alert_tested(tested))
 }
 
+/// Prints why a count is what it is.
+pub fn explained(explained: &Explained) -> io::Result<()> {
+    document(&explained::explained(explained))
+}
+
+/// Prints which Autoscalers changed their mode, and what became of the others.
+pub fn modes_changed(done: &ModeChanged, what: &str, rest: &str) {
+    for object in &done.changed {
+        data(&format!("{object}\n"));
+    }
+    data(&format!("{} {what}; {} {rest}\n", text::count(done.changed.len(), "Autoscaler"), done.unchanged));
+}
+
+/// Prints what the checks found; of those that found nothing wrong only the count where `quiet`.
+///
+/// # Errors
+///
+/// When stdout takes no more.
+pub fn checked(report: &Report, quiet: bool) -> io::Result<()> {
+    document(&text::checked(report, quiet))
+}
+
 /// Prints any value as JSON.
 ///
 /// # Errors
@@ -98,12 +133,18 @@ pub fn json(value: &impl serde::Serialize) -> io::Result<()> {
     document(&format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
-/// Prints manifests as one YAML stream.
+/// What somebody has to know who applies the manifests by another tool, as comments of YAML.
+pub fn preface(options: &Options) -> String {
+    text::preface(options)
+}
+
+/// Prints manifests as one YAML stream, with comments before it.
 ///
 /// # Errors
 ///
 /// When an object has no YAML form, or stdout takes no more.
-pub fn manifests(objects: &[DynamicObject]) -> io::Result<()> {
+pub fn manifests(preface: &str, objects: &[DynamicObject]) -> io::Result<()> {
+    document(preface)?;
     for object in objects {
         let text = yaml::to_string(object).map_err(io::Error::other)?;
         document(&format!("---\n{}\n", text.trim_end()))?;
@@ -147,6 +188,16 @@ pub fn opened(url: &str, credentials: Option<&(String, String)>) {
         data(&format!("user {user}, password {password}\n"));
     }
     eprintln!("Ctrl-C ends the port-forward");
+}
+
+/// Says where a bundle is, and what is not in it.
+pub fn bundled(bundled: &Bundled) {
+    data(&format!("{}\n", bundled.path.display()));
+    let size = crate::images::megabytes(bundled.size);
+    eprintln!("{} files, {size}; secrets are hidden. Look through it before you send it", bundled.files);
+    for line in &bundled.left_out {
+        eprintln!("  not in it: {line}");
+    }
 }
 
 /// Says what became of a folder of manifests.

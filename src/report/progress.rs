@@ -1,4 +1,4 @@
-//! Progress for people: one line a step, and a live line below it on a terminal.
+//! Progress for people: one line a step, and on a terminal a live line below it, with a tree of what is waited for.
 
 use std::{
     collections::BTreeMap,
@@ -10,9 +10,14 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::{
+    logs::LIVE,
+    tree::{Row, Tree},
+};
 use crate::{
     event::{Action, Event, Reporter, Step},
     health::Severity,
+    images::megabytes,
     object::ObjectRef,
 };
 
@@ -43,7 +48,8 @@ struct State {
     bar: Option<ProgressBar>,
     written: usize,
     total: Option<usize>,
-    waiting: BTreeMap<ObjectRef, String>,
+    tree: Tree,
+    rows: Vec<ProgressBar>,
     news: News,
 }
 
@@ -94,12 +100,40 @@ impl News {
 }
 
 impl State {
-    /// Shows what is waited for in the live line.
-    fn show_waiting(&self) {
-        let Some((object, why)) = self.waiting.iter().next() else { return };
-        let others = self.waiting.len() - 1;
-        let more = if others == 0 { String::new() } else { format!("  (and {others} more)") };
-        self.live(format!("waiting for {object}: {why}{more}"));
+    /// Shows what is waited for below the live line.
+    fn show_tree(&mut self, bars: &MultiProgress) {
+        if self.bar.is_none() {
+            return;
+        }
+        let rows = self.tree.rows();
+        for bar in self.rows.drain(rows.len().min(self.rows.len())..) {
+            bar.finish_and_clear();
+        }
+        while self.rows.len() < rows.len() {
+            let bar = bars.add(ProgressBar::new_spinner());
+            if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
+                bar.set_style(style);
+            }
+            self.rows.push(bar);
+        }
+        let last = rows.len().saturating_sub(1);
+        for (position, (bar, row)) in self.rows.iter().zip(rows).enumerate() {
+            let branch = if position == last { "└" } else { "├" };
+            let text = match row {
+                Row::Waiting { name, why } => format!("… {}  {why}", bold(&name)),
+                Row::Ready { name } => format!("{} {name}", ok_mark()),
+                Row::More { count } => format!("… {count} more"),
+            };
+            bar.set_message(format!("  {branch} {text}"));
+        }
+    }
+
+    /// Takes the live line and the tree away.
+    fn clear(&mut self) {
+        self.tree.clear();
+        for bar in self.rows.drain(..).chain(self.bar.take()) {
+            bar.finish_and_clear();
+        }
     }
 
     /// Changes the live line, where there is one.
@@ -114,6 +148,8 @@ impl Terminal {
     /// A reporter on stderr.
     pub fn new(verbosity: Verbosity) -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(8));
+        // A second one of a process, as tests make them, has no logs to keep apart from.
+        let _first = LIVE.set(bars.clone());
         let state = Arc::new(Mutex::new(State::default()));
         if bars.is_hidden() && verbosity > Verbosity::Quiet {
             let state = Arc::downgrade(&state);
@@ -142,9 +178,7 @@ impl Terminal {
     }
 
     fn start(&self, state: &mut State, text: String) {
-        if let Some(bar) = state.bar.take() {
-            bar.finish_and_clear();
-        }
+        state.clear();
         if self.bars.is_hidden() {
             return;
         }
@@ -161,17 +195,22 @@ impl Terminal {
         if self.bars.is_hidden() {
             state.news.changed(object.to_string(), why.clone());
         }
-        state.waiting.insert(object, why);
-        state.show_waiting();
+        state.tree.waiting(object, why);
+        state.show_tree(&self.bars);
     }
 
-    fn object(&self, state: &mut State, object: &ObjectRef, action: Action) {
-        state.written += 1;
-        state.waiting.remove(object);
+    fn object(&self, state: &mut State, object: &ObjectRef, action: Action, why: Option<&str>) {
+        state.tree.over(object);
+        state.show_tree(&self.bars);
         state.news.over(&object.to_string());
         if self.verbosity >= Verbosity::Verbose {
-            self.line(&format!("  {} {object}", past(action)));
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            self.line(&format!("  {} {object}{why}", past(action)));
         }
+        if matches!(action, Action::Unchanged | Action::Skipped) {
+            return;
+        }
+        state.written += 1;
         let of = state.total.map_or_else(String::new, |total| format!(" of {total}"));
         state.live(format!("{} {object}  ({}{of})", past(action), state.written));
     }
@@ -187,28 +226,25 @@ impl Reporter for Terminal {
             Event::StepStarted { step, total } => {
                 state.written = 0;
                 state.total = total;
-                state.waiting.clear();
                 state.news.all_over();
                 self.start(&mut state, present(step).to_owned());
             }
             Event::StepFinished { step: _, took, summary } => {
                 state.news.all_over();
-                if let Some(bar) = state.bar.take() {
-                    bar.finish_and_clear();
-                }
+                state.clear();
                 self.line(&format!("{} {summary} {}", ok_mark(), dim(&format!("({})", seconds(took)))));
                 // Between steps there is still work, such as waiting for pods.
                 self.start(&mut state, "…".to_owned());
             }
-            Event::Object { object, action } => self.object(&mut state, &object, action),
+            Event::Object { object, action, why } => self.object(&mut state, &object, action, why.as_deref()),
             Event::InProgress { object, why } => self.waiting(&mut state, object, why),
             Event::Current { object } => {
-                state.waiting.remove(&object);
+                state.tree.over(&object);
                 state.news.over(&object.to_string());
                 if self.verbosity >= Verbosity::Verbose {
                     self.line(&format!("  ready {object}"));
                 }
-                state.show_waiting();
+                state.show_tree(&self.bars);
             }
             Event::Targets { up, total, waiting } => {
                 let why = format!("{up} of {total} are up; waiting for {}", waiting.join(", "));
@@ -228,6 +264,14 @@ impl Reporter for Terminal {
                     }
                 }
             }
+            Event::Transfer { what, bytes, total } => {
+                let percent = (bytes * 100).checked_div(total).unwrap_or(100);
+                let why = format!("{} of {} ({percent} %)", megabytes(bytes), megabytes(total));
+                if self.bars.is_hidden() && bytes < total {
+                    state.news.changed(what.clone(), why.clone());
+                }
+                state.live(format!("{what}: {why}"));
+            }
             Event::Note { message } => self.line(&format!("  {message}")),
         }
     }
@@ -244,9 +288,7 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         let mut state = locked(&self.state);
         state.news.all_over();
-        if let Some(bar) = state.bar.take() {
-            bar.finish_and_clear();
-        }
+        state.clear();
     }
 }
 
@@ -262,6 +304,9 @@ fn present(step: Step) -> &'static str {
         Step::Delete => "deleting",
         Step::Proof => "looking for what is left",
         Step::Load => "sending load",
+        Step::Resolve => "asking the registries",
+        Step::Download => "fetching images",
+        Step::Upload => "sending images",
     }
 }
 

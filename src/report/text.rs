@@ -7,10 +7,13 @@ use comfy_table::{ContentArrangement, Table, presets};
 use super::progress::{bold, dim, severity_mark};
 use crate::{
     alerting::{Delivery, Outcome},
-    catalog::{ADMIN_SECRET, Options, PASSWORD_KEY, RECEIVERS_SECRET, SCRAPES_SECRET},
+    catalog::{
+        ADMIN_SECRET, AUTOSCALER_FIELD_MANAGER, Component, MANAGED_BY, Options, PASSWORD_KEY, RECEIVERS_SECRET,
+        SCALEKIT, SCRAPES_SECRET,
+    },
     commands::{AlertTested, CommandError, DemoUp, Downed, Plan, PlannedObject, PlannedRemoval, Upped},
-    health::{Series, Severity, Status},
-    plan::{Change, Checked},
+    health::{CHECKS, Counts, Report, Scraping, Series, Severity, Stage, Status, Verdict},
+    plan::{Change, Checked, Scaled},
     readiness::Readiness,
 };
 
@@ -44,10 +47,33 @@ pub(super) fn error(error: &CommandError) -> String {
     text
 }
 
-pub(super) fn upped(done: &Upped) -> String {
+/// An error and its causes in one line.
+pub(super) fn clauses(error: &CommandError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        let clause = next.to_string();
+        // A transparent error is its own cause.
+        if !text.contains(&clause) {
+            text = format!("{text}: {clause}");
+        }
+        cause = next.source();
+    }
+    text
+}
+
+pub(super) fn upped(done: &Upped, phases: &str) -> String {
     let mut text = String::new();
-    if done.changed {
-        let _ = writeln!(text, "\nscalekit runs in namespace {} ({} s)\n", done.namespace, done.took.as_secs());
+    if done.changed && !done.waited {
+        let (namespace, took) = (&done.namespace, done.took.as_secs_f64());
+        let _ = writeln!(
+            text,
+            "\nwritten into namespace {namespace}, not waited for: {} ({took:.1} s: {phases})\n",
+            done.changes
+        );
+    } else if done.changed {
+        let _ =
+            writeln!(text, "\nscalekit runs in namespace {} ({} s: {phases})\n", done.namespace, done.took.as_secs());
     } else {
         let _ = writeln!(text, "\n{} ({:.1} s)\n", done.changes, done.took.as_secs_f64());
     }
@@ -59,6 +85,10 @@ pub(super) fn upped(done: &Upped) -> String {
     let _ = writeln!(text, "{}", trimmed(&table));
     if let Some(targets) = done.targets {
         let _ = writeln!(text, "{} are up", count(targets, "scrape target"));
+    }
+    if !done.components.iter().any(|(component, _)| *component == Component::Grafana) {
+        let _ = writeln!(text, "\nnext:\n  kubectl explain autoscaler.spec\n  scalekit status");
+        return text;
     }
     let _ = writeln!(
         text,
@@ -76,15 +106,17 @@ pub(super) fn left_out(options: &Options) -> String {
     let mut text = format!(
         "left out: Secret {ADMIN_SECRET}, for a password must not lie in a repository; make it once:\n  \
          kubectl create secret generic {ADMIN_SECRET} -n {namespace} \
-         --from-literal={PASSWORD_KEY}=\"$(openssl rand -base64 18)\"\n"
+         --from-literal={PASSWORD_KEY}=\"$(openssl rand -base64 18)\"\n  {}\n",
+        labelled(namespace, ADMIN_SECRET)
     );
     if let Some(alerting) = alerting {
         let files = alerting.secret_files().into_iter().map(|(name, _)| format!(" --from-file={name}=FILE"));
         let _ = writeln!(
             text,
             "left out: Secret {RECEIVERS_SECRET}, for the same reason; make it from the files that the settings name:\n  \
-             kubectl create secret generic {RECEIVERS_SECRET} -n {namespace}{}",
-            files.collect::<String>()
+             kubectl create secret generic {RECEIVERS_SECRET} -n {namespace}{}\n  {}",
+            files.collect::<String>(),
+            labelled(namespace, RECEIVERS_SECRET)
         );
     }
     if !additions.scrapes.is_empty() {
@@ -92,11 +124,36 @@ pub(super) fn left_out(options: &Options) -> String {
         let _ = writeln!(
             text,
             "left out: Secret {SCRAPES_SECRET}, as scrape configurations may hold passwords:\n  \
-             kubectl create secret generic {SCRAPES_SECRET} -n {namespace}{}",
-            files.collect::<String>()
+             kubectl create secret generic {SCRAPES_SECRET} -n {namespace}{}\n  {}",
+            files.collect::<String>(),
+            labelled(namespace, SCRAPES_SECRET)
         );
     }
     text
+}
+
+/// Without the label, `up` takes a Secret for somebody else's.
+fn labelled(namespace: &str, secret: &str) -> String {
+    format!("kubectl label secret {secret} -n {namespace} {MANAGED_BY}={SCALEKIT}")
+}
+
+/// What somebody has to know who applies the manifests by another tool, as comments of YAML.
+pub(super) fn preface(options: &Options) -> String {
+    let text = format!(
+        "Made by `scalekit render` {}. The same settings give the same bytes.\n\
+         Apply it on the server: kubectl apply --server-side -f …; Argo CD: syncOptions [ServerSideApply=true]; Flux does.\n\
+         A later `scalekit up` takes it over as it is, and makes the inventory that `down` goes by.\n\
+         \n\
+         {}\n\
+         An Autoscaler holds spec.replicas of what it scales. Leave the field out of that workload's manifest, and\n  \
+         Argo CD: spec.ignoreDifferences: [{{group: apps, kind: Deployment, managedFieldsManagers: \
+         [{AUTOSCALER_FIELD_MANAGER}]}}]\n           and syncOptions: [RespectIgnoreDifferences=true]\n  \
+         Flux:    nothing more: what a manifest does not declare it leaves alone\n",
+        env!("CARGO_PKG_VERSION"),
+        left_out(options),
+    );
+    let comment = |line: &str| if line.is_empty() { "#\n".to_owned() } else { format!("# {line}\n") };
+    text.lines().map(comment).collect()
 }
 
 pub(super) fn plan(plan: &Plan) -> String {
@@ -196,6 +253,9 @@ pub(super) fn status(status: &Status) -> String {
         let (up, total) = (targets.up, targets.total);
         let _ = writeln!(text, "\n{} {up} of {total} scrape targets are up{waiting}", severity_mark(severity));
     }
+    if let Some(scraping) = &status.scraping {
+        text.push_str(&scraped(scraping));
+    }
     if let Some(series) = &status.series {
         text.push_str(&series_table(series));
     }
@@ -255,6 +315,29 @@ fn series_table(series: &Series) -> String {
     text
 }
 
+/// What is not scraped, by reason, and whom Prometheus believes.
+fn scraped(scraping: &Scraping) -> String {
+    let mut text = String::new();
+    let mut reasons: Vec<&str> = scraping.not_scraped.iter().map(|left_out| left_out.reason).collect();
+    reasons.dedup();
+    for reason in reasons {
+        let left_out = scraping.not_scraped.iter().filter(|left_out| left_out.reason == reason);
+        let jobs: Vec<&str> = left_out.map(|left_out| left_out.job).collect();
+        let _ = writeln!(text, "{}", dim(&format!("  not scraped: {}: {reason}", jobs.join(", "))));
+    }
+    if scraping.one_process {
+        let one = "  scheduler, controller-manager, kube-proxy and apiserver are scraped with the kubelet: one process, one page";
+        let _ = writeln!(text, "{}", dim(one));
+    }
+    let kubelets = if scraping.kubelets_verified {
+        "  the kubelets' certificates are verified"
+    } else {
+        "  the kubelets' certificates are taken unseen: the cluster's authority did not sign them"
+    };
+    let _ = writeln!(text, "{}", dim(kubelets));
+    text
+}
+
 pub(super) fn alert_tested(tested: &AlertTested) -> String {
     let mut text = String::new();
     for Delivery { receiver, integration, outcome } in &tested.deliveries {
@@ -289,6 +372,30 @@ pub(super) fn alert_tested(tested: &AlertTested) -> String {
     text
 }
 
+pub(super) fn checked(report: &Report, quiet: bool) -> String {
+    let mut text = String::new();
+    let stage = match report.stage {
+        Stage::BeforeInstall => "before an installation",
+        Stage::Installed => "and what is installed",
+    };
+    let Report { platform, kubernetes, namespace, counts, .. } = report;
+    let _ = writeln!(text, "{platform}, Kubernetes {kubernetes}, namespace {namespace}: the cluster, {stage}\n");
+    let width = CHECKS.iter().map(|check| check.id.len()).max().unwrap_or_default();
+    for Verdict { finding, docs } in &report.checks {
+        if quiet && finding.severity == Severity::Ok {
+            continue;
+        }
+        let _ = writeln!(text, "{} {:width$}  {}", severity_mark(finding.severity), finding.check, finding.message);
+        if let Some(hint) = &finding.hint {
+            let _ = writeln!(text, "  {:width$}  hint: {hint}", "");
+            let _ = writeln!(text, "  {:width$}  {}", "", dim(docs));
+        }
+    }
+    let Counts { ok, info, warning, error } = counts;
+    let _ = writeln!(text, "\n{ok} ok, {info} to know, {}, {}", count(*warning, "warning"), count(*error, "error"));
+    text
+}
+
 pub(super) fn planned_removal(planned: &PlannedRemoval) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "to delete: {}", count(planned.teardown.delete.len(), "object"));
@@ -313,6 +420,16 @@ pub(super) fn planned_removal(planned: &PlannedRemoval) -> String {
     }
     for kept in planned.teardown.keep.iter().filter(|kept| !kept.data) {
         let _ = writeln!(text, "{} {} stays: {}", severity_mark(Severity::Warning), kept.object, kept.why);
+    }
+    for Scaled { target, replicas, least } in &planned.scaled {
+        let reset = if replicas == least { String::new() } else { format!("; --reset-replicas takes it to {least}") };
+        let _ = writeln!(text, "{} {target} stays at {replicas} replicas{reset}", severity_mark(Severity::Info));
+    }
+    for finding in &planned.blocked {
+        let _ = writeln!(text, "{} {}", severity_mark(finding.severity), finding.message);
+        if let Some(hint) = &finding.hint {
+            let _ = writeln!(text, "  hint: {hint}");
+        }
     }
     text
 }
@@ -354,7 +471,7 @@ pub(super) fn demo_up(done: &DemoUp) -> String {
 /// Columns below which a table is let run over the edge.
 const NARROWEST: u16 = 80;
 
-fn plain_table(header: &[&str]) -> Table {
+pub(super) fn plain_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
     // A terminal that knows no width says 0, and a letter a line is no table.
@@ -365,6 +482,6 @@ fn plain_table(header: &[&str]) -> Table {
 }
 
 /// A table without the blanks at the ends of its lines.
-fn trimmed(table: &Table) -> String {
+pub(super) fn trimmed(table: &Table) -> String {
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }

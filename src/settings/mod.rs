@@ -3,6 +3,7 @@
 //! A flag wins over the environment (clap has already put that into the flag), that over the file, that over
 //! the default.
 
+mod asked;
 mod files;
 mod values;
 
@@ -24,9 +25,10 @@ use crate::{
     yaml,
 };
 
+pub use asked::{At, Named};
 use files::FlagOrKey;
 pub use files::{FileAlerting, NamedFiles};
-pub use values::{parse_duration, parse_image, parse_namespace};
+pub use values::{parse_duration, parse_image, parse_namespace, parse_platform_of_images, parse_registry};
 
 /// The settings file that is read when none is named and it is there.
 pub const DEFAULT_FILE: &str = "scalekit.yaml";
@@ -120,6 +122,10 @@ pub struct FileSettings {
     pub images: BTreeMap<String, String>,
     /// Registry in place of the default images' own.
     pub registry: Option<String>,
+    /// A Prometheus that is there already.
+    pub prometheus_url: Option<String>,
+    /// The Secret with what that server wants to see.
+    pub prometheus_secret: Option<String>,
     /// Seconds between scrapes, as a duration: `15s`.
     pub scrape_interval: Option<String>,
     /// How long samples are kept.
@@ -150,11 +156,13 @@ pub struct FileSettings {
 }
 
 impl FileSettings {
-    const KEYS: [&str; 15] = [
+    const KEYS: [&str; 17] = [
         "namespace",
         "profile",
         "images",
         "registry",
+        "prometheusUrl",
+        "prometheusSecret",
         "scrapeInterval",
         "retention",
         "storage",
@@ -222,6 +230,10 @@ pub struct StackFlags {
     pub images: Vec<(Component, String)>,
     /// `--registry`
     pub registry: Option<String>,
+    /// `--prometheus-url`
+    pub prometheus_url: Option<String>,
+    /// `--prometheus-secret`
+    pub prometheus_secret: Option<String>,
     /// `--scrape-interval`
     pub scrape_interval: Option<Duration>,
     /// `--storage-class`
@@ -342,6 +354,8 @@ pub fn resolve(connection: Connection, flags: StackFlags, file: FileSettings) ->
         profile,
         images,
         registry,
+        prometheus_url,
+        prometheus_secret,
         scrape_interval,
         storage_class,
         rules,
@@ -367,6 +381,16 @@ pub fn resolve(connection: Connection, flags: StackFlags, file: FileSettings) ->
     }
     options.images.extend(images);
     options.registry = checked_if("registry", registry.or(file.registry), values::registry)?;
+    let url = checked_if("prometheusUrl", prometheus_url.or(file.prometheus_url), values::server_url)?;
+    let secret = prometheus_secret.or(file.prometheus_secret);
+    options.external = match (url, checked_if("prometheusSecret", secret, values::object_name)?) {
+        (Some(url), secret) => Some(catalog::ExternalPrometheus { url, secret }),
+        (None, None) => None,
+        (None, Some(_)) => {
+            let reason = "it is for a Prometheus of your own: give prometheusUrl too".to_owned();
+            return Err(SettingsError::Value { origin: "prometheusSecret".to_owned(), reason });
+        }
+    };
     let interval = checked_if("scrapeInterval", file.scrape_interval, parse_duration)?;
     if let Some(interval) = scrape_interval.or(interval) {
         options.scrape_interval_seconds = whole_seconds(interval)?;
@@ -499,7 +523,7 @@ mod tests {
     #[case::nothing_like_it(
         "zzz: 1\n",
         Some(
-            "known keys: namespace, profile, images, registry, scrapeInterval, retention, storage, rules, scrapeConfigs, dropMetrics, runbooks, alerting, platform, containerdSocket, timeout"
+            "known keys: namespace, profile, images, registry, prometheusUrl, prometheusSecret, scrapeInterval, retention, storage, rules, scrapeConfigs, dropMetrics, runbooks, alerting, platform, containerdSocket, timeout"
         )
     )]
     #[case::nothing_like_it_below("retention: {zzz: 1}\n", Some("known keys of retention: time, size"))]
@@ -526,6 +550,9 @@ mod tests {
     #[case::platform("platform: minikube\n", "platform")]
     #[case::image("images: {grafana: ''}\n", "images.grafana")]
     #[case::registry("registry: https://r.example\n", "registry")]
+    #[case::url("prometheusUrl: prometheus:9090\n", "prometheusUrl")]
+    #[case::secret_alone("prometheusSecret: prom\n", "prometheusSecret")]
+    #[case::secret("prometheusUrl: 'http://p'\nprometheusSecret: 'a b'\n", "prometheusSecret")]
     #[case::age("retention: {time: 7 days}\n", "retention.time")]
     #[case::size("retention: {size: 4Gi}\n", "retention.size")]
     #[case::class("storage: {class: 'a b'}\n", "storage class")]

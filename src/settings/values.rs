@@ -7,6 +7,7 @@ use std::{str::FromStr, time::Duration};
 
 use crate::{
     catalog::Component,
+    images::Architecture,
     quantity::{self, Quantity},
 };
 
@@ -36,6 +37,27 @@ pub fn parse_image(text: &str) -> Result<(Component, String), String> {
     Ok((component, image(reference)?))
 }
 
+/// Parses a registry: `HOST[:PORT][/PATH]`.
+///
+/// # Errors
+///
+/// A clause that says what was expected.
+pub fn parse_registry(text: &str) -> Result<String, String> {
+    registry(text)
+}
+
+/// Parses what images are to run on: `linux/amd64`, `linux/arm64`.
+///
+/// # Errors
+///
+/// A clause that says what was expected.
+pub fn parse_platform_of_images(text: &str) -> Result<Architecture, String> {
+    Architecture::ALL
+        .into_iter()
+        .find(|architecture| text.strip_prefix("linux/") == Some(architecture.name()))
+        .ok_or_else(|| format!("`{text}` is neither linux/amd64 nor linux/arm64"))
+}
+
 /// Parses the name of a namespace: a label of RFC 1123.
 ///
 /// # Errors
@@ -47,6 +69,23 @@ pub fn parse_namespace(text: &str) -> Result<String, String> {
 
 /// Longest label of RFC 1123.
 const LONGEST_LABEL: usize = 63;
+
+/// The address of a server: a scheme and a host.
+pub(super) fn server_url(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or_default();
+    if host.is_empty() || host.starts_with('/') || host.contains(char::is_whitespace) {
+        return Err(format!("`{text}` is no address such as http://prometheus.monitoring:9090"));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// The name of an object: a subdomain of RFC 1123.
+pub(super) fn object_name(text: &str) -> Result<String, String> {
+    if text.len() <= 253 && text.split('.').all(is_label) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is no name of an object: lower-case letters, digits, - and ."))
+}
 
 /// The namespace of the stack, whose name has room for `-nodes`.
 pub(super) fn stack_namespace(text: &str) -> Result<String, String> {

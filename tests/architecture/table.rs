@@ -39,41 +39,57 @@ pub const TABLE: &[Rule] = &[
     shell("", "", "scalekit"),
     shell(
         "cli",
-        "settings commands report cluster event catalog plan platform",
-        "clap clap_complete clap_mangen open rustls tokio tokio_util tracing_subscriber",
+        "settings commands report cluster event catalog images::Architecture plan platform",
+        "clap clap_complete clap_mangen open rustls tokio tokio_util tracing tracing_subscriber",
     ),
     shell(
         "report",
-        "alerting commands catalog event health object plan readiness yaml",
-        "anstream anstyle comfy_table indicatif kube::core serde serde_json tracing",
+        "alerting commands autoscaling::explain autoscaling::api catalog event health images object plan readiness yaml",
+        "anstream anstyle comfy_table indicatif kube::core serde serde_json terminal_size tracing",
     ),
     shell(
         "commands",
-        "additions settings install preflight cluster prometheus images samples autoscaling::controller alerting \
-         catalog plan readiness platform health event object yaml",
-        "futures getrandom http jiff k8s_openapi kube serde serde_json thiserror tokio tokio_util tracing",
+        "additions settings install preflight cluster prometheus images samples support autoscaling::controller \
+         autoscaling::api autoscaling::explain alerting catalog plan readiness platform health event object yaml",
+        "bytes futures getrandom http jiff k8s_openapi kube serde serde_json thiserror tokio tokio_util tracing",
     ),
-    shell("settings", "additions cluster catalog platform quantity yaml", "jiff serde serde_json strsim thiserror"),
+    shell(
+        "settings",
+        "additions cluster catalog images::Architecture platform quantity yaml",
+        "jiff serde serde_json strsim thiserror",
+    ),
     shell(
         "install",
         "cluster catalog plan readiness lease event object",
         "futures jiff k8s_openapi kube serde serde_json thiserror tokio tracing",
     ),
-    shell("preflight", "cluster catalog health object", "futures k8s_openapi kube"),
+    shell(
+        "preflight",
+        "cluster catalog health object platform",
+        "futures http jiff k8s_openapi kube reqwest serde tokio",
+    ),
     shell(
         "autoscaling::controller",
-        "cluster prometheus autoscaling::api autoscaling::policy autoscaling::explain autoscaling::decision lease catalog \
-         event object quantity",
+        "cluster prometheus metrics autoscaling::api autoscaling::policy autoscaling::explain autoscaling::replay \
+         autoscaling::decision lease catalog event object quantity",
         "axum bytes fastrand futures http jiff k8s_openapi kube prometheus_client serde serde_json thiserror \
          tokio tokio_util tower tracing",
     ),
     shell(
         "cluster",
         "prometheus object",
-        "bytes futures http http_body_util hyper hyper_util k8s_openapi kube serde_json thiserror tokio tracing",
+        "bytes futures http http_body_util hyper hyper_rustls hyper_util k8s_openapi kube rustls::pki_types serde_json \
+         thiserror tokio tower tower_http tracing",
     ),
+    shell("metrics", "quantity", "http jiff kube serde serde_json thiserror tokio"),
     shell("prometheus", "", "bytes futures http reqwest serde serde_json thiserror tokio"),
-    shell("images", "event", "bytes flate2 futures oci_spec serde serde_json sha2 tar thiserror tokio"),
+    shell(
+        "images",
+        "event hex",
+        "base64 bytes flate2 futures http http_body_util hyper::body oci_spec reqwest serde serde_json sha2 tar thiserror tokio",
+    ),
+    shell("support", "support::redaction", "flate2 tar"),
+    pure("support::redaction", "", "base64 kube::core serde_json"),
     shell("samples", "", "axum prometheus_client serde thiserror tokio tokio_util tracing"),
     pure("autoscaling", "", ""),
     pure("autoscaling::policy", "autoscaling::api autoscaling::decision quantity", "jiff kube::core thiserror"),
@@ -84,6 +100,7 @@ pub const TABLE: &[Rule] = &[
         "k8s_openapi kube::CustomResource kube::CustomResourceExt kube::KubeSchema schemars serde",
     ),
     pure("autoscaling::explain", "autoscaling::decision", "jiff serde"),
+    pure("autoscaling::replay", "autoscaling::decision", "jiff"),
     pure("autoscaling::decision", "", "jiff serde"),
     pure("alerting", "catalog", "jiff serde serde_json"),
     pure("event", "health object", "serde"),
@@ -94,13 +111,14 @@ pub const TABLE: &[Rule] = &[
          prometheus::Sample prometheus::Runtime prometheus::Tsdb",
         "jiff k8s_openapi kube::core serde serde_json",
     ),
-    pure("plan", "catalog object", "k8s_openapi kube::core serde serde_json sha2 thiserror"),
+    pure("plan", "catalog hex object", "k8s_openapi kube::core serde serde_json sha2 thiserror"),
     pure("catalog", "additions platform yaml", "include_dir k8s_openapi kube::core serde serde_json sha2 thiserror"),
     pure("additions", "yaml", "promql_parser::parser serde serde_json"),
     pure("readiness", "object", "jiff k8s_openapi kube::core serde serde_json"),
     pure("platform", "", "k8s_openapi thiserror"),
     pure("object", "", "kube::core serde"),
     pure("lease", "", "jiff k8s_openapi"),
+    pure("hex", "", ""),
     pure("quantity", "", "thiserror"),
     pure("yaml", "", "serde serde_yaml thiserror"),
 ];

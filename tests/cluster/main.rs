@@ -13,9 +13,13 @@
 mod additions;
 mod alerting;
 mod bad_input;
+mod check;
 mod install;
+mod network;
+mod operations;
 mod removal;
 mod scaling;
+mod scraping;
 mod world;
 
 use std::{env, panic::AssertUnwindSafe, process::ExitCode, time::Instant};
@@ -45,11 +49,20 @@ fn main() -> ExitCode {
             bad_input::an_unknown_flag_value_is_refused,
             bad_input::a_broken_settings_file_says_where,
             bad_input::nothing_was_written_by_any_of_these,
+            check::a_check_of_an_empty_cluster_finds_it_ready_and_writes_nothing,
             install::a_plan_of_an_empty_cluster_names_every_object_and_writes_nothing,
             install::a_class_that_does_not_exist_fails_with_its_name_in_seconds,
             install::up_makes_everything_ready_and_every_target_up,
             install::up_again_changes_nothing,
             install::status_is_healthy,
+            check::a_check_of_a_healthy_stack_finds_nothing_wrong,
+            operations::status_works_with_few_rights,
+            operations::a_bundle_holds_what_is_needed_and_no_secret,
+            operations::a_watch_tells_each_change_and_ends_with_ctrl_c,
+            network::a_stranger_gets_nothing_from_the_stack,
+            scraping::the_control_plane_is_scraped_once_and_what_is_not_is_said,
+            scraping::an_idle_node_has_fewer_than_3000_series,
+            scraping::no_alert_is_pending,
             alerting::a_test_alert_arrives_and_a_receiver_that_refuses_it_is_quoted,
             additions::rules_and_jobs_of_the_users_own_are_taken_or_refused,
             additions::a_profile_is_a_plan_and_an_unknown_one_is_refused,
@@ -57,6 +70,10 @@ fn main() -> ExitCode {
             install::a_second_run_names_the_first_and_takes_over_from_a_dead_one,
             scaling::watcherbot_starts_with_one_replica,
             scaling::replicas_follow_the_tasks,
+            scaling::explain_says_why_now_and_then,
+            scaling::when_the_leader_is_killed_the_other_goes_on,
+            scaling::all_autoscalers_are_stopped_and_go_on,
+            scaling::memory_is_what_the_kubelet_says,
             install::every_panel_has_data,
             scaling::an_unreachable_prometheus_holds_the_count,
             install::samples_survive_a_restart_of_prometheus,
@@ -64,6 +81,9 @@ fn main() -> ExitCode {
             removal::kept_data_is_used_again,
             removal::down_leaves_nothing_and_touches_nothing_else,
             removal::up_works_right_after_down,
+            check::an_api_without_a_server_is_found_and_down_says_what_to_do,
+            operations::a_rendered_folder_that_was_applied_is_taken_over,
+            operations::a_cluster_without_a_registry_is_served_from_a_file,
             removal::down_on_an_empty_cluster_says_so,
         ];
         let (mut passed, mut failed) = (0, 0);

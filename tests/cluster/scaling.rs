@@ -8,9 +8,9 @@ use kube::{
     api::{Patch, PatchParams},
     runtime::wait::await_condition,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{Ran, World};
 
 const NAMESPACE: &str = "demo";
 const WATCHERBOT: &str = "watcherbot";
@@ -42,6 +42,154 @@ pub async fn replicas_follow_the_tasks(world: &World) {
     assert!(log.contains("current_replicas=1 desired_replicas=3 → scaling up"), "{log}");
     let events = world.kubectl(["get", "events", "-n", NAMESPACE, "-o", "wide"]);
     assert!(events.contains("from 1 to 3"), "{events}");
+}
+
+pub async fn explain_says_why_now_and_then(world: &World) {
+    let explain = |extra: &[&str]| {
+        let target = ["explain", "deploy/watcherbot", "-n", NAMESPACE];
+        world.scalekit(target.iter().chain(extra).copied())
+    };
+    let json = |ran: Ran| serde_json::from_str::<Value>(&ran.exits(0).stdout).unwrap();
+    world.scalekit(["demo", "load", WATCHERBOT, "--set", "25"]).exits(0);
+    let began = Instant::now();
+    loop {
+        let now = json(explain(&["-o", "json"]));
+        if (&now["metrics"][0]["value"], &now["currentReplicas"], &now["desiredReplicas"])
+            == (&json!("25"), &json!(3), &json!(3))
+        {
+            break;
+        }
+        assert!(began.elapsed() < REACHED_WITHIN, "the decision about 25 tasks does not come: {now}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let told = explain(&[]).exits(0).says("needs 31 active-tasks to reach 4").says("it stays at 3");
+    println!("{}", told.stdout);
+    // What is remembered of the last scale-up, by its own time.
+    let scaled = world.kubectl(["get", "as", WATCHERBOT, "-n", NAMESPACE, "-o", "jsonpath={.status.lastScaleTime}"]);
+    let then = json(explain(&["-o", "json", "--at", &scaled]));
+    assert_eq!((&then["desiredReplicas"], &then["recomputed"]), (&json!(3), &json!(false)), "{then}");
+    assert_ne!(then["currentReplicas"], 3, "{then}");
+    // A scaler that has just started remembers nothing: it is recomputed.
+    let lease = ["get", "lease", "-n", "monitoring", "scalekit-scaler", "-o", "jsonpath={.spec.renewTime}"];
+    let just_before = world.kubectl(lease);
+    world.kubectl(["rollout", "restart", "-n", "monitoring", "deployment/scaler"]);
+    world.kubectl(["rollout", "status", "-n", "monitoring", "deployment/scaler", "--timeout=60s"]);
+    let again = json(explain(&["-o", "json", "--at", &just_before]));
+    assert_eq!((&again["recomputed"], &again["desiredReplicas"]), (&json!(true), &json!(3)), "{again}");
+    world
+        .scalekit(["explain", "deploy/nothing", "-n", NAMESPACE])
+        .exits(2)
+        .says("Deployment/watcherbot (as/watcherbot)");
+    explain(&["--at", "300d"]).exits(2);
+    explain(&["--at", "1999-01-01T00:00:00Z"]).exits(6).says("kept no replica count of that time");
+}
+
+/// kill -9 of the scaler that leads: nothing is given back, the lease has to run out.
+pub async fn when_the_leader_is_killed_the_other_goes_on(world: &World) {
+    let leader = || {
+        world.kubectl(["get", "lease", "-n", "monitoring", "scalekit-scaler", "-o", "jsonpath={.spec.holderIdentity}"])
+    };
+    world.kubectl(["scale", "-n", "monitoring", "deployment/scaler", "--replicas=2"]);
+    world.kubectl(["rollout", "status", "-n", "monitoring", "deployment/scaler", "--timeout=60s"]);
+    let first = leader();
+    let pod = first.rsplit_once('_').expect("a pod and a number").0.to_owned();
+    world.scalekit(["demo", "load", WATCHERBOT, "--set", "35"]).exits(0);
+    let killed = Instant::now();
+    kill(world, &pod);
+    let second = loop {
+        let holder = leader();
+        if !holder.is_empty() && holder != first {
+            break holder;
+        }
+        assert!(killed.elapsed() < Duration::from_secs(25), "nobody took over from {first}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    println!("{second} took over from {first} after {:.1} s", killed.elapsed().as_secs_f64());
+    // 15 s of the lease, a retry of 2 s with jitter, and the polls of this test.
+    assert!(killed.elapsed() < Duration::from_secs(19), "{:?}", killed.elapsed());
+    world.until_replicas(NAMESPACE, WATCHERBOT, 4, REACHED_WITHIN).await;
+    world.kubectl(["scale", "-n", "monitoring", "deployment/scaler", "--replicas=1"]);
+    world.scalekit(["demo", "load", WATCHERBOT, "--set", "25"]).exits(0);
+    world.until_replicas(NAMESPACE, WATCHERBOT, 3, REACHED_WITHIN).await;
+}
+
+/// SIGKILL to the process where it can be seen from here, as on the test cluster; else the kubelet does it.
+fn kill(world: &World, pod: &str) {
+    let hostname = format!("HOSTNAME={pod}");
+    let is_it = |process: &std::fs::DirEntry| {
+        let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == hostname.as_bytes())
+            && command.split(|byte| *byte == 0).any(|argument| argument == b"controller")
+    };
+    let found = std::fs::read_dir("/proc").unwrap().flatten().find(is_it);
+    match found {
+        Some(process) => {
+            let id = process.file_name().into_string().unwrap();
+            assert!(std::process::Command::new("kill").args(["-9", &id]).status().unwrap().success());
+        }
+        None => {
+            world.kubectl(["delete", "pod", "-n", "monitoring", pod, "--grace-period=0", "--force"]);
+        }
+    }
+}
+
+pub async fn all_autoscalers_are_stopped_and_go_on(world: &World) {
+    world.scalekit(["pause"]).exits(2).says("--all");
+    world.scalekit(["pause", "--all"]).exits(0).says("1 Autoscaler recommend only");
+    world.scalekit(["demo", "load", WATCHERBOT, "--set", "45"]).exits(0);
+    let began = Instant::now();
+    loop {
+        let log = world.kubectl(["logs", "-n", "monitoring", "deployment/scaler", "--since=60s"]);
+        if log.contains("desired_replicas=5 → recommend only") {
+            break;
+        }
+        assert!(began.elapsed() < REACHED_WITHIN, "no word of recommending in:\n{log}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let replicas = world.deployments(NAMESPACE).get(WATCHERBOT).await.unwrap().spec.replicas;
+    assert_eq!(replicas, Some(3), "nothing is scaled meanwhile");
+    world.scalekit(["explain", "deploy/watcherbot", "-n", NAMESPACE]).exits(0).says("mode Recommend writes nothing");
+    world.scalekit(["resume"]).exits(0).says("1 Autoscaler scale again");
+    world.until_replicas(NAMESPACE, WATCHERBOT, 5, REACHED_WITHIN).await;
+    world.scalekit(["demo", "load", WATCHERBOT, "--set", "25"]).exits(0);
+    world.until_replicas(NAMESPACE, WATCHERBOT, 3, REACHED_WITHIN).await;
+}
+
+/// From metrics-server where there is one, else from Prometheus: the same number within 5 %.
+pub async fn memory_is_what_the_kubelet_says(world: &World) {
+    let manifest = json!({
+        "apiVersion": "scalekit.dev/v1alpha1",
+        "kind": "Autoscaler",
+        "metadata": {"name": "memory", "namespace": NAMESPACE},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": WATCHERBOT},
+            "mode": "Recommend", "interval": "5s", "maxReplicas": 5,
+            "metrics": [{"type": "Resource", "resource":
+                {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}}],
+        },
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("memory.json");
+    std::fs::write(&file, manifest.to_string()).unwrap();
+    world.kubectl(["apply", "-f", file.to_str().unwrap()]);
+    let query = "avg(sum by (pod) (container_memory_working_set_bytes{namespace=\"demo\",pod=~\"watcherbot-.*\",container!=\"\"}))";
+    let path = "jsonpath={.status.currentMetrics[0].averageValue}";
+    let began = Instant::now();
+    loop {
+        let told = world.kubectl(["get", "as", "memory", "-n", NAMESPACE, "-o", path]);
+        let expected = world.query(query).await.first().map_or(0.0, |sample| sample.value);
+        // Memory moves while one looks at it; the two have to meet.
+        if let Ok(bytes) = told.parse::<f64>()
+            && (bytes - expected).abs() <= 0.05 * expected
+        {
+            println!("{bytes} bytes a pod, Prometheus says {expected:.0}");
+            break;
+        }
+        assert!(began.elapsed() < REACHED_WITHIN, "the Autoscaler says {told:?}, Prometheus {expected}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    world.kubectl(["delete", "as", "memory", "-n", NAMESPACE]);
 }
 
 /// The Autoscaler's own status says the same, after the metric has settled: a count that is only passed through on

@@ -66,6 +66,11 @@ impl Call {
         Self { verb, path, body, metadata_only: text(header::ACCEPT).contains("as=PartialObjectMetadata"), query }
     }
 
+    /// The version from which on a watch is told what happened.
+    pub(super) fn version(&self) -> u64 {
+        self.query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0)
+    }
+
     /// Whether it changes something.
     pub fn is_write(&self) -> bool {
         ["apply", "patch", "create", "replace", "delete"].contains(&self.verb)

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 pub use self::call::Fault;
 use self::{
     call::{Call, Place, discovery, failure, kinds},
-    store::{Key, Store, key, merge_patch},
+    store::{Key, Store, UID_DIGITS, UID_PREFIX, key, merge_patch},
 };
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
@@ -41,6 +41,9 @@ struct State {
     terminating: BTreeMap<String, usize>,
     linger: usize,
     writes_left: Option<usize>,
+    /// How often all watches broke, and from which version on nothing is remembered.
+    breaks: usize,
+    forgotten: u64,
     logs: BTreeMap<String, String>,
 }
 
@@ -49,6 +52,19 @@ struct State {
 pub struct FakeCluster {
     state: Arc<Mutex<State>>,
     died: watch::Sender<bool>,
+}
+
+/// A text with every UID that has a name replaced by it.
+fn named(text: &str, names: &BTreeMap<&str, String>) -> String {
+    let mut parts = text.split(UID_PREFIX);
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (number, rest) = part.split_at(UID_DIGITS);
+        let uid = format!("{UID_PREFIX}{number}");
+        whole.push_str(names.get(&*uid).unwrap_or(&uid));
+        whole.push_str(rest);
+    }
+    whole
 }
 
 impl FakeCluster {
@@ -129,6 +145,21 @@ impl FakeCluster {
         self.state().delete_namespace(namespace);
     }
 
+    /// Every watch ends, and what happened until then can be watched no more: who watches has to list anew. To be called
+    /// before what shall go unseen.
+    pub fn break_watches(&self) {
+        self.state().breaks += 1;
+    }
+
+    /// What happened until now is forgotten.
+    pub fn forget_history(&self) {
+        let mut state = self.state();
+        let now = *state.store.version.borrow();
+        state.forgotten = now;
+        // Whoever waits for a change looks again.
+        state.store.version.send_modify(|_| {});
+    }
+
     /// What a pod's log says.
     pub fn log_of(&self, pod: &str, text: &str) {
         self.state().logs.insert(pod.to_owned(), text.to_owned());
@@ -180,28 +211,24 @@ impl FakeCluster {
     /// Everything there is, without what differs from one run to the next: each UID becomes its object's name.
     pub fn everything(&self) -> BTreeMap<String, String> {
         let state = self.state();
-        let uids: Vec<(String, String)> = state
+        let uids: BTreeMap<&str, String> = state
             .store
             .iter()
-            .map(|(key, value)| {
-                (
-                    value["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
-                    format!("uid of {key:?}").replace('"', "'"),
-                )
+            .filter_map(|(key, value)| {
+                Some((value["metadata"]["uid"].as_str()?, format!("uid of {key:?}").replace('"', "'")))
             })
             .collect();
-        let shown =
-            |(key, value): (&Key, &Value)| {
-                let mut value = value.clone();
-                for field in ["resourceVersion", "creationTimestamp", "generation"] {
-                    value["metadata"].as_object_mut().expect("metadata").remove(field);
-                }
-                value["status"] = Value::Null;
-                let text = uids.iter().fold(format!("{value:#}"), |text, (uid, name)| {
-                    if text.contains(uid) { text.replace(uid, name) } else { text }
-                });
-                (format!("{} {}/{}", key.kind, key.namespace.as_deref().unwrap_or_default(), key.name), text)
-            };
+        let shown = |(key, value): (&Key, &Value)| {
+            let mut value = value.clone();
+            for field in ["resourceVersion", "creationTimestamp", "generation"] {
+                value["metadata"].as_object_mut().expect("metadata").remove(field);
+            }
+            value["status"] = Value::Null;
+            (
+                format!("{} {}/{}", key.kind, key.namespace.as_deref().unwrap_or_default(), key.name),
+                named(&format!("{value:#}"), &uids),
+            )
+        };
         state.store.iter().map(shown).collect()
     }
 
@@ -232,13 +259,17 @@ impl FakeCluster {
     }
 
     fn watch(&self, call: &Call) -> Answer {
-        let since = call.query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
+        let since = call.version();
         let versions = self.state().store.version.subscribe();
+        let begun_at = self.state().breaks;
         let (fake, call) = (self.clone(), call.clone());
         let changes = stream::unfold((since, versions), move |(mut seen, mut versions)| {
             let (fake, call) = (fake.clone(), call.clone());
             async move {
                 loop {
+                    if fake.state().breaks != begun_at {
+                        return None;
+                    }
                     let next = fake.state().store.history.iter().find(|change| change.version > seen).cloned();
                     let Some(change) = next else {
                         versions.changed().await.ok()?;
@@ -301,6 +332,11 @@ impl State {
         let key = key(place.kind, place.namespace.as_deref(), name.as_deref().unwrap_or_default());
         let found = self.store.get(&key).cloned();
         match (call.verb, found) {
+            // As the real one: the watch begins, and its first event is that it cannot.
+            ("watch", _) if call.version() < self.forgotten => {
+                let status = failure(410, "Expired", "too old resource version", &json!({}));
+                Reply::Text(format!("{}\n", json!({"type": "ERROR", "object": status})))
+            }
             ("watch", _) => Reply::Watch,
             ("list", _) => Reply::Json(200, self.list(call, place.kind)),
             ("get", Some(_)) if place.subresource.as_deref() == Some("log") => {

@@ -33,6 +33,10 @@ pub struct Change {
 /// A field that somebody else manages: its path as the API server writes it, and the manager.
 pub type FieldConflict = (String, String);
 
+/// What every UID begins with, so that it is found in any text. The digits of its number follow.
+pub const UID_PREFIX: &str = "00000000-0000-4000-8000-";
+pub const UID_DIGITS: usize = 12;
+
 pub struct Store {
     objects: BTreeMap<Key, Stored>,
     pub history: Vec<Change>,
@@ -122,7 +126,7 @@ impl Store {
             }
         } else {
             self.uids += 1;
-            metadata["uid"] = json!(format!("uid-{:04}-of-{}", self.uids, key.name));
+            metadata["uid"] = json!(format!("{UID_PREFIX}{:0UID_DIGITS$}", self.uids));
             metadata["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
             metadata["generation"] = json!(1);
         }
@@ -166,8 +170,11 @@ pub fn selected(value: &Value, labels: Option<&String>, fields: Option<&String>)
     };
     let label = |name: &str| Some(value["metadata"]["labels"].get(name)?.as_str()?.to_owned());
     let field = |path: &str| Some(value.pointer(&format!("/{}", path.replace('.', "/")))?.as_str()?.to_owned());
-    labels.is_none_or(|terms| terms.split(',').all(|term| holds(term, &label)))
-        && fields.is_none_or(|terms| terms.split(',').all(|term| holds(term, &field)))
+    // An empty selector selects everything.
+    let all = |terms: Option<&String>, at: &dyn Fn(&str) -> Option<String>| {
+        terms.is_none_or(|terms| terms.split(',').filter(|term| !term.is_empty()).all(|term| holds(term, at)))
+    };
+    all(labels, &label) && all(fields, &field)
 }
 
 /// A JSON merge patch (RFC 7386).

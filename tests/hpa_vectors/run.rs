@@ -131,6 +131,7 @@ fn pod(pod: &form::Pod, resource: &str) -> Pod {
             since: ago(pod.ready_transition_age_s.unwrap_or(86_400)),
         }),
         started: pod.start_age_s.map(ago),
+        created: None,
         deleting: pod.deletion,
         requests: requests(pod.pod_level_request_milli),
         containers,
@@ -167,6 +168,7 @@ fn replica_count(vector: &form::Vector) -> Answer {
         spec_replicas: vector.current_replicas,
         status_replicas: vector.current_replicas,
         pods: Pods::Listed(vector.pods.iter().map(|p| pod(p, resource)).collect()),
+        distrust: None,
         readings: vec![if per_pod {
             Reading::PerPod(samples(vector.pods.iter().chain(&vector.extra_metrics)))
         } else {
@@ -322,6 +324,7 @@ fn reconcile(vector: &form::Vector) -> Answer {
         spec_replicas: vector.current_replicas,
         status_replicas: vector.status_replicas.unwrap_or(vector.current_replicas),
         pods: Pods::Listed(vector.pods.iter().map(|p| pod(p, resource)).collect()),
+        distrust: None,
         readings: vector.metrics.iter().map(reading).collect(),
     };
     let memory = Memory {

@@ -8,6 +8,10 @@ boot() {
   start_node
   wait_until 60 "the API server did not get ready" kubectl get --raw /readyz --request-timeout=2s
   say "API server ready"
+  if [[ $KUBELET == 0 ]]; then
+    control_plane_alone
+    return
+  fi
   apply_manifests
   wait_until 60 "the node did not register" kubectl get node "$NODE"
   if [[ $FLAVOUR == kind ]]; then
@@ -21,6 +25,26 @@ boot() {
   # Pods need it, and it comes a moment after its namespace.
   wait_until 30 "the default service account was not made" kubectl -n default get serviceaccount default
   say "DNS and storage Ready"
+}
+
+# control_plane_alone gives a cluster without a kubelet what scalekit looks for: a
+# node, which will never be Ready, and a StorageClass, of which no volume comes.
+control_plane_alone() {
+  apply <<END
+apiVersion: v1
+kind: Node
+metadata: {name: $NODE}
+spec: {providerID: "$PROVIDER_ID"}
+---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: $STORAGE_CLASS, annotations: {storageclass.kubernetes.io/is-default-class: "true"}}
+provisioner: $PROVISIONER
+volumeBindingMode: WaitForFirstConsumer
+END
+  # With it the controller manager is at work.
+  wait_until 30 "the default service account was not made" kubectl -n default get serviceaccount default
+  say "controller manager at work"
 }
 
 # claim_link takes the flavour's first free slot. Making the link claims it for
@@ -108,7 +132,7 @@ apply() { kubectl apply --server-side --field-manager=cluster-up -f - >/dev/null
 # on_demand installs what a cluster has only where it is asked for.
 on_demand() {
   ((METRICS_SERVER)) || return 0
-  apply <"$HERE/manifests/metrics-server.yaml"
+  sed "s#@METRICS_SERVER_TLS@#$METRICS_SERVER_TLS#" "$HERE/manifests/metrics-server.yaml" | apply
   kubectl -n kube-system rollout status deployment/metrics-server --timeout=90s >/dev/null
   kubectl wait apiservice/v1beta1.metrics.k8s.io --for=condition=Available --timeout=60s >/dev/null
   say "metrics-server Ready"

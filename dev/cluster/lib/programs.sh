@@ -29,6 +29,7 @@ program() {
     node-exporter) wrapped "$1" github.com/prometheus/node_exporter "$(prometheus_version 1.12.1)" ;;
     kube-state-metrics) wrapped "$1" k8s.io/kube-state-metrics/v2 "$(prometheus_version v2.20.0)" ;;
     alertmanager | amtool) wrapped alertmanager "github.com/prometheus/alertmanager/cmd/$1" "$(prometheus_version 0.31.1)" "" "$1" ;;
+    kube-network-policies) wrapped "$1" sigs.k8s.io/kube-network-policies/cmd/kube-network-policies/standard ;;
     grafana-stand-in) go_build "$ROOT/dev/grafana-stand-in" . "$1" ;;
     *) die "no program is called $1" ;;
   esac

@@ -9,6 +9,7 @@ ROOT=$(cd "$HERE/../.." && pwd)
 : "${FLAVOUR:=kind}"      # kind | microk8s: which of the two it imitates
 : "${RBAC:=}"             # 1 | 0; by default as the flavour has it
 : "${METRICS_SERVER:=}"   # 1: with metrics-server, for kubectl top and resource metrics
+: "${KUBELET:=}"          # 0: only etcd, the API server and the controller manager; no pod ever runs
 
 BUILD=$ROOT/target/cluster-build # programs and images, shared by all clusters
 STATE=$ROOT/target/cluster       # all that one cluster keeps
@@ -46,6 +47,7 @@ flavour() {
       VOLUMES=/var/local-path-provisioner
       KUBELET_ROOT=/var/lib/kubelet
       API_PORT=6443
+      METRICS_SERVER_TLS=--kubelet-insecure-tls # its kubelet signs its own certificate
       BIND=127.0.0.1 # where the controller manager and the scheduler serve their metrics
       ;;
     microk8s)
@@ -61,11 +63,13 @@ flavour() {
       VOLUMES=/var/snap/microk8s/common/default-storage
       KUBELET_ROOT=/var/snap/microk8s/common/var/lib/kubelet
       API_PORT=16443
+      METRICS_SERVER_TLS=--kubelet-certificate-authority=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt
       BIND=0.0.0.0
       ;;
     *) die "FLAVOUR=$FLAVOUR: there is kind, and there is microk8s" ;;
   esac
   [[ $RBAC == [01] ]] || die "RBAC=$RBAC: it is 1 or 0"
+  [[ $KUBELET == ?(0|1) ]] || die "KUBELET=$KUBELET: it is 1 or 0"
   [[ $METRICS_SERVER == ?(0|1) ]] || die "METRICS_SERVER=$METRICS_SERVER: it is 1 or 0"
   [[ $CLUSTER =~ ^[a-z][a-z0-9-]{0,30}$ ]] || die "CLUSTER=$CLUSTER: lower case letters, digits and dashes, 31 at most"
   # Its own cgroup, under a name that no cluster of another checkout has.
@@ -105,7 +109,7 @@ addresses() {
 save_settings() {
   local name
   for name in ENGINE CLUSTER_KUBECONFIG CLUSTER FLAVOUR RBAC NODE CONTEXT PROVIDER_ID NODE_LABELS STORAGE_CLASS PROVISIONER \
-    PROVISIONER_NAMESPACE PROVISIONER_NAME METRICS_SERVER VOLUMES KUBELET_ROOT API_PORT BIND CGROUP SOCKET PAUSE_IMAGE \
+    PROVISIONER_NAMESPACE PROVISIONER_NAME METRICS_SERVER KUBELET VOLUMES KUBELET_ROOT API_PORT BIND CGROUP SOCKET PAUSE_IMAGE \
     LINK POD_CIDR SERVICE_CIDR HOST_IP NODE_IP SERVICE_IP DNS_IP; do
     printf '%s=%q\n' "$name" "${!name-}"
   done >"$STATE/settings"

@@ -15,9 +15,17 @@ start_kubernetes() {
   write_proxy_config
 
   supervise etcd etcd "${etcd[@]}"
+  if [[ ${KUBELET-} == 0 ]]; then
+    supervise kube-apiserver kube-apiserver "${apiserver[@]}"
+    until api_ready; do sleep 0.1; done
+    supervise kube-controller-manager kube-controller-manager "${controller_manager[@]}"
+    return
+  fi
   if [[ $FLAVOUR == microk8s ]]; then
     write_kubelite_arguments
     supervise kubelite kubelite "$kubelite_arguments" $pki/admin.conf
+    until api_ready; do sleep 0.1; done
+    start_network_policies
     return
   fi
   supervise kube-apiserver kube-apiserver "${apiserver[@]}"
@@ -28,6 +36,7 @@ start_kubernetes() {
   supervise kube-controller-manager kube-controller-manager "${controller_manager[@]}"
   supervise kube-scheduler kube-scheduler "${scheduler[@]}"
   supervise kube-proxy kube-proxy "${proxy[@]}"
+  start_network_policies
 }
 
 api_ready() { kubectl --kubeconfig $pki/admin.conf get --raw /readyz >/dev/null 2>&1; }
@@ -51,7 +60,7 @@ apiserver=(
   --allow-privileged=true --authorization-mode=$authorization --enable-admission-plugins=NodeRestriction
   --service-cluster-ip-range="$SERVICE_CIDR"
   --client-ca-file=$pki/ca.crt --tls-cert-file=$pki/apiserver.crt --tls-private-key-file=$pki/apiserver.key
-  --kubelet-certificate-authority=$pki/ca.crt --kubelet-preferred-address-types=InternalIP,Hostname
+  --kubelet-preferred-address-types=InternalIP,Hostname
   --kubelet-client-certificate=$pki/apiserver-kubelet-client.crt --kubelet-client-key=$pki/apiserver-kubelet-client.key
   --service-account-issuer=https://kubernetes.default.svc.cluster.local
   --service-account-key-file=$pki/sa.pub --service-account-signing-key-file=$pki/sa.key
@@ -88,12 +97,16 @@ kubelet=(
 
 proxy=(--config=/etc/kubernetes/kube-proxy.yaml)
 
-# What MicroK8s sets otherwise: its kubelet lets in everybody whom it knows, and
+# What MicroK8s sets otherwise: its kubelet lets in everybody whom it knows and has a
+# certificate that the cluster's authority signed, where kind's signs its own; and
 # its events are gone after minutes.
 kubelet_authorization=Webhook
+kubelet_certificate=
 if [[ $FLAVOUR == microk8s ]]; then
   kubelet_authorization=AlwaysAllow
-  apiserver+=(--event-ttl=5m)
+  kubelet_certificate="tlsCertFile: $pki/kubelet.crt
+tlsPrivateKeyFile: $pki/kubelet.key"
+  apiserver+=(--event-ttl=5m --kubelet-certificate-authority=$pki/ca.crt)
 fi
 
 # MicroK8s runs them all in one process, and keeps the arguments of each here.
@@ -131,8 +144,7 @@ authentication:
   webhook: {enabled: true}
   x509: {clientCAFile: $pki/ca.crt}
 authorization: {mode: $kubelet_authorization}
-tlsCertFile: $pki/kubelet.crt
-tlsPrivateKeyFile: $pki/kubelet.key
+$kubelet_certificate
 cgroupDriver: cgroupfs
 cgroupRoot: /$CGROUP
 failCgroupV1: false

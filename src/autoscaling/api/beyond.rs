@@ -20,6 +20,20 @@ pub struct FallbackSpec {
     pub allow_scale_down: bool,
 }
 
+/// When no more replicas are ordered because those that were ordered do not start.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingPodsSpec {
+    /// So many pods of the workload must be Pending.
+    #[x_kube(validation = Rule::new("self >= 1").message("count must be 1 or more"))]
+    pub count: i32,
+    /// For longer than this, 1s to 24h, as in Go (2m).
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new(r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')")
+        .message("longerThan must be a duration between 1s and 24h, such as 2m"))]
+    pub longer_than: String,
+}
+
 /// When other bounds hold, and which.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(

@@ -5,7 +5,9 @@
 //! no rule can see, such as a query's syntax. Names, defaults and meaning are those of
 //! `autoscaling/v2` wherever the HPA has the field.
 
+mod auth;
 mod beyond;
+mod metrics;
 mod prometheus;
 mod quantity_text;
 mod spec;
@@ -18,7 +20,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-pub use beyond::{FallbackSpec, ScheduleSpec};
+pub use auth::{BasicAuth, ClientCertificate, HeaderFrom, SecretKey, ServerAuth};
+pub use beyond::{FallbackSpec, PendingPodsSpec, ScheduleSpec};
+pub use metrics::{
+    ContainerResourceMetric, DescribedObject, ExternalMetric, MetricIdentifier, MetricSelector, MetricTarget,
+    MetricTargetType, ObjectMetric, PodsMetric, ResourceMetric, SelectorOperator, SelectorRequirement,
+};
 pub use prometheus::{OnAbsentSpec, PrometheusMetric, PrometheusTarget, ReduceSpec, TargetType};
 pub use quantity_text::QuantityText;
 pub use spec::{

@@ -4,13 +4,21 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::QuantityText;
+use super::{QuantityText, ServerAuth};
 
 /// The answer to a PromQL query.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(validation = Rule::new("!has(self.activation) || (type(self.activation) == int ? self.activation >= 0 : isQuantity(self.activation) && !quantity(self.activation).isLessThan(quantity('0')))")
     .message("activation must be a quantity of 0 or more, such as 5 or 500m")
     .field_path(".activation"))]
+#[x_kube(
+    validation = Rule::new("!has(self.auth) || has(self.serverAddress)")
+        .message("auth is for a server of your own: set serverAddress too")
+        .field_path(".serverAddress"),
+    validation = Rule::new("!has(self.serverAddress) || !self.serverAddress.startsWith('https://') || has(self.auth) && has(self.auth.ca)")
+        .message("an https server needs auth.ca: the scaler believes no certificate authority but that one")
+        .field_path(".auth"),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct PrometheusMetric {
     /// What the metric is called in the status, in events and in logs.
@@ -45,9 +53,12 @@ pub struct PrometheusMetric {
     /// scalekit was installed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = Rule::new("self.matches('^http://[^/ ]+')")
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^/ ]+')")
         .message("serverAddress must be an address such as http://prometheus.monitoring:9090"))]
     pub server_address: Option<String>,
+    /// What that server wants to see, from Secrets in the Autoscaler's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<ServerAuth>,
 }
 
 /// What a metric should be.

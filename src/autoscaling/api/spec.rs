@@ -5,7 +5,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AutoscalerStatus, FallbackSpec, PrometheusMetric, QuantityText, ScheduleSpec};
+use super::{
+    AutoscalerStatus, ContainerResourceMetric, ExternalMetric, FallbackSpec, ObjectMetric, PendingPodsSpec, PodsMetric,
+    PrometheusMetric, QuantityText, ResourceMetric, ScheduleSpec,
+};
 
 /// What is to be scaled, on what, and within which bounds.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +39,9 @@ use super::{AutoscalerStatus, FallbackSpec, PrometheusMetric, QuantityText, Sche
     validation = Rule::new("!has(self.fallback) || self.fallback.replicas <= self.maxReplicas")
         .message("fallback.replicas is more than maxReplicas; write maxReplicas or less")
         .field_path(".fallback.replicas"),
+    validation = Rule::new("self.minReplicas > 0 || self.metrics.exists(m, m.type in ['Prometheus', 'Object', 'External'])")
+        .message("with minReplicas 0 a metric must have a value when there is no pod: add one of type Prometheus, Object or External, or set minReplicas to 1")
+        .field_path(".minReplicas"),
     validation = Rule::new("self.metrics.all(m, !has(m.prometheus) || self.metrics.exists_one(n, has(n.prometheus) && n.prometheus.name == m.prometheus.name))")
         .message("two metrics have the same name; give each metric a name of its own")
         .field_path(".metrics"),
@@ -84,6 +90,11 @@ pub struct AutoscalerSpec {
     /// fall while a metric is missing, however long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<FallbackSpec>,
+
+    /// When no more replicas are ordered because those that were ordered do not start: so many pods have been Pending
+    /// for so long. Where it is not set, the metrics alone decide, as with the HPA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_pods: Option<PendingPodsSpec>,
 
     /// When other bounds hold, each in a time zone. Of several that hold at once, the later in the list has the
     /// last word.
@@ -134,8 +145,8 @@ pub enum ModeSpec {
 
 /// One metric and what it should be.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[x_kube(validation = Rule::new("self.type != 'Prometheus' || has(self.prometheus)")
-    .message("a metric of type Prometheus needs the field prometheus with name, query and target"))]
+#[x_kube(validation = Rule::new("has(self.prometheus) == (self.type == 'Prometheus') && has(self.resource) == (self.type == 'Resource') && has(self.containerResource) == (self.type == 'ContainerResource') && has(self.pods) == (self.type == 'Pods') && has(self.object) == (self.type == 'Object') && has(self.external) == (self.type == 'External')")
+    .message("a metric needs the one field that belongs to its type: prometheus, resource, containerResource, pods, object or external"))]
 #[serde(rename_all = "camelCase")]
 pub struct MetricSpec {
     /// Where the metric comes from.
@@ -144,6 +155,21 @@ pub struct MetricSpec {
     /// The answer to a PromQL query; for type Prometheus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<PrometheusMetric>,
+    /// A resource of the workload's pods; for type Resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<ResourceMetric>,
+    /// A resource of one container of the workload's pods; for type `ContainerResource`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_resource: Option<ContainerResourceMetric>,
+    /// A value for each of the workload's pods; for type Pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodsMetric>,
+    /// A value of some object; for type Object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectMetric>,
+    /// A value from outside of the cluster; for type External.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalMetric>,
 }
 
 /// Where a metric comes from.
@@ -151,6 +177,16 @@ pub struct MetricSpec {
 pub enum MetricType {
     #[expect(missing_docs, reason = "a description would turn the enum into alternatives in the schema")]
     Prometheus,
+    #[expect(missing_docs, reason = "as above")]
+    Resource,
+    #[expect(missing_docs, reason = "as above")]
+    ContainerResource,
+    #[expect(missing_docs, reason = "as above")]
+    Pods,
+    #[expect(missing_docs, reason = "as above")]
+    Object,
+    #[expect(missing_docs, reason = "as above")]
+    External,
 }
 
 /// How fast the replica count may change. Where only one direction is set, the other has its defaults.

@@ -4,12 +4,11 @@ use jiff::Timestamp;
 
 use super::{
     leader::Fence,
-    observe::observation,
     target::{ReadScale, Target},
     telemetry::Telemetry,
     words::ApiError,
 };
-use crate::autoscaling::decision::{self, Decision, Memory, Policy, Reading, decide};
+use crate::autoscaling::decision::{self, Action, Decision, Memory, Observation, Policy, decide};
 
 /// What came of a decision.
 pub struct Acted {
@@ -26,21 +25,27 @@ const ATTEMPTS: usize = 5;
 
 /// Decides and carries it out. On a conflict the scale is read again and the decision made anew, from the
 /// same readings: the one that was made was for another count. Nothing is written while somebody else is left alone.
+/// `distrust` looks at a decision and says why a scale-down must not be carried out, if it must not.
 #[expect(clippy::too_many_arguments, reason = "each is another thing")]
 pub async fn decide_and_act(
     policy: &Policy,
     target: &Target,
     scale: ReadScale,
-    readings: &[Reading],
+    observation: Observation,
     memory: &Memory,
     yields_to: Option<&str>,
+    distrust: impl Fn(&Decision) -> Option<String>,
     (fence, telemetry): (&Fence, &Telemetry),
     now: Timestamp,
 ) -> Acted {
-    let (mut scale, mut attempt) = (scale, 1);
+    let (mut scale, mut observation, mut attempt) = (scale, observation, 1);
     loop {
-        let observation = observation(policy, target, &scale, readings).await;
+        observation.distrust = None;
         let mut decision = decide(policy, &observation, memory, now);
+        observation.distrust = distrust(&decision);
+        if observation.distrust.is_some() && decision.action() == Action::ScaleDown {
+            decision = decide(policy, &observation, memory, now);
+        }
         decision.yields_to = yields_to.map(str::to_owned);
         if !decision.is_to_be_written() {
             let memory = decision.memory.clone();
@@ -63,7 +68,11 @@ pub async fn decide_and_act(
         let again = if error.is_conflict() && attempt < ATTEMPTS { target.scale().await.ok() } else { None };
         match again {
             // Another object of the same name: what is remembered is not of it.
-            Some(read) if read.uid() == scale.uid() => (scale, attempt) = (read, attempt + 1),
+            Some(read) if read.uid() == scale.uid() => {
+                (observation.spec_replicas, observation.status_replicas) =
+                    (read.spec_replicas(), read.status_replicas());
+                (scale, attempt) = (read, attempt + 1);
+            }
             _ => {
                 let memory = decision::unwritable(&decision, &error.to_string(), now);
                 return Acted { decision, memory, result: Err(error) };

@@ -110,6 +110,7 @@ mod tests {
             status_replicas: 3,
             pods: Pods::Unknown(String::new()),
             readings: vec![Reading::Series(vec![tasks * 1000])],
+            distrust: None,
         };
         let now = NOW + SignedDuration::from_secs(second);
         history.record(&key(), &decide(&policy, &observation, &Memory::default(), now), &policy);

@@ -12,14 +12,21 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
-use super::{Clock, Key, history::History, telemetry::Telemetry};
+use super::{
+    Clock, Key,
+    recompute::{NotRecomputed, recompute},
+    tick::Context,
+};
 
 /// How old the last sign of life may be, in seconds. The loop wakes up every few seconds, and nothing in
 /// it waits for anybody.
 const OLDEST_SIGN_S: i64 = 60;
+
+/// By how much the clock of whoever asks may be ahead.
+const SKEW: SignedDuration = SignedDuration::from_secs(60);
 
 /// Whether this controller can stand for election.
 enum Standing {
@@ -95,18 +102,17 @@ impl Vitals {
 #[derive(Clone)]
 struct Shared {
     vitals: Arc<Vitals>,
-    telemetry: Arc<Telemetry>,
-    history: Arc<History>,
+    context: Arc<Context>,
 }
 
 /// What is served.
-pub fn router(vitals: Arc<Vitals>, telemetry: Arc<Telemetry>, history: Arc<History>) -> Router {
+pub fn router(vitals: Arc<Vitals>, context: Arc<Context>) -> Router {
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/explain/{namespace}/{name}", get(explain))
-        .with_state(Shared { vitals, telemetry, history })
+        .with_state(Shared { vitals, context })
 }
 
 async fn livez(State(shared): State<Shared>) -> (StatusCode, &'static str) {
@@ -126,7 +132,7 @@ async fn readyz(State(shared): State<Shared>) -> (StatusCode, String) {
 
 async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, OPEN_METRICS)], shared.telemetry.text())
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], shared.context.telemetry.text())
 }
 
 /// What about an Autoscaler is to be explained, and how.
@@ -151,13 +157,25 @@ async fn explain(
         return (StatusCode::BAD_REQUEST, "at is not an instant; write one such as 2026-11-25T14:05:00Z\n")
             .into_response();
     };
+    if at.is_some_and(|at| at.duration_since(shared.vitals.clock.now()) > SKEW) {
+        return (StatusCode::BAD_REQUEST, "at lies in the future\n").into_response();
+    }
     let key = Key { namespace, name };
-    match shared.history.explain(&key, at) {
-        Some(explanation) if asked.output.as_deref() == Some("json") => Json(explanation).into_response(),
-        Some(explanation) => explanation.text().into_response(),
-        None => {
-            let message = format!("no decision about Autoscaler {key} is known for that time\n");
-            (StatusCode::NOT_FOUND, message).into_response()
+    let remembered = shared.context.history.explain(&key, at);
+    let found = match (remembered, at) {
+        (Some(explanation), _) => Ok(explanation),
+        (None, Some(at)) => recompute(&shared.context, &key, at).await,
+        (None, None) => Err(NotRecomputed::NotYet(key)),
+    };
+    match found {
+        Ok(explanation) if asked.output.as_deref() == Some("json") => Json(explanation).into_response(),
+        Ok(explanation) => explanation.text().into_response(),
+        Err(error) => {
+            let status = match error {
+                NotRecomputed::Api(_) | NotRecomputed::Unanswered(_) => StatusCode::BAD_GATEWAY,
+                _ => StatusCode::NOT_FOUND,
+            };
+            (status, format!("{error}\n")).into_response()
         }
     }
 }
@@ -165,14 +183,18 @@ async fn explain(
 #[cfg(test)]
 mod tests {
     use axum::{body::Body, http::Request};
-    use jiff::SignedDuration;
+    use serde_json::json;
     use tower::ServiceExt;
 
-    use super::*;
+    use super::{
+        super::tests::fake::{Bench, spec},
+        *,
+    };
 
     async fn status(vitals: &Arc<Vitals>, path: &str) -> StatusCode {
         let request = Request::get(path).body(Body::empty()).expect("a request");
-        router(vitals.clone(), Arc::default(), Arc::default()).oneshot(request).await.expect("an answer").status()
+        let context = Arc::new(Bench::new(3, &spec(&json!({})), 25.0).context);
+        router(vitals.clone(), context).oneshot(request).await.expect("an answer").status()
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ use crate::{
 pub const LEASE: &str = "scalekit-scaler";
 
 /// Those of Kubernetes' own controllers.
-const TERMS: Terms =
+pub const TERMS: Terms =
     Terms { duration: Duration::from_secs(15), renew_deadline: Duration::from_secs(10), retry: Duration::from_secs(2) };
 
 /// How long one request may take: two fit between a renewal and the deadline.
@@ -103,13 +103,13 @@ impl Elector {
     /// An elector that signs as `instance` and a number of its own: what was granted to a process of the same
     /// name before is not granted to this one. The Lease is in the client's default namespace, which in a pod is
     /// the pod's.
-    pub fn new(client: &Client, instance: &str, clock: Clock, vitals: Arc<Vitals>) -> (Self, Fence) {
+    pub fn new(client: &Client, instance: &str, terms: Terms, clock: Clock, vitals: Arc<Vitals>) -> (Self, Fence) {
         let (grants, fence) = watch::channel(None);
         let identity = format!("{instance}_{:016x}", fastrand::u64(..));
         let elector = Self {
             leases: Api::default_namespaced(client.clone()),
             namespace: client.default_namespace().to_owned(),
-            candidate: Candidate::new(identity, TERMS),
+            candidate: Candidate::new(identity, terms),
             clock,
             grants,
             vitals,

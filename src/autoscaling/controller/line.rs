@@ -39,17 +39,19 @@ fn verdict(decision: &Decision) -> &'static str {
         (Path::Disabled, ..) => "the target is off: holding",
         (Path::NoData, ..) => "no data: holding",
         (_, Mode::Recommend, Action::ScaleUp | Action::ScaleDown) => "recommend only",
+        (_, _, Action::Hold) if decision.held.is_some() => "held back",
         (_, _, Action::Hold) => "holding",
         (_, _, Action::ScaleUp) => "scaling up",
         (_, _, Action::ScaleDown) => "scaling down",
     }
 }
 
-/// The metric's value in all, or in per cent, or why there is none.
+/// The metric's value in all, in the mean of the pods, or in per cent, or why there is none.
 fn value(metric: &MetricResult) -> String {
     match metric.failure().map_or_else(|| metric.outcome.as_ref(), Err) {
         Ok(proposal) => match proposal.utilization {
             Some(percent) => format!("{percent}%"),
+            None if metric.source.is_per_pod() => decimal(proposal.usage),
             None => decimal(proposal.total),
         },
         Err(failure) if failure.expected => "absent".to_owned(),
@@ -77,6 +79,7 @@ pub fn reason(decision: &Decision) -> &'static str {
         Path::AboveMaximum => "TooManyReplicas",
         Path::BelowMinimum => "TooFewReplicas",
         Path::NoData => decision.failure.as_ref().map_or("NoData", |failure| failure.reason),
+        Path::Metrics if decision.held.is_some() => decision.held.as_ref().map_or("", |held| held.reason),
         Path::Metrics if decision.cooling_down.is_some() => "CoolingDown",
         Path::Metrics => decision
             .stabilized

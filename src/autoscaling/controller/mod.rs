@@ -12,15 +12,20 @@
 //! `events.k8s.io` events create; `pods` list, for metrics with a target of type Value; in the controller's own
 //! namespace `leases` create, and get and update of its own.
 
+mod access;
 mod act;
 mod clock;
+mod crowd;
 mod event;
 mod history;
 mod http;
 mod leader;
 mod line;
+mod measure;
 mod observe;
 mod phase;
+mod pods;
+mod recompute;
 mod rivals;
 mod schedule;
 mod servers;
@@ -28,12 +33,22 @@ mod service_account;
 mod status;
 mod target;
 mod telemetry;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod tick;
 mod words;
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::StreamExt;
 use kube::{
@@ -47,9 +62,12 @@ use kube::{
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub use self::leader::{LEASE, TERMS};
 pub use self::service_account::{MissingServiceAccount, SERVICE_HOST, TOKEN, check_service_account};
 use self::{
+    access::Credentials,
     clock::{Clock, until},
+    crowd::Crowd,
     event::Recorder,
     history::History,
     http::Vitals,
@@ -62,12 +80,16 @@ use self::{
     tick::{Context, Kept, tick},
 };
 use super::api::Autoscaler;
+use crate::{lease::Terms, metrics::MetricsApis};
 
 /// Who writes scales and statuses, and signs events.
 pub const FIELD_MANAGER: &str = "scalekit-autoscaler";
 
 /// How long running looks may take when the controller is told to stop.
 const GRACE: Duration = Duration::from_millis(800);
+/// How many objects are looked at at once. Each may hold a connection to the API server: while that is slow, thousands
+/// of objects that are due must wait for each other and not pile up.
+const MOST_LOOKS: usize = 128;
 /// How often the loop comes round when nothing is due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
@@ -76,10 +98,19 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 pub struct Options {
     /// The Prometheus server of metrics that name none, such as `http://prometheus.monitoring:9090`.
     pub prometheus: String,
+    /// The folder with what that server wants to see, as a Secret is mounted.
+    pub prometheus_credentials: Option<PathBuf>,
     /// Where `/livez`, `/readyz`, `/metrics` and `/explain/NAMESPACE/NAME` are served.
     pub listen: SocketAddr,
     /// What signs events: the name of the pod.
     pub instance: String,
+    /// How the Lease is held: [`TERMS`], but for tests.
+    pub terms: Terms,
+    /// The greatest share of the objects of one source that may begin to want fewer replicas at once; from 1 on there is
+    /// no limit.
+    pub most_down_share: f64,
+    /// By how many replicas a decision may change a count at most.
+    pub largest_step: Option<i32>,
 }
 
 /// Why the controller ended by itself.
@@ -129,26 +160,32 @@ impl fmt::Display for Key {
 ///
 /// See [`Error`]. The API server or Prometheus not answering is none: it is logged and waited for.
 pub async fn run(client: Client, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
-    let Options { prometheus, listen, instance } = options;
+    let Options { prometheus, prometheus_credentials, listen, instance, terms, most_down_share, largest_step } =
+        options;
     let clock = Clock::start();
     let telemetry = Arc::<Telemetry>::default();
     let vitals = Arc::new(Vitals::new(clock));
-    let history = Arc::<History>::default();
     let listener = TcpListener::bind(listen).await.map_err(|source| Error::Listen { address: listen, source })?;
-    let server = axum::serve(listener, http::router(vitals.clone(), telemetry.clone(), history.clone()));
-    let (elector, fence) = Elector::new(&client, &instance, clock, vitals.clone());
+    let (elector, fence) = Elector::new(&client, &instance, terms, clock, vitals.clone());
     let context = Arc::new(Context {
         client: client.clone(),
         servers: Servers::new(Box::new(servers::direct), clock, telemetry.clone()),
+        credentials: Credentials::new(client.clone(), prometheus.clone(), prometheus_credentials),
         default_server: prometheus,
         kinds: Kinds::default(),
+        metrics: MetricsApis::new(client.clone()),
+        owners: pods::Owners::default(),
+        objects: AtomicUsize::new(0),
+        crowd: Crowd::new(most_down_share),
+        largest_step,
         recorder: Recorder::new(client.clone(), instance),
         fence,
         hpas: Hpas::default(),
-        history,
+        history: History::default(),
         telemetry,
         clock,
     });
+    let server = axum::serve(listener, http::router(vitals.clone(), context.clone()));
     tracing::info!(%listen, prometheus = context.default_server, "the autoscaler runs");
     let stop = Stop::default();
     let mut election = tokio::spawn(elector.run(stop.clone()));
@@ -224,8 +261,11 @@ async fn reconcile(
     let mut looks: JoinSet<Looked> = JoinSet::new();
     loop {
         vitals.beat();
+        context.objects.store(schedule.len(), Ordering::Relaxed);
         let now = context.clock.now();
-        while let Some(due) = schedule.take_due(now) {
+        while looks.len() < MOST_LOOKS
+            && let Some(due) = schedule.take_due(now)
+        {
             context.telemetry.late(now.duration_since(due.at));
             let context = context.clone();
             looks.spawn(async move {
@@ -234,7 +274,9 @@ async fn reconcile(
                 Looked { due, kept, wake }
             });
         }
-        let sleep = schedule.next().map_or(LONGEST_SLEEP, |due| until(due, now).min(LONGEST_SLEEP));
+        // With all looks taken the next one is due when one of them ends.
+        let next = schedule.next().filter(|_| looks.len() < MOST_LOOKS);
+        let sleep = next.map_or(LONGEST_SLEEP, |due| until(due, now).min(LONGEST_SLEEP));
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
@@ -288,8 +330,10 @@ fn seen(object: DeserializeGuard<Autoscaler>, schedule: &mut Schedule, context: 
     let key = key(&object);
     match object.0 {
         Ok(mut autoscaler) => {
-            // Most of an object's bytes, and of no use here.
+            // Most of an object's bytes, and of no use here; kubectl keeps a whole manifest in an annotation.
             autoscaler.metadata.managed_fields = None;
+            autoscaler.metadata.annotations = None;
+            autoscaler.metadata.labels = None;
             schedule.seen(key, autoscaler, &context.default_server, context.clock.now());
         }
         Err(invalid) => {

@@ -6,9 +6,13 @@ use futures::future::join_all;
 use jiff::Timestamp;
 
 use super::{
+    Key,
     line::decimal,
-    servers::{Answer, Question, Servers},
+    measure::Measurement,
+    pods,
+    servers::{Answer, Question},
     target::{ReadScale, Target},
+    tick::Context,
 };
 use crate::autoscaling::{
     api::{AutoscalerSpec, MetricSpec, ReduceSpec},
@@ -20,41 +24,45 @@ use crate::autoscaling::{
     policy::max_age,
 };
 
-/// What the metrics said.
+/// What Prometheus said.
 pub struct Readings {
-    /// One for each metric, in their order.
-    pub readings: Vec<Reading>,
+    /// One for each metric, in their order; `None` where it is not Prometheus that is asked.
+    pub readings: Vec<Option<Reading>>,
     /// When a server that was left alone is asked again.
     pub wake: Option<Timestamp>,
 }
 
-/// Asks for every metric at once.
-pub async fn readings(spec: &AutoscalerSpec, servers: &Servers, default_server: &str, interval: Duration) -> Readings {
+/// Asks Prometheus for every metric of its at once.
+pub async fn readings(context: &Context, key: &Key, spec: &AutoscalerSpec, interval: Duration) -> Readings {
     let answers = spec.metrics.iter().enumerate().map(async |(place, metric)| {
-        let Some(prometheus) = &metric.prometheus else {
-            return Answer::Failed { reason: "InvalidSpec", message: "the field prometheus is not set".to_owned() };
+        let prometheus = metric.prometheus.as_ref()?;
+        let server = match context.credentials.server(&key.namespace, prometheus).await {
+            Ok(server) => server,
+            Err(message) => return Some(Answer::Failed { reason: "CredentialsUnavailable", message }),
         };
-        let address = prometheus.server_address.as_deref().unwrap_or(default_server);
         // It was checked when the policy was made.
         let max_age = max_age(place, prometheus).unwrap_or_default();
-        servers.ask(address, &Question { query: prometheus.query.clone(), max_age }, interval).await
+        Some(context.servers.ask(&server, &Question { query: prometheus.query.clone(), max_age }, interval).await)
     });
     let mut wake: Option<Timestamp> = None;
     let answers = join_all(answers).await;
-    let of = |(answer, metric): (Answer, &MetricSpec)| match answer {
-        Answer::Values(values) => one(values, metric.prometheus.as_ref().and_then(|metric| metric.reduce)),
-        Answer::Failed { reason, message } => Reading::Unusable { reason, message },
-        Answer::LeftAlone { reason, message, until } => {
-            wake = Some(wake.map_or(until, |earlier| earlier.min(until)));
-            Reading::Unusable { reason, message }
-        }
+    let of = |(answer, metric): (Option<Answer>, &MetricSpec)| {
+        Some(match answer? {
+            Answer::Values(values) => one(values, metric.prometheus.as_ref().and_then(|metric| metric.reduce)),
+            other => {
+                if let Answer::LeftAlone { until, .. } = other {
+                    wake = Some(wake.map_or(until, |earlier| earlier.min(until)));
+                }
+                other.unusable()
+            }
+        })
     };
     let readings = answers.into_iter().zip(&spec.metrics).map(of).collect();
     Readings { readings, wake }
 }
 
 /// One number, nothing, or why there is none to scale on.
-fn one(values: Vec<i64>, reduce: Option<ReduceSpec>) -> Reading {
+pub fn one(values: Vec<i64>, reduce: Option<ReduceSpec>) -> Reading {
     let unusable = |reason, message: String| Reading::Unusable { reason, message };
     if let Some(negative) = values.iter().find(|value| **value < 0) {
         let message = format!("the query gives {}; a load is not below 0", decimal(*negative));
@@ -80,20 +88,49 @@ fn one(values: Vec<i64>, reduce: Option<ReduceSpec>) -> Reading {
     Reading::Series(vec![i64::try_from(value).unwrap_or(i64::MAX)])
 }
 
-/// Puts together what was seen. Pods are listed only for metrics that count them.
-pub async fn observation(policy: &Policy, target: &Target, scale: &ReadScale, readings: &[Reading]) -> Observation {
-    let counts_pods = policy.metrics.iter().any(|metric| matches!(metric.target, Some(policy::Target::Value(_))));
+/// Puts together what was seen. Pods are listed only for what counts them, and the metrics APIs are asked last: they
+/// need to know the pods.
+pub async fn observation(
+    context: &Context,
+    key: &Key,
+    (spec, policy): (&AutoscalerSpec, &Policy),
+    (target, scale): (&Target, &ReadScale),
+    readings: Vec<Option<Reading>>,
+    interval: Duration,
+) -> Observation {
+    let per_pod = policy.metrics.iter().any(|metric| metric.source.is_per_pod());
+    let counts_pods = per_pod
+        || policy.pending_pods.is_some()
+        || policy.metrics.iter().any(|metric| matches!(metric.target, Some(policy::Target::Value(_))));
     let pods = if counts_pods && scale.spec_replicas() > 0 {
-        target.pods(scale).await
+        pods::of_target(&context.client, &context.owners, &key.namespace, &target.kind, scale).await
     } else {
         Pods::Unknown("they were not listed".to_owned())
     };
+    let known: &[_] = if let Pods::Listed(pods) = &pods { pods } else { &[] };
+    let selector = scale.selector().unwrap_or_default();
+    let measurement = Measurement::new(context, key, selector, known, interval);
+    let all = readings.into_iter().zip(&spec.metrics).map(async |(reading, metric)| match (reading, &pods) {
+        (Some(reading), _) => reading,
+        // Without a pod there is nothing to measure per pod; why there is none is said when it is decided.
+        (None, Pods::Unknown(why)) if is_per_pod(metric) => Reading::Failed(why.clone()),
+        (None, _) => {
+            let unset = || Reading::Failed("the field that belongs to its type is not set".to_owned());
+            measurement.read(metric).await.unwrap_or_else(unset)
+        }
+    });
+    let readings = join_all(all).await;
     Observation {
         spec_replicas: scale.spec_replicas(),
         status_replicas: scale.status_replicas(),
         pods,
-        readings: readings.to_vec(),
+        readings,
+        distrust: None,
     }
+}
+
+fn is_per_pod(metric: &MetricSpec) -> bool {
+    metric.resource.is_some() || metric.container_resource.is_some() || metric.pods.is_some()
 }
 
 #[cfg(test)]

@@ -36,7 +36,8 @@ impl Workload {
 /// Which Autoscalers scale the same workload. One that does not write is nobody's rival.
 #[derive(Default)]
 pub struct Siblings {
-    by_workload: HashMap<Workload, BTreeSet<(Option<Timestamp>, Key)>>,
+    /// Nearly always one: a set would take ten times as much memory.
+    by_workload: HashMap<Workload, Vec<(Option<Timestamp>, Key)>>,
 }
 
 impl Siblings {
@@ -47,7 +48,10 @@ impl Siblings {
         }
         if object.spec.mode == ModeSpec::Auto {
             let workload = Workload::of(&key.namespace, &object.spec.scale_target_ref);
-            self.by_workload.entry(workload).or_default().insert((created(object), key.clone()));
+            self.by_workload
+                .entry(workload)
+                .or_insert_with(|| Vec::with_capacity(1))
+                .push((created(object), key.clone()));
         }
     }
 
@@ -55,7 +59,7 @@ impl Siblings {
     pub fn gone(&mut self, key: &Key, object: &Autoscaler) {
         let workload = Workload::of(&key.namespace, &object.spec.scale_target_ref);
         if let Some(all) = self.by_workload.get_mut(&workload) {
-            all.remove(&(created(object), key.clone()));
+            all.retain(|(_, other)| other != key);
             if all.is_empty() {
                 self.by_workload.remove(&workload);
             }
@@ -68,7 +72,7 @@ impl Siblings {
             return None;
         }
         let all = self.by_workload.get(&Workload::of(&key.namespace, &object.spec.scale_target_ref))?;
-        all.first().map(|(_, eldest)| eldest).filter(|eldest| *eldest != key).cloned()
+        all.iter().min().map(|(_, eldest)| eldest).filter(|eldest| *eldest != key).cloned()
     }
 }
 

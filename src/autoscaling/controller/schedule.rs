@@ -81,9 +81,13 @@ impl Schedule {
         let in_list = self.listed.is_some();
         let interval = interval(&object.spec).unwrap_or(UNREADABLE_INTERVAL);
         let question = object.spec.metrics.first().and_then(|metric| metric.prometheus.as_ref());
-        let phase = question.map_or(Duration::ZERO, |prometheus| {
-            phase(prometheus.server_address.as_deref().unwrap_or(default_server), &prometheus.query, interval)
-        });
+        // Where there is no question to share, objects spread by their names.
+        let phase = question.map_or_else(
+            || phase(&key.namespace, &key.name, interval),
+            |prometheus| {
+                phase(prometheus.server_address.as_deref().unwrap_or(default_server), &prometheus.query, interval)
+            },
+        );
         self.siblings.seen(&key, self.tracked.get(&key).map(|tracked| &*tracked.object), &object);
         let object = Arc::new(object);
         let due = match self.tracked.get_mut(&key) {
@@ -111,6 +115,11 @@ impl Schedule {
         if let Some(tracked) = self.tracked.remove(key) {
             self.siblings.gone(key, &tracked.object);
         }
+    }
+
+    /// How many objects there are.
+    pub fn len(&self) -> usize {
+        self.tracked.len()
     }
 
     /// When the next object is due.

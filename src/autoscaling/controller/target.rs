@@ -1,14 +1,14 @@
-//! The workload that is scaled: finding its kind, reading and writing its scale, listing its pods.
+//! The workload that is scaled: finding its kind, reading and writing its scale.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Mutex, PoisonError},
 };
 
-use k8s_openapi::api::{autoscaling::v1::Scale, core::v1 as core};
+use k8s_openapi::api::autoscaling::v1::Scale;
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, ListParams, PostParams},
+    api::{ApiResource, DynamicObject, ObjectMeta, PostParams},
     core::{GroupVersion, GroupVersionKind},
     discovery::oneshot,
 };
@@ -18,10 +18,7 @@ use super::{
     rivals::writer,
     words::{ApiError, in_time},
 };
-use crate::autoscaling::{
-    api::ScaleTargetRef,
-    decision::observation::{Phase, Pod, Pods, ReadyCondition},
-};
+use crate::autoscaling::api::ScaleTargetRef;
 
 /// Why a target's kind is not known.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +104,8 @@ impl ReadScale {
         self.0.status.as_ref().map_or(0, |status| status.replicas)
     }
 
-    fn selector(&self) -> Option<&str> {
+    /// The selector of its pods, if it has one.
+    pub fn selector(&self) -> Option<&str> {
         self.0.status.as_ref()?.selector.as_deref().filter(|selector| !selector.is_empty())
     }
 }
@@ -115,29 +113,29 @@ impl ReadScale {
 /// One target.
 pub struct Target {
     scales: Api<DynamicObject>,
-    pods: Api<core::Pod>,
+    /// Its kind.
+    pub kind: ApiResource,
     name: String,
 }
 
 impl Target {
     /// The target `name` of a kind.
-    pub fn new(client: &Client, namespace: &str, name: &str, kind: &ApiResource) -> Self {
-        Self {
-            scales: Api::namespaced_with(client.clone(), namespace, kind),
-            pods: Api::namespaced(client.clone(), namespace),
-            name: name.to_owned(),
-        }
+    pub fn new(client: &Client, namespace: &str, name: &str, kind: ApiResource) -> Self {
+        Self { scales: Api::namespaced_with(client.clone(), namespace, &kind), kind, name: name.to_owned() }
     }
 
     /// Reads the scale.
     pub async fn scale(&self) -> Result<ReadScale, ApiError> {
-        Ok(ReadScale(in_time(self.scales.get_scale(&self.name)).await?))
+        let mut scale = in_time(self.scales.get_scale(&self.name)).await?;
+        // It may be kept for each of ten thousand.
+        let ObjectMeta { name, namespace, uid, resource_version, .. } = scale.metadata;
+        scale.metadata = ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() };
+        Ok(ReadScale(scale))
     }
 
     /// Orders `replicas`, provided that nobody wrote since `read`.
     pub async fn order(&self, read: &ReadScale, replicas: i32) -> Result<(), ApiError> {
         let mut scale = read.0.clone();
-        scale.metadata.managed_fields = None;
         scale.status = None;
         scale.spec.get_or_insert_default().replicas = Some(replicas);
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
@@ -150,45 +148,5 @@ impl Target {
             Ok(target) => writer(&target.metadata),
             Err(_) => Some("somebody".to_owned()),
         }
-    }
-
-    /// Lists the pods, which only few metrics need.
-    pub async fn pods(&self, read: &ReadScale) -> Pods {
-        let Some(selector) = read.selector() else {
-            return Pods::Unknown(
-                "the target's scale has no selector to list its pods by; use a target of type AverageValue".to_owned(),
-            );
-        };
-        match in_time(self.pods.list(&ListParams::default().labels(selector))).await {
-            Ok(pods) => Pods::Listed(pods.items.into_iter().map(pod).collect()),
-            Err(error) => Pods::Unknown(format!("unable to list the target's pods: {error}")),
-        }
-    }
-}
-
-/// What the decision looks at. Requests are left out: no source of metrics that needs them is read yet.
-fn pod(pod: core::Pod) -> Pod {
-    let status = pod.status.unwrap_or_default();
-    let ready = status.conditions.into_iter().flatten().find(|condition| condition.type_ == "Ready");
-    Pod {
-        name: pod.metadata.name.unwrap_or_default(),
-        phase: match status.phase.as_deref() {
-            Some("Pending") => Phase::Pending,
-            Some("Succeeded") => Phase::Succeeded,
-            Some("Failed") => Phase::Failed,
-            _ => Phase::Running,
-        },
-        ready: ready.map(|condition| ReadyCondition {
-            status: match condition.status.as_str() {
-                "True" => Some(true),
-                "False" => Some(false),
-                _ => None,
-            },
-            since: condition.last_transition_time.map_or(jiff::Timestamp::MIN, |time| time.0),
-        }),
-        started: status.start_time.map(|time| time.0),
-        deleting: pod.metadata.deletion_timestamp.is_some(),
-        requests: BTreeMap::new(),
-        containers: Vec::new(),
     }
 }

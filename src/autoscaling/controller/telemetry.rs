@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
 use jiff::SignedDuration;
@@ -22,7 +22,7 @@ use prometheus_client::{
 use super::Key;
 use crate::{
     autoscaling::decision::{Action, Condition, Decision, Memory, metrics::MetricResult, policy::Target},
-    prometheus::Error,
+    prometheus::{Error, Sample},
 };
 
 type FloatGauge = Gauge<f64, AtomicU64>;
@@ -285,7 +285,7 @@ impl Telemetry {
     }
 
     /// A query was answered, or not.
-    pub fn query(&self, answer: &Result<Vec<i64>, Error>, took: SignedDuration) {
+    pub fn query(&self, answer: &Result<Arc<[Sample]>, Error>, took: SignedDuration) {
         let outcome = match answer {
             Ok(values) if values.is_empty() => "absent",
             Ok(_) => "value",
@@ -405,7 +405,7 @@ mod tests {
     #[test]
     fn the_text_has_the_names_that_dashboards_use() {
         let telemetry = Telemetry::default();
-        telemetry.query(&Ok(vec![]), SignedDuration::from_millis(3));
+        telemetry.query(&Ok(Arc::from([])), SignedDuration::from_millis(3));
         telemetry.write::<(), ()>("scale", &Ok(()));
         let text = telemetry.text();
         for line in [

@@ -4,12 +4,13 @@
 //! Each step has a file of its own, in this order:
 //!
 //! ```text
-//! schedule → pods → replicas → metrics → gaps → stabilization → rate → record
+//! schedule → pods → replicas → metrics → gaps → stabilization → rate → caution → record
 //! ```
 //!
 //! Nothing here reads a clock, does I/O, or fails: every input has a decision. Sources: the HPA's
 //! documentation, KEP-853 (behavior), KEP-2021 (zero), KEP-4951 (tolerance).
 
+pub mod caution;
 pub mod cron;
 pub mod gaps;
 pub mod memory;
@@ -72,6 +73,7 @@ pub fn decide(policy: &Policy, observation: &Observation, memory: &Memory, now: 
         stabilized: None,
         limited: None,
         cooling_down: None,
+        held: None,
         yields_to: None,
         desired_replicas: current,
         reason: String::new(),
@@ -186,12 +188,19 @@ fn decide_by_metrics(policy: &Policy, observation: &Observation, decision: &mut 
     // On waking up, the rates with `behavior` do not look at the minimum.
     decision.desired_replicas = if current == 0 { limited.replicas.max(bounds.min()) } else { limited.replicas };
     (decision.stabilized, decision.limited) = (Some(stabilized), Some(limited));
-    let held = cool_down(policy, decision, now);
-    let limited_by_rate = (limited.replicas != stabilized.replicas, limited.reason);
-    let (is_limited, reason, message) = held.map_or_else(
-        || (limited_by_rate.0, limited_by_rate.1.as_str(), limited_by_rate.1.message().to_owned()),
-        |message| (true, "CoolingDown", message),
-    );
+    let cooling_down = cool_down(policy, decision, now);
+    decision.held = caution::caution(policy, observation, current, decision.desired_replicas, now);
+    let (is_limited, reason, message) = match (&decision.held, cooling_down) {
+        (Some(held), _) => {
+            decision.desired_replicas = held.replicas;
+            (true, held.reason, held.message.clone())
+        }
+        (None, Some(message)) => (true, "CoolingDown", message),
+        (None, None) => {
+            let reason = limited.reason;
+            (limited.replicas != stabilized.replicas, reason.as_str(), reason.message().to_owned())
+        }
+    };
     decision.memory.set(ConditionType::ScalingLimited, is_limited, reason, message, now);
     if decision.action() == Action::Hold {
         decision.reason.clear();

@@ -16,6 +16,8 @@ pub struct Observation {
     pub pods: Pods,
     /// One reading for each metric of the policy, in its order. A missing one counts as failed.
     pub readings: Vec<Reading>,
+    /// Why these readings are not enough for a scale-down, though they are what was read.
+    pub distrust: Option<String>,
 }
 
 /// The target's pods, as its selector lists them.
@@ -38,6 +40,8 @@ pub struct Pod {
     pub ready: Option<ReadyCondition>,
     /// When the kubelet took it on.
     pub started: Option<Timestamp>,
+    /// When it was ordered.
+    pub created: Option<Timestamp>,
     /// Whether it has a deletion timestamp.
     pub deleting: bool,
     /// Requests of the pod as a whole, by resource, in milli-units.

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use super::schedule::Schedule;
+use super::{caution::PendingPods, schedule::Schedule};
 
 /// Everything that a decision depends on and that does not change from tick to tick.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,6 +23,10 @@ pub struct Policy {
     pub fallback: Option<Fallback>,
     /// When other bounds hold.
     pub schedules: Vec<Schedule>,
+    /// When no more replicas are ordered because those that were ordered do not start.
+    pub pending_pods: Option<PendingPods>,
+    /// By how many replicas a decision may change the count at most, within the bounds.
+    pub largest_step: Option<i32>,
     /// How far the ratio may be from 1 without a change, as a fraction, where a rule sets none.
     pub tolerance: f64,
     /// The scale-down window where `behavior` sets none.
@@ -51,6 +55,8 @@ impl Policy {
             cooldown: None,
             fallback: None,
             schedules: Vec::new(),
+            pending_pods: None,
+            largest_step: None,
             tolerance: 0.1,
             downscale_stabilization: SignedDuration::from_mins(5),
             cpu_initialization_period: SignedDuration::from_mins(5),
@@ -193,6 +199,11 @@ pub enum Source {
 }
 
 impl Source {
+    /// Whether it has a value for each of the target's pods.
+    pub fn is_per_pod(&self) -> bool {
+        matches!(self, Self::Resource { .. } | Self::ContainerResource { .. } | Self::Pods)
+    }
+
     fn lives_without_pods(&self) -> bool {
         matches!(self, Self::Object | Self::External | Self::Prometheus)
     }

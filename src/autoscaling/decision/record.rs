@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::{
+    caution::Held,
     memory::Memory,
     metrics::{Failure, MetricResult},
     policy::{Bounds, Mode},
@@ -38,6 +39,8 @@ pub struct Decision {
     pub limited: Option<Limited>,
     /// How much longer no metric must be positive before the count falls to 0, where that holds it at 1.
     pub cooling_down: Option<SignedDuration>,
+    /// What held the change back for safety.
+    pub held: Option<Held>,
     /// Somebody else who writes the count, and is left alone for a while: nothing is written.
     pub yields_to: Option<String>,
     /// The count that is right now.

@@ -29,6 +29,7 @@ fn run(policy: &Policy, replicas: i32, reading: Reading) -> Run {
         status_replicas: replicas,
         pods: Pods::Unknown("they were not listed".to_owned()),
         readings: vec![reading],
+        distrust: None,
     };
     Run::of(&decide(policy, &observation, &Memory::default(), NOW), policy, None)
 }

@@ -20,7 +20,7 @@ fn scraped(jobs: &[String], health: TargetHealth) -> Scraped {
     Scraped { active: jobs.iter().map(target).collect(), pools: jobs.to_vec() }
 }
 
-fn observed(live: Vec<DynamicObject>, targets: Result<Scraped, String>) -> Observed {
+fn observed(live: Vec<DynamicObject>, targets: Result<Scraped, Silence>) -> Observed {
     Observed {
         platform: "kind".to_owned(),
         kubernetes: "v1.37.2".to_owned(),
@@ -28,7 +28,8 @@ fn observed(live: Vec<DynamicObject>, targets: Result<Scraped, String>) -> Obser
         desired: stack(),
         live,
         around: Surroundings::default(),
-        targets,
+        scraping: Scraping::of(&detect(&[], &[])),
+        targets: Some(targets),
         expected_jobs: vec!["kubelet".to_owned(), "coredns".to_owned()],
         autoscalers: vec![],
         series: None,
@@ -41,7 +42,7 @@ fn messages(status: &Status) -> Vec<&str> {
 
 #[test]
 fn an_empty_cluster_is_not_healthy_and_says_so_once() {
-    let status = status(&observed(vec![], Err("no pod".to_owned())), Timestamp::UNIX_EPOCH);
+    let status = status(&observed(vec![], Err(Silence::NoAnswer("no pod".to_owned()))), Timestamp::UNIX_EPOCH);
     assert!(!status.healthy && !status.installed);
     assert_eq!(messages(&status), ["nothing is installed"]);
 }
@@ -62,6 +63,29 @@ fn a_right_that_was_taken_away_is_named_beside_the_jobs_it_empties() {
     assert!(finding.message.starts_with("no target at all for coredns"), "{}", finding.message);
     assert!(finding.message.contains("services") && finding.message.contains("endpointslices"), "{}", finding.message);
     assert!(finding.hint.as_ref().unwrap().contains("scalekit up"));
+}
+
+#[test]
+fn what_is_not_scraped_is_said_of_a_prometheus_that_is_ours() {
+    let own = observed(stack(), Ok(scraped(&[], TargetHealth::Up)));
+    let scraping = status(&own, Timestamp::UNIX_EPOCH).scraping.unwrap();
+    let jobs: Vec<_> = scraping.not_scraped.iter().map(|left_out| left_out.job).collect();
+    assert_eq!(jobs, ["scheduler", "controller-manager", "kube-proxy", "etcd"]);
+    let of_others = Observed { targets: None, ..observed(stack(), Err(Silence::NoAnswer(String::new()))) };
+    assert_eq!(status(&of_others, Timestamp::UNIX_EPOCH).scraping, None);
+    assert_eq!(status(&observed(vec![], Err(Silence::NoAnswer(String::new()))), Timestamp::UNIX_EPOCH).scraping, None);
+}
+
+#[test]
+fn who_may_not_ask_prometheus_is_told_what_it_takes_and_nothing_is_wrong() {
+    let why = "this user may not create pods/portforward".to_owned();
+    let blind = status(&observed(stack(), Err(Silence::NotPermitted(why.clone()))), Timestamp::UNIX_EPOCH);
+    let finding = blind.findings.iter().find(|finding| finding.check == "targets").unwrap();
+    assert_eq!(finding.severity, Severity::Warning);
+    assert!(finding.message.contains("unknown") && finding.message.contains(&why), "{}", finding.message);
+    assert!(finding.hint.as_ref().unwrap().contains("services/proxy of prometheus:9090"));
+    let silent = status(&observed(stack(), Err(Silence::NoAnswer(why))), Timestamp::UNIX_EPOCH);
+    assert_eq!(silent.findings.iter().find(|finding| finding.check == "targets").unwrap().severity, Severity::Error);
 }
 
 #[test]

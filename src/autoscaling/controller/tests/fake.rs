@@ -15,17 +15,22 @@ use serde_json::{Value, json};
 
 use super::super::{
     Clock, Key,
+    access::Credentials,
+    crowd::Crowd,
     event::Recorder,
+    history::History,
     leader::Fence,
+    pods::Owners,
     rivals::Hpas,
-    servers::{MetricSource, Servers},
+    servers::{MetricSource, Question, Servers},
     target::Kinds,
     telemetry::Telemetry,
     tick::{Context, Kept, tick},
 };
 use crate::{
     autoscaling::api::{Autoscaler, AutoscalerStatus},
-    prometheus::{Error, Sample},
+    metrics::MetricsApis,
+    prometheus::{Error, Instant, Sample},
 };
 
 /// What the API server holds and was asked for.
@@ -39,6 +44,8 @@ pub struct Cluster {
     pub others: VecDeque<i32>,
     pub target_exists: bool,
     pub pods: Vec<Value>,
+    /// What else is answered, by the beginning of the request's URI.
+    pub answers: Vec<(String, Value)>,
     pub autoscaler: Value,
     pub events: Vec<Value>,
     pub lease: Option<Value>,
@@ -67,6 +74,7 @@ impl FakeApi {
             others: VecDeque::new(),
             target_exists: true,
             pods: Vec::new(),
+            answers: Vec::new(),
             autoscaler,
             events: Vec::new(),
             lease: None,
@@ -121,6 +129,9 @@ impl Cluster {
             self.writes.push(format!("{method} {uri}"));
         }
         let path = uri.split('?').next().unwrap_or_default();
+        if let Some((_, answer)) = self.answers.iter().find(|(beginning, _)| uri.starts_with(beginning)) {
+            return respond(StatusCode::OK, answer);
+        }
         match (method, path) {
             (_, "/apis/apps/v1/namespaces/demo/deployments/w/scale") if !self.target_exists => {
                 refuse(StatusCode::NOT_FOUND, "NotFound", "deployments.apps \"w\" not found")
@@ -174,6 +185,11 @@ impl Cluster {
                 let nothing = futures::stream::pending::<Result<Bytes, std::convert::Infallible>>();
                 Response::new(Answer::from_stream(nothing))
             }
+            (&Method::GET, "/apis/scalekit.dev/v1alpha1/namespaces/demo/autoscalers") => {
+                let asked = uri.contains("fieldSelector=metadata.name%3Dw");
+                let items = if asked { vec![self.autoscaler.clone()] } else { Vec::new() };
+                respond(StatusCode::OK, &json!({"kind": "AutoscalerList", "metadata": {}, "items": items}))
+            }
             (&Method::GET, "/apis/scalekit.dev/v1alpha1/autoscalers") => {
                 let list = json!({
                     "apiVersion": "scalekit.dev/v1alpha1",
@@ -186,6 +202,13 @@ impl Cluster {
             (_, "/apis/coordination.k8s.io/v1/namespaces/default/leases/scalekit-scaler")
             | (&Method::POST, "/apis/coordination.k8s.io/v1/namespaces/default/leases") => {
                 self.answer_lease(method, body)
+            }
+            (&Method::GET, path) if path.starts_with("/api/v1/namespaces/demo/secrets/") => {
+                refuse(StatusCode::FORBIDDEN, "Forbidden", "secrets is forbidden")
+            }
+            // An API that the cluster does not have.
+            (&Method::GET, path) if path.matches('/').count() == 2 => {
+                refuse(StatusCode::NOT_FOUND, "", "404 page not found")
             }
             other => panic!("not expected: {other:?}"),
         }
@@ -225,19 +248,31 @@ impl Cluster {
     }
 }
 
-/// A Prometheus that answers every query with one number, or not.
+/// A Prometheus that answers every query with one number, or not. With as many as there are pods, each is of one.
 #[derive(Clone)]
-pub struct FakePrometheus(Arc<Mutex<(Numbers, usize)>>);
+pub struct FakePrometheus(Arc<Mutex<(Numbers, usize)>>, Arc<Mutex<Vec<Past>>>, Arc<Mutex<String>>);
 
 type Numbers = Result<Vec<f64>, Error>;
+/// What a query that holds this text was at these seconds.
+type Past = (&'static str, Vec<(i64, f64)>);
 
 impl FakePrometheus {
     pub fn new(value: f64) -> Self {
-        Self(Arc::new(Mutex::new((Ok(vec![value]), 0))))
+        Self(Arc::new(Mutex::new((Ok(vec![value]), 0))), Arc::default(), Arc::default())
+    }
+
+    /// What was, for range queries.
+    pub fn kept(&self, text: &'static str, points: Vec<(i64, f64)>) {
+        self.1.lock().expect("a lock").push((text, points));
     }
 
     pub fn set(&self, answer: Numbers) {
         self.0.lock().expect("a lock").0 = answer;
+    }
+
+    /// What it was asked last.
+    pub fn last_query(&self) -> String {
+        self.2.lock().expect("a lock").clone()
     }
 
     /// How often it was asked.
@@ -247,14 +282,40 @@ impl FakePrometheus {
 }
 
 impl MetricSource for FakePrometheus {
-    fn query<'a>(&'a self, _: &'a str, _: Option<std::time::Duration>) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
+    fn query<'a>(
+        &'a self,
+        query: &'a str,
+        _: Option<std::time::Duration>,
+    ) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
         async {
             let mut state = self.0.lock().expect("a lock");
             state.1 += 1;
-            let sample = |value| Sample { labels: std::collections::BTreeMap::new(), value, at: 0.0 };
-            state.0.clone().map(|values| values.into_iter().map(sample).collect())
+            query.clone_into(&mut self.2.lock().expect("a lock"));
+            let sample = |(place, value)| {
+                let labels = [("pod".to_owned(), format!("w-{place}"))].into();
+                Sample { labels, value, at: 0.0 }
+            };
+            state.0.clone().map(|values| values.into_iter().enumerate().map(sample).collect())
         }
         .boxed()
+    }
+
+    fn range<'a>(
+        &'a self,
+        what: &'a Question,
+        (start, end): (i64, i64),
+        step: std::time::Duration,
+    ) -> BoxFuture<'a, Result<Vec<Instant>, Error>> {
+        let step = i64::try_from(step.as_secs()).expect("short");
+        let past = self.1.lock().expect("a lock");
+        let points = past.iter().find(|(text, _)| what.query.contains(text)).map(|(_, points)| points.clone());
+        let at = |second: i64| {
+            let (_, value) = points.iter().flatten().rev().find(|(from, _)| *from <= second)?;
+            #[expect(clippy::cast_precision_loss, reason = "seconds fit")]
+            Some((second as f64, vec![*value]))
+        };
+        let instants = (0..=(end - start) / step).map(|n| start + n * step).filter_map(at).collect();
+        std::future::ready(Ok(instants)).boxed()
     }
 
     fn accepts(&self) -> BoxFuture<'_, bool> {
@@ -281,12 +342,18 @@ impl Bench {
         let context = Context {
             client: api.client(),
             servers: Servers::new(Box::new(move |_| Ok(source.clone())), clock, telemetry.clone()),
+            credentials: Credentials::new(api.client(), "http://prometheus".to_owned(), None),
             default_server: "http://prometheus".to_owned(),
             kinds: Kinds::default(),
+            metrics: MetricsApis::new(api.client()),
+            owners: Owners::default(),
+            objects: std::sync::atomic::AtomicUsize::new(1),
+            crowd: Crowd::new(0.5),
+            largest_step: None,
             recorder: Recorder::new(api.client(), "pod-1".to_owned()),
             fence: Fence::open(),
             hpas: Hpas::default(),
-            history: Arc::default(),
+            history: History::default(),
             telemetry,
             clock,
         };

@@ -228,7 +228,9 @@ async fn a_level_multiplies_the_pods_that_are_ready() {
     spec["metrics"][0]["prometheus"]["target"] = target;
     let mut bench = Bench::new(2, &spec, 0.9);
     let pod = |name: &str, ready: &str| {
-        json!({"metadata": {"name": name}, "status": {"phase": "Running",
+        let owner =
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "w", "uid": "target-1", "controller": true});
+        json!({"metadata": {"name": name, "ownerReferences": [owner]}, "spec": {}, "status": {"phase": "Running",
             "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}})
     };
     bench.api.cluster().pods = vec![pod("a", "True"), pod("b", "True"), pod("c", "False")];
@@ -434,4 +436,29 @@ async fn a_look_can_be_explained() {
     let explanation = bench.context.history.explain(&key, None).expect("it was looked at");
     assert_eq!(explanation.steps[1], "active-tasks is 25, a replica takes 10: 25 / 10 rounded up calls for 3");
     assert_eq!(explanation.would_change[0], "needs 31 active-tasks to reach 4");
+}
+
+/// With thousands of objects the scale is not read at every look, and what somebody orders is found all the same.
+#[tokio::test(start_paused = true)]
+async fn of_many_objects_a_scale_that_needs_no_change_is_not_read_every_time() {
+    let mut bench = Bench::new(3, &spec(&json!({})), 25.0);
+    bench.context.objects.store(5000, std::sync::atomic::Ordering::Relaxed);
+    let mut counts = Vec::new();
+    bench.look().await;
+    bench.api.cluster().replicas = 5;
+    for _ in 0..4 {
+        tokio::time::advance(Duration::from_secs(15)).await;
+        bench.look().await;
+        counts.push(bench.api.cluster().replicas);
+    }
+    assert_eq!(counts, [5, 5, 5, 5], "somebody else wrote it and is left alone once it is seen");
+    assert_eq!(bench.api.cluster().reason("Conflict", "True").as_deref(), Some("ForeignWriter"));
+    // What the metrics call for is ordered at once, whatever was read when.
+    let mut bench = Bench::new(3, &spec(&json!({})), 25.0);
+    bench.context.objects.store(5000, std::sync::atomic::Ordering::Relaxed);
+    bench.look().await;
+    bench.prometheus.set(Ok(vec![45.0]));
+    tokio::time::advance(Duration::from_secs(15)).await;
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 5);
 }

@@ -1,5 +1,8 @@
 //! The controller against an API server and a Prometheus that are told what to answer.
 
-mod fake;
+mod credentials;
+mod explained;
+pub(super) mod fake;
 mod looks;
 mod runs;
+mod sources;

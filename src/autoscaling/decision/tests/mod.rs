@@ -1,5 +1,6 @@
 //! The rules that no vector pins, the plain formula, and the laws that hold for every input.
 
+mod caution;
 mod laws;
 mod plain_formula;
 mod rules;
@@ -45,7 +46,13 @@ fn plain(min: i32, max: i32) -> Policy {
 
 fn seen(replicas: i32, readings: Vec<Reading>) -> Observation {
     let pods = (0..replicas.clamp(0, 50)).map(|place| ready_pod(&format!("pod-{place}"))).collect();
-    Observation { spec_replicas: replicas, status_replicas: replicas, pods: Pods::Listed(pods), readings }
+    Observation {
+        spec_replicas: replicas,
+        status_replicas: replicas,
+        pods: Pods::Listed(pods),
+        readings,
+        distrust: None,
+    }
 }
 
 fn tasks(count: i64) -> Reading {
@@ -60,6 +67,7 @@ fn ready_pod(name: &str) -> Pod {
         phase: Phase::Running,
         ready: Some(ReadyCondition { status: Some(true), since: ago(3600) }),
         started: Some(ago(3600)),
+        created: None,
         deleting: false,
         requests: BTreeMap::new(),
         containers: vec![Container { name: "main".to_owned(), requests }],

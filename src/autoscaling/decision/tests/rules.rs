@@ -22,7 +22,13 @@ fn policy(metrics: Vec<Metric>) -> Policy {
 }
 
 fn observed(spec: i32, status: i32, pods: Vec<Pod>, reading: Reading) -> Observation {
-    Observation { spec_replicas: spec, status_replicas: status, pods: Pods::Listed(pods), readings: vec![reading] }
+    Observation {
+        spec_replicas: spec,
+        status_replicas: status,
+        pods: Pods::Listed(pods),
+        readings: vec![reading],
+        distrust: None,
+    }
 }
 
 fn cpu() -> Source {

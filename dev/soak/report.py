@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""Reads what a soak has to say.
+
+report.py memory FLAVOUR <summary.json      what each pod takes, from the kubelet's summary
+report.py idle FLAVOUR MINUTES STATE        fails where an alert fired; prints series by job
+"""
+
+import json
+import subprocess
+import sys
+import urllib.parse
+
+MEBIBYTE = 1 << 20
+MOST_SERIES = 3000
+
+
+def query(state, expression):
+    """The samples of an instant query to the Prometheus of the cluster."""
+    path = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/api/v1/query?query=" + urllib.parse.quote(expression)
+    command = [f"{state}/bin/kubectl", "--kubeconfig", f"{state}/kubeconfig", "get", "--raw", path]
+    answer = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return answer["data"]["result"]
+
+
+def memory(flavour):
+    print(f"{flavour}: pod, resident MiB, working set MiB, CPU in thousandths of a core")
+    for pod in sorted(json.load(sys.stdin)["pods"], key=lambda pod: pod["podRef"]["name"]):
+        if not pod["podRef"]["namespace"].startswith("monitoring"):
+            continue
+        resident = sum(container["memory"]["rssBytes"] for container in pod["containers"]) / MEBIBYTE
+        working = sum(container["memory"]["workingSetBytes"] for container in pod["containers"]) / MEBIBYTE
+        cpu = sum(container["cpu"].get("usageNanoCores", 0) for container in pod["containers"]) / 1e6
+        print(f"  {pod['podRef']['name']:40} {resident:6.1f} {working:6.1f} {cpu:6.1f}")
+
+
+def idle(flavour, minutes, state):
+    by_job = query(state, 'sort_desc(sum by (job) (scrape_samples_post_metric_relabeling))')
+    jobs = ", ".join(f"{sample['metric']['job']} {sample['value'][1]}" for sample in by_job)
+    [head] = query(state, "prometheus_tsdb_head_series")
+    print(f"{flavour}: {head['value'][1]} series in the head; by job: {jobs}")
+    complaints = []
+    if float(head["value"][1]) >= MOST_SERIES:
+        complaints.append(f"{flavour}: {head['value'][1]} series, {MOST_SERIES} are too many")
+    for alert in query(state, f'max by (alertname, alertstate) (max_over_time(ALERTS[{minutes}m]))'):
+        name, alert_state = alert["metric"]["alertname"], alert["metric"]["alertstate"]
+        print(f"{flavour}: {name} was {alert_state} at some time")
+        if alert_state == "firing":
+            complaints.append(f"{flavour}: {name} fired on an idle cluster")
+    [rules] = query(state, "count(prometheus_rule_group_last_duration_seconds)")
+    print(f"{flavour}: {rules['value'][1]} groups of rules were evaluated for {minutes} minutes")
+    sys.exit("\n".join(complaints) or 0)
+
+
+{"memory": memory, "idle": idle}[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,186 @@
+//! The metrics of `autoscaling/v2`: from the metrics APIs, as the HPA reads them, and resources from Prometheus where
+//! the cluster has no metrics-server.
+
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
+
+use jiff::SignedDuration;
+use tokio::sync::OnceCell;
+
+use super::{Key, servers::Question, tick::Context};
+use crate::{
+    autoscaling::{
+        api::{MetricIdentifier, MetricSpec, ObjectMetric, ScaleTargetRef},
+        decision::{
+            Reading,
+            observation::{Pod, Sample},
+        },
+    },
+    metrics::{self, PodUsage},
+    quantity::milli_from_f64,
+};
+
+/// The range that CPU is reckoned over where it comes from Prometheus. The kubelet's figures are up to half a minute
+/// old when they are scraped: a shorter range would show that.
+const RANGE: SignedDuration = SignedDuration::from_secs(120);
+
+/// What is measured about one target at one tick. What several metrics need is asked once.
+pub struct Measurement<'a> {
+    context: &'a Context,
+    key: &'a Key,
+    selector: &'a str,
+    pods: &'a [Pod],
+    interval: Duration,
+    usage: OnceCell<Result<Vec<PodUsage>, metrics::Error>>,
+}
+
+impl<'a> Measurement<'a> {
+    /// Nothing is asked yet.
+    pub fn new(context: &'a Context, key: &'a Key, selector: &'a str, pods: &'a [Pod], interval: Duration) -> Self {
+        Self { context, key, selector, pods, interval, usage: OnceCell::new() }
+    }
+
+    /// Reads a metric; `None` where it is none of these.
+    pub async fn read(&self, metric: &MetricSpec) -> Option<Reading> {
+        Some(if let Some(resource) = &metric.resource {
+            self.resource(&resource.name, None).await
+        } else if let Some(resource) = &metric.container_resource {
+            self.resource(&resource.name, Some(&resource.container)).await
+        } else if let Some(pods) = &metric.pods {
+            self.per_pod(&pods.metric).await
+        } else if let Some(object) = &metric.object {
+            self.object(object).await
+        } else {
+            self.external(&metric.external.as_ref()?.metric).await
+        })
+    }
+
+    async fn resource(&self, resource: &str, container: Option<&str>) -> Reading {
+        let usage = self.usage.get_or_init(|| self.context.metrics.usage(&self.key.namespace, self.selector)).await;
+        match usage {
+            Ok(usage) => {
+                let samples = usage.iter().filter_map(|pod| {
+                    let value = used(pod, resource, container)?;
+                    Some((pod.pod.clone(), Sample { value, at: pod.at, window: pod.window }))
+                });
+                self.own(samples.collect())
+            }
+            Err(metrics::Error::Absent(_)) => self.resource_from_prometheus(resource, container).await,
+            Err(error) => Reading::Failed(format!("unable to get metrics for resource {resource}: {error}")),
+        }
+    }
+
+    /// The same numbers from what the kubelets tell Prometheus about their containers.
+    async fn resource_from_prometheus(&self, resource: &str, container: Option<&str>) -> Reading {
+        let server = match self.context.credentials.default_server() {
+            Ok(server) => server,
+            Err(message) => return Reading::Unusable { reason: "CredentialsUnavailable", message },
+        };
+        let mut labels = format!("namespace={:?},pod=~\"", self.key.namespace);
+        for (place, pod) in self.pods.iter().enumerate() {
+            // Writing to a string does not fail. A dot is the only character of a name that means more in a regex.
+            let _ = write!(labels, "{}{}", if place > 0 { "|" } else { "" }, pod.name.replace('.', "[.]"));
+        }
+        labels.push('"');
+        let _ = match container {
+            Some(container) => write!(labels, ",container={container:?}"),
+            None => write!(labels, ",container!=\"\""),
+        };
+        let query = match resource {
+            "cpu" => cpu(&labels),
+            "memory" => format!("sum by (pod) (container_memory_working_set_bytes{{{labels}}})"),
+            other => {
+                return Reading::Failed(format!(
+                    "unable to get metrics for resource {other}: the cluster has no API {}, and Prometheus is asked \
+                     for cpu and memory only",
+                    metrics::RESOURCE
+                ));
+            }
+        };
+        let question = Question { query, max_age: None };
+        match self.context.servers.series(&server, &question, self.interval).await {
+            Ok(series) => {
+                let now = self.context.clock.now();
+                let samples = series.iter().filter_map(|series| {
+                    let value = milli_from_f64(series.value)?;
+                    Some((series.labels.get("pod")?.clone(), Sample { value, at: now, window: RANGE }))
+                });
+                self.own(samples.collect())
+            }
+            Err(answer) => answer.unusable(),
+        }
+    }
+
+    async fn per_pod(&self, metric: &MetricIdentifier) -> Reading {
+        let selector = selector(metric);
+        let values =
+            self.context.metrics.pods(&self.key.namespace, self.selector, &metric.name, selector.as_deref()).await;
+        match values {
+            Ok(values) => {
+                let of = |value: metrics::ObjectValue| {
+                    (value.name, Sample { value: value.value, at: value.at, window: value.window })
+                };
+                self.own(values.into_iter().map(of).collect())
+            }
+            Err(error) => Reading::Failed(format!("unable to get metric {}: {error}", metric.name)),
+        }
+    }
+
+    async fn object(&self, metric: &ObjectMetric) -> Reading {
+        let of = &metric.described_object;
+        let name = &metric.metric.name;
+        let failed = |error: &dyn std::fmt::Display| {
+            Reading::Failed(format!("unable to get metric {name}: {} on {}: {error}", of.kind, of.name))
+        };
+        let reference =
+            ScaleTargetRef { api_version: of.api_version.clone(), kind: of.kind.clone(), name: of.name.clone() };
+        let kind = match self.context.kinds.resolve(&self.context.client, &reference).await {
+            Ok(kind) => kind,
+            Err(error) => return failed(&error),
+        };
+        let resource =
+            if kind.group.is_empty() { kind.plural.clone() } else { format!("{}.{}", kind.plural, kind.group) };
+        let selector = selector(&metric.metric);
+        let object = (&*resource, &*of.name);
+        match self.context.metrics.object(&self.key.namespace, object, name, selector.as_deref()).await {
+            Ok(value) => Reading::Series(vec![value]),
+            Err(error) => failed(&error),
+        }
+    }
+
+    async fn external(&self, metric: &MetricIdentifier) -> Reading {
+        let selector = selector(metric);
+        match self.context.metrics.external(&self.key.namespace, &metric.name, selector.as_deref()).await {
+            Ok(values) if values.is_empty() => Reading::Absent,
+            Ok(values) => Reading::Series(values),
+            Err(error) => Reading::Failed(format!("unable to get external metric {}: {error}", metric.name)),
+        }
+    }
+
+    /// The samples of the target's own pods: a selector may match those of others.
+    fn own(&self, mut samples: BTreeMap<String, Sample>) -> Reading {
+        samples.retain(|name, _| self.pods.iter().any(|pod| pod.name == *name));
+        if samples.is_empty() { Reading::Absent } else { Reading::PerPod(samples) }
+    }
+}
+
+/// How fast the counters of CPU grow. `rate` would show a young pod as idle, since it divides by the whole range; the slope
+/// does not, and `rate` stands in for it where a container was restarted. The slope of two or three samples says nothing
+/// either: such a pod counts as one without a sample.
+fn cpu(labels: &str) -> String {
+    let counter = format!("container_cpu_usage_seconds_total{{{labels}}}[{}s]", RANGE.as_secs());
+    format!(
+        "sum by (pod) (((deriv({counter}) unless resets({counter}) > 0) or rate({counter})) \
+         and count_over_time({counter}) >= 4)"
+    )
+}
+
+/// What a pod uses of a resource. A pod of which one container is silent counts as silent.
+fn used(pod: &PodUsage, resource: &str, container: Option<&str>) -> Option<i64> {
+    let mut all = pod.containers.iter().filter(|(name, _)| container.is_none_or(|wanted| wanted == name)).peekable();
+    all.peek()?;
+    all.try_fold(0_i64, |sum, (_, usage)| Some(sum.saturating_add(*usage.get(resource)?)))
+}
+
+fn selector(metric: &MetricIdentifier) -> Option<String> {
+    metric.selector.as_ref().map(crate::autoscaling::api::MetricSelector::text)
+}

@@ -1,0 +1,94 @@
+//! What is told of decisions, remembered or made again.
+
+use std::sync::Arc;
+
+use axum::{body::Body, http::Request};
+use http::StatusCode;
+use http_body_util::BodyExt;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tower::ServiceExt;
+
+use super::{
+    super::http::{Vitals, router},
+    fake::{Bench, spec},
+};
+use crate::autoscaling::explain::Explanation;
+
+async fn ask(bench: Bench, query: &str) -> (StatusCode, String) {
+    let vitals = Arc::new(Vitals::new(bench.context.clock));
+    vitals.leads(true);
+    let request = Request::get(format!("/explain/demo/w{query}")).body(Body::empty()).expect("a request");
+    let answer = router(vitals, Arc::new(bench.context)).oneshot(request).await.expect("an answer");
+    let status = answer.status();
+    let body = answer.into_body().collect().await.expect("a body").to_bytes();
+    (status, String::from_utf8(body.to_vec()).expect("text"))
+}
+
+fn bench() -> (Bench, i64) {
+    let bench = Bench::new(3, &spec(&json!({})), 25.0);
+    let now = bench.context.clock.now().as_second();
+    (bench, now)
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("an instant")
+}
+
+#[tokio::test]
+async fn what_is_remembered_is_told_as_it_was() {
+    let (mut bench, _) = bench();
+    bench.look().await;
+    let (status, text) = ask(bench, "?output=json").await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    let told: Explanation = serde_json::from_str(&text).expect("an explanation");
+    assert_eq!((told.desired_replicas, told.recomputed), (3, false));
+    assert_eq!(told.metrics[0].value.as_deref(), Some("25"));
+    assert_eq!(told.would_change[0], "needs 31 active-tasks to reach 4");
+}
+
+#[tokio::test]
+async fn what_nobody_remembers_is_made_again_from_history_and_marked() {
+    let (bench, now) = bench();
+    // An hour ago there were 2 for 15 tasks, and a moment later 35.
+    bench
+        .prometheus
+        .kept("scalekit_autoscaler_current_replicas", vec![(now - 9000, 2)].into_iter().map(float).collect());
+    let tasks = vec![(now - 9000, 15), (now - 3600, 35)].into_iter().map(float).collect();
+    bench.prometheus.kept("watcherBot_active_tasks", tasks);
+    let (status, text) = ask(bench, &format!("?output=json&at={}", at(now - 3590))).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    let told: Explanation = serde_json::from_str(&text).expect("an explanation");
+    assert!(told.recomputed && told.text().contains("recomputed"));
+    assert_eq!((told.to, told.current_replicas, told.desired_replicas), (at(now - 3590), 2, 4));
+}
+
+#[tokio::test]
+async fn a_window_is_made_again_too() {
+    let spec = spec(&json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 120}}}));
+    let bench = Bench::new(3, &spec, 25.0);
+    let now = bench.context.clock.now().as_second();
+    bench.prometheus.kept("scalekit_autoscaler_current_replicas", vec![float((now - 9000, 4))]);
+    bench.prometheus.kept("watcherBot_active_tasks", vec![float((now - 9000, 40)), float((now - 3600, 10))]);
+    let (_, text) = ask(bench, &format!("?at={}", at(now - 3530))).await;
+    assert!(text.contains("a higher proposal within the stabilization window holds it at 4"), "{text}");
+}
+
+#[tokio::test]
+async fn what_prometheus_did_not_keep_is_not_made_up() {
+    let (bench, now) = bench();
+    let (status, text) = ask(bench, &format!("?at={}", at(now - 3600))).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(text.contains("kept no replica count of that time"), "{text}");
+}
+
+#[tokio::test]
+async fn the_future_is_not_explained() {
+    let (bench, _) = bench();
+    let later = bench.context.clock.now() + SignedDuration::from_hours(1);
+    assert_eq!(ask(bench, &format!("?at={later}")).await.0, StatusCode::BAD_REQUEST);
+}
+
+fn float((second, value): (i64, i32)) -> (i64, f64) {
+    (second, f64::from(value))
+}

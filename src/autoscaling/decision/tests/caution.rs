@@ -1,0 +1,83 @@
+//! What holds a change back although it is called for.
+
+use proptest::prelude::*;
+use rstest::rstest;
+
+use super::*;
+use crate::autoscaling::decision::{Decision, Memory, Path, caution::PendingPods, decide, memory::ConditionType};
+
+/// Pods that have been Pending for so many seconds, beside three that serve.
+fn with_pending(ages: &[i64], count: i64) -> Observation {
+    let mut observation = seen(3, vec![tasks(count)]);
+    let Pods::Listed(pods) = &mut observation.pods else { return observation };
+    pods.extend(ages.iter().enumerate().map(|(place, age)| Pod {
+        phase: Phase::Pending,
+        created: Some(ago(*age)),
+        ..ready_pod(&format!("pending-{place}"))
+    }));
+    observation
+}
+
+fn limited(decision: &Decision) -> Option<&str> {
+    let condition = decision.memory.condition(ConditionType::ScalingLimited)?;
+    condition.status.then_some(condition.reason.as_str())
+}
+
+#[rstest]
+#[case::enough_for_long(&[121, 121], 45, 3, Some("PodsPending"))]
+#[case::too_few(&[121], 45, 5, None)]
+#[case::not_for_long(&[121, 120], 45, 5, None)]
+#[case::down_is_another_thing(&[121, 121], 5, 1, None)]
+fn no_more_are_ordered_while_those_there_are_do_not_start(
+    #[case] ages: &[i64],
+    #[case] count: i64,
+    #[case] desired: i32,
+    #[case] reason: Option<&str>,
+) {
+    let pending_pods = Some(PendingPods { count: 2, longer_than: seconds(120) });
+    let decision = decide(&Policy { pending_pods, ..plain(1, 5) }, &with_pending(ages, count), &Memory::default(), NOW);
+    assert_eq!((decision.desired_replicas, limited(&decision)), (desired, reason));
+}
+
+#[test]
+fn a_pod_that_is_on_its_way_out_does_not_wait_for_anything() {
+    let pending_pods = Some(PendingPods { count: 1, longer_than: seconds(120) });
+    let mut observation = with_pending(&[600], 45);
+    if let Pods::Listed(pods) = &mut observation.pods {
+        pods.last_mut().expect("it is pending").deleting = true;
+    }
+    let decision = decide(&Policy { pending_pods, ..plain(1, 5) }, &observation, &Memory::default(), NOW);
+    assert_eq!(decision.desired_replicas, 5);
+}
+
+#[rstest]
+#[case::down(5, 3, Some("ManyScaleDowns"))]
+#[case::up(45, 5, None)]
+fn what_is_not_believed_scales_nothing_down(#[case] count: i64, #[case] desired: i32, #[case] reason: Option<&str>) {
+    let distrust = Some("most want to shrink".to_owned());
+    let observation = Observation { distrust, ..seen(3, vec![tasks(count)]) };
+    let decision = decide(&plain(1, 5), &observation, &Memory::default(), NOW);
+    assert_eq!((decision.desired_replicas, limited(&decision)), (desired, reason));
+}
+
+#[test]
+fn bounds_are_kept_whatever_is_believed() {
+    let observation = Observation { distrust: Some("most want to shrink".to_owned()), ..seen(9, vec![tasks(5)]) };
+    assert_eq!(decide(&plain(1, 5), &observation, &Memory::default(), NOW).desired_replicas, 5);
+}
+
+proptest! {
+    #[test]
+    fn a_step_is_never_larger_than_allowed(current in 1..200_i32, count in 0..4000_i64, step in 1..20_i32) {
+        let policy = Policy { largest_step: Some(step), ..plain(1, 200) };
+        let decision = decide(&policy, &seen(current, vec![tasks(count)]), &Memory::default(), NOW);
+        let free = decide(&plain(1, 200), &seen(current, vec![tasks(count)]), &Memory::default(), NOW);
+        prop_assert_eq!(decision.path, Path::Metrics);
+        prop_assert!(decision.desired_replicas.abs_diff(current) <= step.unsigned_abs());
+        // It goes in the direction that is called for, and all the way if that is near.
+        prop_assert_eq!(decision.action(), free.action());
+        if free.desired_replicas.abs_diff(current) <= step.unsigned_abs() {
+            prop_assert_eq!(decision.desired_replicas, free.desired_replicas);
+        }
+    }
+}

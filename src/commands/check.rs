@@ -1,0 +1,105 @@
+//! `scalekit check`: every check that applies, before an installation or to one that is there. Reads only; what it
+//! sends as dry runs and reviews of rights stores nothing.
+
+use kube::core::DynamicObject;
+
+use super::{
+    CommandError,
+    image::{self, OwnImage},
+    status,
+    up::{now, stack_release, unusable},
+};
+use crate::{
+    catalog::{self, Component},
+    cluster::Cluster,
+    event::Silent,
+    health::{self, Report, Stage},
+    install::Installer,
+    object::ObjectRef,
+    plan, preflight,
+    settings::StackSettings,
+};
+
+/// Checks the cluster. `before` leaves what is installed out of account.
+///
+/// # Errors
+///
+/// Only when the cluster cannot be read; what is wrong with it is in the answer.
+pub async fn check(settings: StackSettings, before: bool, cluster: &Cluster) -> Result<Report, CommandError> {
+    let StackSettings {
+        connection: _,
+        mut options,
+        files: _,
+        platform: asked,
+        containerd_socket,
+        timeout,
+        force_conflicts: _,
+    } = settings;
+    let failed = |source| unusable(cluster, source);
+    let facts = preflight::facts_and_ports(cluster).await.map_err(failed)?;
+    let own = image::own(options.images.get(&Component::Scaler));
+    if let Ok(own) = &own {
+        image::use_in(&mut options, own);
+    }
+    let platform = facts.platform(asked);
+    let installer = Installer::new(cluster, &Silent, timeout);
+    let state = installer.read(&stack_release(&options.namespace), &catalog::stack(&options, &platform)).await?;
+    let platform = platform.seen(facts.seen.or(catalog::scraped_as(&state.live)));
+    let mut desired = catalog::stack(&options, &platform);
+    plan::adapt_claims(&mut desired, &state.live, &facts.classes);
+    plan::yield_replicas(&mut desired, &state.live);
+    let changes = plan::plan(&desired, &state.live, &state.inventory);
+    let stage = if !before && state.live.iter().any(is_our_workload) { Stage::Installed } else { Stage::BeforeInstall };
+
+    let namespaces: Vec<DynamicObject> = desired.iter().filter(|object| kind(object) == "Namespace").cloned().collect();
+    let (facts_to_write, listeners, tried, around) = futures::join!(
+        preflight::before_writing(cluster, &options.namespace, &desired),
+        preflight::listeners(&facts.nodes),
+        installer.dry_run(&namespaces, &changes),
+        async {
+            match stage {
+                Stage::Installed => Some(status::look_around(cluster, &options).await),
+                Stage::BeforeInstall => None,
+            }
+        },
+    );
+    let mut facts_to_write = facts_to_write.map_err(failed)?;
+    facts_to_write.listeners = listeners;
+    facts_to_write.node_exporter = state.live.iter().any(|object| is_ours(object, "DaemonSet"));
+
+    let class = options.storage.class.as_deref();
+    let mut findings = health::of_cluster(&facts, &platform, class, own.as_ref().ok().and_then(OwnImage::carries));
+    findings
+        .extend(facts_to_write.environment.clock.iter().map(|clock| health::api_server(cluster.server(), clock.took)));
+    findings.push(health::room(&facts.nodes, &desired, options.profile));
+    findings.push(health::platform(&platform, facts.nodes.len()));
+    findings.extend(health::before_writing(&facts_to_write, &platform, health::chosen_class(&facts, &platform, class)));
+    findings.push(health::pod_security(&desired, &state.live, &tried));
+    findings.push(health::ownership(&changes));
+    let mut source = image::source(&own, &facts.nodes, &platform, containerd_socket.as_deref());
+    if let Some(Ok(around)) = &around {
+        source = source.known_by(&around.pods, now());
+    }
+    findings.push(health::image(&source, stage == Stage::Installed));
+    let (name, kubernetes) = (platform.kind.to_string(), facts.version.clone());
+    if let Some(around) = around {
+        findings.extend(health::installed_version(state.version.as_deref(), env!("CARGO_PKG_VERSION")));
+        let around = around.map_err(failed)?;
+        let observed = status::observed(facts, &platform, &options, desired, state.live, around);
+        findings.extend(health::of_status(&health::status(&observed, now())));
+    }
+    Ok(Report::new(stage, name, kubernetes, options.namespace, findings))
+}
+
+/// Whether it is part of a stack that runs: data that was kept is not.
+fn is_our_workload(object: &DynamicObject) -> bool {
+    ["Deployment", "StatefulSet", "DaemonSet"].iter().any(|kind| is_ours(object, kind))
+}
+
+fn is_ours(object: &DynamicObject, wanted: &str) -> bool {
+    plan::is_ours(object) && kind(object) == wanted
+}
+
+fn kind(object: &DynamicObject) -> String {
+    ObjectRef::of(object).kind
+}

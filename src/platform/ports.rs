@@ -1,0 +1,119 @@
+//! What the ports of the control plane show, and what is not scraped because of it.
+
+use super::{Platform, PlatformKind};
+
+/// What was seen of a cluster's ports; `None` where nobody could look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether the API server's port also has the kubelet's metrics.
+    pub one_process: Option<bool>,
+    /// Whether the cluster's authority signed the kubelets' serving certificates.
+    pub kubelet_verifies: Option<bool>,
+}
+
+/// Metrics that each of these programs has from its start. The kubelet's are on the API server's page when, and only
+/// when, both are one process: in Kubernetes each program registers its metrics in a registry of its process.
+const KUBELET: &str = "kubelet_running_pods ";
+const API_SERVER: &str = "apiserver_current_inflight_requests{";
+
+impl Seen {
+    /// Whether one process answers, by the page of metrics that the API server gave. A page that is not the API
+    /// server's says nothing.
+    pub fn one_process(page: &str) -> Option<bool> {
+        let has = |metric: &str| page.lines().any(|line| line.starts_with(metric));
+        has(API_SERVER).then(|| has(KUBELET))
+    }
+
+    /// What was seen now, and else what was known before.
+    #[must_use]
+    pub fn or(self, before: Self) -> Self {
+        Self {
+            one_process: self.one_process.or(before.one_process),
+            kubelet_verifies: self.kubelet_verifies.or(before.kubelet_verifies),
+        }
+    }
+}
+
+/// A part of Kubernetes that Prometheus does not scrape here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotScraped {
+    /// The job that it would be: `scheduler`.
+    pub job: &'static str,
+    /// Why, one clause.
+    pub reason: &'static str,
+}
+
+/// Where kubeadm, and so kind, has the scheduler, the controller manager and kube-proxy answer, and etcd with its metrics.
+const LOOPBACK: &str = "only on the loopback address of its node, where no pod reaches it";
+const USUALLY_LOOPBACK: &str =
+    "usually only on the loopback address of its node, and on managed clusters not for their users at all";
+const DQLITE: &str = "MicroK8s keeps its data in dqlite, which has no metrics";
+const KINE: &str =
+    "k3s keeps its data in SQLite or an etcd of its own, whose metrics are off unless --etcd-expose-metrics";
+const OWN_ETCD: &str = "only on the loopback address of its node, if there is one";
+
+impl Platform {
+    /// What is left out, and why: a target that is down by design would hide those that are down.
+    pub fn not_scraped(&self) -> Vec<NotScraped> {
+        let etcd = match self.kind {
+            PlatformKind::MicroK8s => DQLITE,
+            PlatformKind::K3s => KINE,
+            PlatformKind::Kind { .. } => LOOPBACK,
+            PlatformKind::Generic => OWN_ETCD,
+        };
+        let others = match self.kind {
+            PlatformKind::Kind { .. } => LOOPBACK,
+            PlatformKind::MicroK8s | PlatformKind::K3s | PlatformKind::Generic => USUALLY_LOOPBACK,
+        };
+        let programs = ["scheduler", "controller-manager", "kube-proxy"].into_iter();
+        let programs = programs.filter(|_| !self.one_process).map(|job| NotScraped { job, reason: others });
+        programs.chain([NotScraped { job: "etcd", reason: etcd }]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::platform::assume;
+
+    #[rstest]
+    #[case::each_its_own(
+        "apiserver_current_inflight_requests{request_kind=\"mutating\"} 0\napiserver_kubelet_x 1\n",
+        Some(false)
+    )]
+    #[case::one_process(
+        "apiserver_current_inflight_requests{request_kind=\"mutating\"} 0\nkubelet_running_pods 3\n",
+        Some(true)
+    )]
+    #[case::only_its_help("apiserver_current_inflight_requests{} 0\n# HELP kubelet_running_pods x\n", Some(false))]
+    #[case::a_login_page("<html>kubelet_running_pods 1</html>", None)]
+    #[case::nothing("", None)]
+    fn what_the_page_says(#[case] page: &str, #[case] expected: Option<bool>) {
+        assert_eq!(Seen::one_process(page), expected);
+    }
+
+    #[test]
+    fn what_is_seen_wins_over_what_was_known_and_that_over_what_is_usual() {
+        let unseen = Seen::default();
+        let microk8s = assume("microk8s".parse().unwrap(), &[], &[]);
+        assert!(microk8s.clone().seen(unseen).one_process);
+        let before = Seen { one_process: Some(false), kubelet_verifies: Some(false) };
+        let now = Seen { one_process: None, kubelet_verifies: Some(true) };
+        let platform = microk8s.seen(now.or(before));
+        assert!(!platform.one_process && platform.kubelet_verifies);
+    }
+
+    #[rstest]
+    #[case::kind("kind", None, &["scheduler", "controller-manager", "kube-proxy", "etcd"])]
+    #[case::microk8s("microk8s", None, &["etcd"])]
+    #[case::microk8s_in_parts("microk8s", Some(false), &["scheduler", "controller-manager", "kube-proxy", "etcd"])]
+    #[case::unknown("generic", None, &["scheduler", "controller-manager", "kube-proxy", "etcd"])]
+    #[case::unknown_in_one("generic", Some(true), &["etcd"])]
+    fn left_out(#[case] platform: &str, #[case] one_process: Option<bool>, #[case] expected: &[&str]) {
+        let platform = assume(platform.parse().unwrap(), &[], &[]).seen(Seen { one_process, ..Seen::default() });
+        let jobs: Vec<_> = platform.not_scraped().iter().map(|left_out| left_out.job).collect();
+        assert_eq!(jobs, expected);
+    }
+}

@@ -1,0 +1,141 @@
+//! What the ports of the control plane show. Who may not look, or cannot reach them, sees nothing, and that is no failure.
+
+use std::{error::Error as _, net::IpAddr, time::Duration};
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use kube::Api;
+
+use crate::{cluster::Cluster, platform::Seen};
+
+/// The page of metrics is made in a quarter of a second; a far API server's takes longer to come.
+const PAGE: Duration = Duration::from_secs(5);
+
+/// A kubelet that can be reached from here answers at once; most cannot, and nobody shall wait for them.
+const KUBELET: Duration = Duration::from_millis(500);
+const KUBELET_PORT: i32 = 10250;
+
+/// Kubelets of one cluster are set up alike: of many nodes some are asked.
+const MOST_KUBELETS: usize = 8;
+
+/// Where each namespace has the certificate that pods verify the API server with, `ca.crt` beside their token.
+const AUTHORITY: (&str, &str) = ("default", "kube-root-ca.crt");
+
+/// Whether the API server's process is the kubelet's too, by the page of metrics that it gives.
+pub(super) async fn one_process(cluster: &Cluster) -> Option<bool> {
+    let request = http::Request::get("/metrics").body(Vec::new()).ok()?;
+    let page = tokio::time::timeout(PAGE, cluster.client().request_text(request)).await.ok()?.ok()?;
+    Seen::one_process(&page)
+}
+
+/// Whether the certificates that the kubelets show are signed by the cluster's authority, for the address that
+/// Prometheus asks them at.
+///
+/// `Some(true)` only when each that was asked shows one that is; `Some(false)` as soon as one does not.
+pub(super) async fn kubelets_verify(cluster: &Cluster, nodes: &[Node]) -> Option<bool> {
+    let (namespace, name) = AUTHORITY;
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client().clone(), namespace);
+    let authority = tokio::time::timeout(PAGE, maps.get(name)).await.ok()?.ok()?;
+    let certificate = authority.data?.remove("ca.crt")?;
+    let addresses: Vec<String> = nodes.iter().take(MOST_KUBELETS).filter_map(kubelet_address).collect();
+    verify(certificate.as_bytes(), &addresses).await
+}
+
+async fn verify(authority: &[u8], addresses: &[String]) -> Option<bool> {
+    let certificates = reqwest::Certificate::from_pem_bundle(authority).ok()?;
+    let client = reqwest::Client::builder().tls_certs_only(certificates).no_proxy().timeout(KUBELET).build().ok()?;
+    let answers = join_all(addresses.iter().map(async |address| {
+        match client.get(format!("https://{address}/healthz")).send().await {
+            // Whatever it says to somebody without a name: it was said after the handshake.
+            Ok(_) => Some(true),
+            Err(error) if is_of_the_certificate(&error) => Some(false),
+            Err(_) => None,
+        }
+    }));
+    let answers = answers.await;
+    if answers.contains(&Some(false)) {
+        Some(false)
+    } else {
+        (!answers.is_empty() && answers.iter().all(Option::is_some)).then_some(true)
+    }
+}
+
+fn kubelet_address(node: &Node) -> Option<String> {
+    let status = node.status.as_ref()?;
+    let address = status.addresses.iter().flatten().find(|address| address.type_ == "InternalIP")?;
+    let port = status.daemon_endpoints.as_ref().and_then(|endpoints| endpoints.kubelet_endpoint.as_ref());
+    let port = port.map_or(KUBELET_PORT, |endpoint| endpoint.port);
+    match address.address.parse().ok()? {
+        IpAddr::V4(address) => Some(format!("{address}:{port}")),
+        IpAddr::V6(address) => Some(format!("[{address}]:{port}")),
+    }
+}
+
+/// Whether a connection failed because the certificate is not to be trusted. rustls says so in its error, which stands
+/// somewhere below those of the layers above it.
+fn is_of_the_certificate(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.to_string().contains("invalid peer certificate") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_kubelet_is_asked_where_prometheus_asks_it() {
+        let node =
+            |status| serde_json::from_value::<Node>(json!({"metadata": {"name": "n"}, "status": status})).unwrap();
+        let addresses = json!([{"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "10.0.0.7"}]);
+        let with_port = json!({"addresses": addresses, "daemonEndpoints": {"kubeletEndpoint": {"Port": 10260}}});
+        assert_eq!(kubelet_address(&node(with_port)).as_deref(), Some("10.0.0.7:10260"));
+        let v6 = json!({"addresses": [{"type": "InternalIP", "address": "fd00::7"}]});
+        assert_eq!(kubelet_address(&node(v6)).as_deref(), Some("[fd00::7]:10250"));
+        assert_eq!(kubelet_address(&node(json!({"addresses": [{"type": "Hostname", "address": "n"}]}))), None);
+    }
+
+    /// Shakes hands with a certificate that nobody has signed, as kubeadm's kubelets do.
+    fn self_signed() -> String {
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+        let certificate = CertificateDer::from_pem_slice(include_bytes!("../../tests/cli/server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("../../tests/cli/server.key")).unwrap();
+        let config =
+            rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+        let config = std::sync::Arc::new(config);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let mut connection = rustls::ServerConnection::new(config.clone()).unwrap();
+                while connection.complete_io(&mut stream).is_ok_and(|(read, written)| read + written > 0) {}
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_certificate_of_its_own_is_not_verified() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let authority = include_bytes!("../../tests/cli/other-authority.pem");
+        let addresses = [self_signed(), "127.0.0.1:9".to_owned()];
+        assert_eq!(verify(authority, &addresses).await, Some(false));
+    }
+
+    #[tokio::test]
+    async fn nobody_asked_is_nothing_seen() {
+        let authority = include_bytes!("../../tests/cli/server.pem");
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        assert_eq!(verify(authority, &[]).await, None);
+        // A port of this machine on which nothing listens.
+        assert_eq!(verify(authority, &["127.0.0.1:9".to_owned()]).await, None);
+        assert_eq!(verify(b"no certificate", &["127.0.0.1:9".to_owned()]).await, None);
+    }
+}

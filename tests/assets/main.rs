@@ -1,0 +1,10 @@
+//! What is compiled in holds together: manifests, configurations and dashboards.
+
+mod budget;
+mod built;
+mod dashboards;
+mod expressions;
+mod manifests;
+mod rights;
+mod rules;
+mod scraping;

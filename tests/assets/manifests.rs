@@ -1,0 +1,142 @@
+//! Every object: complete, labelled, in its place, and written as the API server keeps it.
+
+use std::collections::BTreeSet;
+
+use kube::core::DynamicObject;
+use scalekit::{
+    catalog::{self, Component},
+    yaml,
+};
+use serde_json::Value;
+
+use crate::built::{demos, everything, file, kind, stack, title};
+
+#[test]
+fn every_object_survives_yaml() {
+    for object in everything() {
+        let text = yaml::to_string(&object).expect("YAML");
+        let read: DynamicObject = yaml::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", title(&object)));
+        assert_eq!(serde_json::to_value(&read).unwrap(), serde_json::to_value(&object).unwrap(), "{}", title(&object));
+    }
+}
+
+#[test]
+fn no_object_is_there_twice() {
+    let mut seen = BTreeSet::new();
+    for object in everything() {
+        assert!(seen.insert((object.metadata.namespace.clone(), title(&object))), "{} is there twice", title(&object));
+    }
+}
+
+#[test]
+fn every_object_says_what_it_is_and_whose() {
+    for (objects, applyset) in [
+        (stack("kind"), catalog::applyset_id(catalog::INVENTORY, "monitoring", "ConfigMap", "")),
+        (demos(), catalog::applyset_id(&catalog::demo_inventory("watcherbot"), "demo", "ConfigMap", "")),
+    ] {
+        for object in objects {
+            let labels = object.metadata.labels.clone().unwrap_or_default();
+            for key in [catalog::NAME, catalog::COMPONENT] {
+                assert!(labels.contains_key(key), "{} has no {key}", title(&object));
+            }
+            for (key, value) in [
+                (catalog::PART_OF, "scalekit"),
+                (catalog::MANAGED_BY, "scalekit"),
+                (catalog::VERSION, "0.1.0"),
+                (catalog::APPLYSET_PART_OF, &applyset),
+            ] {
+                assert_eq!(labels.get(key).map(String::as_str), Some(value), "{key} of {}", title(&object));
+            }
+            if let Some(pod) = object.data.pointer("/spec/template/metadata/labels") {
+                assert_eq!(pod[catalog::PART_OF], "scalekit", "pods of {}", title(&object));
+                assert!(pod.get(catalog::VERSION).is_none(), "a release alone restarts {}", title(&object));
+                let selector = &object.data["spec"]["selector"]["matchLabels"];
+                for (key, value) in selector.as_object().expect("a selector") {
+                    assert_eq!(&pod[key], value, "{} selects its own pods", title(&object));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_put_where_it_is_not_ours() {
+    for object in stack("kind") {
+        let namespace = object.metadata.namespace.as_deref();
+        assert!(matches!(namespace, None | Some("monitoring" | "monitoring-nodes")), "{}", title(&object));
+    }
+}
+
+/// What the API server would write differently would look like drift for ever.
+#[test]
+fn every_field_is_written_as_the_server_keeps_it() {
+    for object in everything() {
+        assert!(object.metadata.creation_timestamp.is_none());
+        // The schema of a definition is not data: it says what may be empty.
+        if kind(&object) != "CustomResourceDefinition" {
+            let fields = object.data.as_object().expect("fields");
+            fields.iter().for_each(|(key, field)| canonical(field, &format!("{}.{key}", title(&object))));
+        }
+    }
+}
+
+fn canonical(value: &Value, path: &str) {
+    match value {
+        Value::Null => panic!("{path} is null"),
+        Value::String(text) => assert!(!text.is_empty(), "{path} is empty"),
+        Value::Array(items) => {
+            // The core API group is the one name that is empty.
+            let core_group = path.ends_with("apiGroups") && items == &[Value::from("")];
+            assert!(!items.is_empty(), "{path} is empty");
+            if !core_group {
+                items.iter().enumerate().for_each(|(index, item)| canonical(item, &format!("{path}[{index}]")));
+            }
+        }
+        Value::Object(fields) => {
+            let selects_all = path.ends_with("podSelector") || path.ends_with("namespaceSelector");
+            assert!(!fields.is_empty() || selects_all, "{path} is empty");
+            if fields.contains_key("containerPort") || (fields.contains_key("port") && path.contains("ports")) {
+                assert!(fields.contains_key("protocol"), "{path} leaves the protocol to the server");
+            }
+            for (key, field) in fields {
+                if matches!(key.as_str(), "cpu" | "memory" | "storage" | "sizeLimit") {
+                    assert_canonical_quantity(field.as_str().unwrap_or_default(), &format!("{path}.{key}"));
+                }
+                assert_ne!(key, "stringData", "{path}");
+                canonical(field, &format!("{path}.{key}"));
+            }
+        }
+        Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn assert_canonical_quantity(text: &str, path: &str) {
+    let digits = text.trim_end_matches(char::is_alphabetic);
+    let number: u64 = digits.parse().unwrap_or_else(|_| panic!("{path}: {text} is no whole number"));
+    match &text[digits.len()..] {
+        "" => {}
+        "m" => assert!(!number.is_multiple_of(1000), "{path}: {text} is written without m"),
+        "Mi" | "Gi" => assert!(!number.is_multiple_of(1024), "{path}: {text} is written with the next larger unit"),
+        unit => panic!("{path}: {unit} in {text}"),
+    }
+}
+
+#[test]
+fn the_manifests_name_the_default_images() {
+    let text: String = Component::ALL
+        .iter()
+        .flat_map(|component| std::fs::read_dir(format!("assets/{component}")).expect("a folder"))
+        .filter_map(|entry| std::fs::read_to_string(entry.expect("an entry").path()).ok())
+        .collect();
+    for component in Component::ALL {
+        assert!(text.contains(&format!("image: {}\n", component.default_image())), "{component}");
+    }
+}
+
+#[test]
+fn the_datasource_is_the_one_that_the_dashboards_name() {
+    let text = file(&stack("kind"), "grafana-provisioning", "datasources.yaml");
+    let datasources: Value = yaml::parse(&text).expect("YAML");
+    assert_eq!(datasources["datasources"][0]["uid"], "prometheus");
+    assert_eq!(datasources["datasources"][0]["url"], "http://prometheus.monitoring.svc:9090");
+}

@@ -1,0 +1,68 @@
+//! Alerts and recorded series: they read what is kept, say what is wrong, and are tested.
+
+use std::collections::BTreeSet;
+
+use scalekit::yaml;
+use serde_json::Value;
+
+use crate::{
+    built::{alerts, rules},
+    expressions::check_expression,
+};
+
+#[test]
+fn rules_read_metrics_that_are_kept() {
+    for rule in rules() {
+        check_expression(rule["expr"].as_str().expect("an expression"), &format!("the rule {}", rule_name(&rule)));
+    }
+}
+
+fn rule_name(rule: &Value) -> &str {
+    rule["alert"].as_str().or(rule["record"].as_str()).expect("a name")
+}
+
+#[test]
+fn every_alert_says_what_is_wrong_and_what_to_do() {
+    let runbooks = std::fs::read_to_string("docs/runbooks.md").expect("the runbooks");
+    let sections: BTreeSet<_> = runbooks.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let mut names = BTreeSet::new();
+    for alert in alerts() {
+        let name = rule_name(&alert).to_owned();
+        assert!(sections.contains(name.as_str()), "{name} has no runbook");
+        let anchor = format!("docs/runbooks.md#{}", name.to_lowercase());
+        let url = alert["annotations"]["runbook_url"].as_str().expect("a runbook");
+        assert!(url.ends_with(&anchor), "{name}: {url}");
+        for key in ["summary", "description"] {
+            assert!(alert["annotations"][key].is_string(), "{key} of {name}");
+        }
+        let severity = alert["labels"]["severity"].as_str().expect("a severity");
+        assert!(matches!(severity, "critical" | "warning"), "severity of {name}");
+        assert!(names.insert(name), "{} is there twice", rule_name(&alert));
+    }
+    let orphans: Vec<_> = sections.into_iter().filter(|section| !names.contains(*section)).collect();
+    assert!(orphans.is_empty(), "runbooks of no alert: {orphans:?}");
+}
+
+/// promtool runs them (`dev/test-rules`); here is counted that none is missing.
+#[test]
+fn every_alert_is_tested_to_fire_and_to_be_silent() {
+    let (mut fires, mut silent) = (BTreeSet::new(), BTreeSet::new());
+    for entry in std::fs::read_dir("tests/rules").expect("tests of the rules") {
+        let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("text");
+        let file: Value = yaml::parse(&text).expect("YAML");
+        for test in file["tests"].as_array().expect("tests") {
+            for case in test["alert_rule_test"].as_array().into_iter().flatten() {
+                let name = case["alertname"].as_str().expect("a name").to_owned();
+                let expected = case["exp_alerts"].as_array().expect("what is expected");
+                if expected.is_empty() {
+                    silent.insert(name)
+                } else {
+                    fires.insert(name)
+                };
+            }
+        }
+    }
+    let all: BTreeSet<String> = alerts().map(|alert| rule_name(&alert).to_owned()).collect();
+    assert_eq!(fires, all, "alerts that are tested to fire");
+    assert_eq!(silent, all, "alerts that are tested to be silent");
+}

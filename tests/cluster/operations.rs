@@ -1,0 +1,377 @@
+//! What an operator does beside installing and removing: few rights, watching, a bundle, other ways in.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Instant,
+};
+
+use axum::{body::Body, extract::Request, response::Response};
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// Who may list and get what `status` looks at, with and without a way to Prometheus.
+pub async fn status_works_with_few_rights(world: &World) {
+    world.kubectl(["create", "serviceaccount", "scalekit-test-reader", "-n", "default"]);
+    world.kubectl([
+        "create",
+        "clusterrole",
+        "scalekit-test-reader",
+        "--verb=get,list",
+        "--resource=namespaces,customresourcedefinitions.apiextensions.k8s.io,clusterroles.rbac.authorization.k8s.io,\
+         clusterrolebindings.rbac.authorization.k8s.io,roles.rbac.authorization.k8s.io,rolebindings.rbac.authorization.k8s.io,\
+         serviceaccounts,configmaps,secrets,persistentvolumeclaims,services,networkpolicies.networking.k8s.io,\
+         deployments.apps,statefulsets.apps,daemonsets.apps,autoscalers.scalekit.dev,pods,nodes,events,\
+         storageclasses.storage.k8s.io",
+    ]);
+    let account = "--serviceaccount=default:scalekit-test-reader";
+    let binding =
+        ["create", "clusterrolebinding", "scalekit-test-reader", "--clusterrole=scalekit-test-reader", account];
+    world.kubectl(binding);
+    let kubeconfig = kubeconfig_of(world, "scalekit-test-reader");
+    let status = |code: i32| {
+        let mut command = world.bare();
+        command
+            .arg("--kubeconfig")
+            .arg(&kubeconfig)
+            .arg("--config")
+            .arg(world.settings())
+            .args(["status", "-o", "json"]);
+        let answer: Value = serde_json::from_str(&World::run(&mut command).exits(code).stdout).unwrap();
+        answer
+    };
+    let blind = status(0);
+    let finding = blind["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "targets");
+    let finding = finding.unwrap_or_else(|| panic!("{blind:#}"));
+    assert_eq!((&blind["healthy"], &finding["severity"]), (&json!(true), &json!("warning")), "{blind:#}");
+    assert!(finding["message"].as_str().unwrap().contains("unknown"), "{finding}");
+    assert!(blind.get("targets").is_none(), "{blind:#}");
+
+    let proxy = ["--verb=get", "--resource=services/proxy", "--resource-name=prometheus:9090", "-n", "monitoring"];
+    world.kubectl([&["create", "role", "scalekit-test-reader"][..], &proxy].concat());
+    let binding =
+        ["create", "rolebinding", "scalekit-test-reader", "--role=scalekit-test-reader", account, "-n", "monitoring"];
+    world.kubectl(binding);
+    let seeing = status(0);
+    assert!(seeing["targets"]["total"].as_u64().unwrap() > 5, "{seeing:#}");
+    assert_eq!(seeing["targets"]["up"], seeing["targets"]["total"], "{seeing:#}");
+
+    world.kubectl(["delete", "role,rolebinding", "scalekit-test-reader", "-n", "monitoring"]);
+    world.kubectl(["delete", "clusterrole,clusterrolebinding", "scalekit-test-reader"]);
+    world.kubectl(["delete", "serviceaccount", "scalekit-test-reader", "-n", "default"]);
+}
+
+/// A kubeconfig that knows nothing but the account's token.
+fn kubeconfig_of(world: &World, account: &str) -> PathBuf {
+    let token = world.kubectl(["create", "token", account, "-n", "default"]);
+    let view = world.kubectl(["config", "view", "--raw", "--minify", "-o", "json"]);
+    let mut config: Value = serde_json::from_str(&view).unwrap();
+    config["users"] = json!([{"name": "account", "user": {"token": token.trim()}}]);
+    config["contexts"][0]["context"]["user"] = json!("account");
+    let path = world.settings().with_file_name("kubeconfig-account");
+    fs::write(&path, config.to_string()).unwrap();
+    path
+}
+
+pub async fn a_watch_tells_each_change_and_ends_with_ctrl_c(world: &World) {
+    let mut command = world.command();
+    command.args(["status", "--watch", "-o", "json"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut watch = command.spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    let first = next();
+    assert_eq!(first["healthy"], true, "{first:#}");
+    world.kubectl(["delete", "pod", "-n", "monitoring", "-l", "app.kubernetes.io/name=grafana", "--wait=false"]);
+    let began = Instant::now();
+    while next()["healthy"] != false {}
+    println!("seen after {:.1} s", began.elapsed().as_secs_f64());
+    while next()["healthy"] != true {}
+    assert_eq!(interrupted(&mut watch), Some(130));
+
+    // On a terminal it takes a screen of its own, and gives the first one back.
+    let mut line = String::new();
+    for part in [world.command().get_program()].into_iter().chain(world.command().get_args()) {
+        line.push_str(&format!("'{}' ", part.display()));
+    }
+    let mut script = Command::new("script");
+    script.args(["-qefc", &format!("{line} status --watch"), "/dev/null"]);
+    script.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", "/nowhere").env("TERM", "xterm");
+    let mut terminal = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut shown = Vec::new();
+    let mut stdout = terminal.stdout.take().unwrap();
+    let mut part = [0; 4096];
+    while !String::from_utf8_lossy(&shown).contains("healthy") {
+        let length = stdout.read(&mut part).unwrap();
+        assert!(length > 0, "it ended early: {}", String::from_utf8_lossy(&shown));
+        shown.extend_from_slice(&part[..length]);
+    }
+    // As a person does it.
+    terminal.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
+    stdout.read_to_end(&mut shown).unwrap();
+    assert_eq!(terminal.wait().unwrap().code(), Some(130));
+    let shown = String::from_utf8_lossy(&shown);
+    let (other, rest) = shown.split_once("\x1b[?1049h").unwrap();
+    assert!(!other.contains("COMPONENT"), "{other}");
+    let (_, after) = rest.split_once("\x1b[?1049l").unwrap();
+    assert!(after.contains("healthy") && !after.contains("error"), "{after}");
+}
+
+fn interrupted(child: &mut Child) -> Option<i32> {
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    child.wait().unwrap().code()
+}
+
+pub async fn a_bundle_holds_what_is_needed_and_no_secret(world: &World) {
+    let webhook = "https://hooks.example.com/services/T0000/B0000/w3bh00kw3bh00k";
+    let label = "app.kubernetes.io/managed-by=scalekit";
+    world.kubectl([
+        "create",
+        "secret",
+        "generic",
+        "receiver",
+        "-n",
+        "monitoring",
+        &format!("--from-literal=url={webhook}"),
+    ]);
+    // Where it should not be, and somebody put it all the same.
+    world.kubectl([
+        "create",
+        "configmap",
+        "receiver",
+        "-n",
+        "monitoring",
+        &format!("--from-literal=note=it is {webhook}"),
+    ]);
+    world.kubectl(["label", "secret/receiver", "configmap/receiver", "-n", "monitoring", label]);
+    let password =
+        world.kubectl(["get", "secret", "grafana-admin", "-n", "monitoring", "-o", "jsonpath={.data.password}"]);
+    let file = world.settings().with_file_name("bundle.tar.gz");
+    let began = Instant::now();
+    let ran = world.scalekit(["support-bundle", file.to_str().unwrap()]).exits(0);
+    println!("{}{} ({:.1} s)", ran.stdout, ran.stderr, began.elapsed().as_secs_f64());
+    let listed = tar(&["-tzf", file.to_str().unwrap()]);
+    for expected in [
+        "README.txt",
+        "status.json",
+        "platform.json",
+        "prometheus/targets.json",
+        "objects/monitoring/secret-receiver.yaml",
+        "logs/monitoring/",
+    ] {
+        assert!(listed.contains(&format!("scalekit-support/{expected}")), "{expected} is not in\n{listed}");
+    }
+    let all = tar(&["-xzOf", file.to_str().unwrap()]);
+    assert!(all.contains("[hidden]") && all.len() > 10_000);
+    let decoded = world.kubectl([
+        "get",
+        "secret",
+        "grafana-admin",
+        "-n",
+        "monitoring",
+        "-o",
+        "go-template={{.data.password | base64decode}}",
+    ]);
+    assert!(decoded.len() > 10);
+    for secret in [password.as_str(), decoded.as_str(), webhook, "w3bh00kw3bh00k"] {
+        assert!(!all.contains(secret), "a secret is in the bundle");
+    }
+    world.kubectl(["delete", "secret/receiver", "configmap/receiver", "-n", "monitoring"]);
+    fs::remove_file(file).unwrap();
+}
+
+fn tar(arguments: &[&str]) -> String {
+    let ran = Command::new("tar").args(arguments).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8_lossy(&ran.stdout).into_owned()
+}
+
+/// As a GitOps tool would do it, and then by `up`.
+pub async fn a_rendered_folder_that_was_applied_is_taken_over(world: &World) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let own = world.scalekit(["images", "list", "-o", "json"]).exits(0).stdout;
+    let own: Vec<Value> = serde_json::from_str(&own).unwrap();
+    let own =
+        own.iter().find(|image| image["component"] == "scaler").unwrap()["reference"].as_str().unwrap().to_owned();
+    let scaler = format!("scaler={own}");
+    world.scalekit(["render", "--image", &scaler, "--output-dir", path]).exits(0);
+    for entry in fs::read_dir(path).unwrap() {
+        let entry = entry.unwrap().path();
+        if entry.file_name().unwrap().to_string_lossy().starts_with("namespace-") {
+            world.kubectl(["apply", "--server-side", "-f", entry.to_str().unwrap()]);
+        }
+    }
+    world.kubectl(["apply", "--server-side", "-f", path]);
+    let before = world.kubectl([
+        "get",
+        "deployments,statefulsets",
+        "-n",
+        "monitoring",
+        "-o",
+        "jsonpath={.items[*].metadata.uid}",
+    ]);
+    let ran = world.scalekit(["up"]).exits(0);
+    println!("{}{}", ran.stderr, ran.stdout);
+    let after = world.kubectl([
+        "get",
+        "deployments,statefulsets",
+        "-n",
+        "monitoring",
+        "-o",
+        "jsonpath={.items[*].metadata.uid}",
+    ]);
+    assert_eq!(before, after, "something was made anew");
+    world.scalekit(["plan"]).exits(0).says("nothing to change");
+    world.scalekit(["down", "--purge-data", "--yes"]).exits(0).says("nothing left");
+}
+
+/// Saved from a registry that is gone afterwards, taken off the node, loaded, installed.
+pub async fn a_cluster_without_a_registry_is_served_from_a_file(world: &World) {
+    let Some(containerd) = containerd(world) else {
+        println!("no containerd of the cluster can be reached from here");
+        return;
+    };
+    let listed = world.scalekit(["images", "list", "-o", "json"]).exits(0).stdout;
+    let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let stack = folder.path().join("stack.tar");
+    let mut overrides = Vec::new();
+    {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let exported = folder.path().join("exported.tar");
+        let references: Vec<&str> = listed
+            .iter()
+            .filter(|image| image["sideLoaded"] == false)
+            .map(|image| image["reference"].as_str().unwrap())
+            .collect();
+        ctr(world, &containerd, &[&["images", "export", exported.to_str().unwrap()], references.as_slice()].concat());
+        let registry = Registry::of(&exported);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        runtime.spawn(async move {
+            let app = axum::Router::new().fallback(move |request: Request| {
+                let registry = Arc::clone(&registry);
+                async move { registry.answer(&request) }
+            });
+            axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await
+        });
+        for image in listed.iter().filter(|image| image["sideLoaded"] == false) {
+            let path = image["reference"].as_str().unwrap().split_once('/').unwrap().1;
+            overrides.push(format!("--image={}={address}/{path}", image["component"].as_str().unwrap()));
+        }
+        let arguments = ["images", "save", stack.to_str().unwrap()].map(str::to_owned);
+        let ran = world.scalekit(arguments.iter().chain(&overrides)).exits(0);
+        println!("{}{} ({:.1} s)", ran.stdout, ran.stderr, ran.took.as_secs_f64());
+        runtime.shutdown_background();
+    }
+    let before = ctr(world, &containerd, &["images", "ls", "-q"]);
+    assert!(!before.contains("127.0.0.1:"), "{before}");
+    let ran = world.scalekit(["images", "load", stack.to_str().unwrap()]).exits(0);
+    println!("{}{} ({:.1} s)", ran.stdout, ran.stderr, ran.took.as_secs_f64());
+    let names: Vec<String> = ran.stdout.lines().map(str::to_owned).collect();
+    assert_eq!(names.len(), listed.len(), "{names:?}");
+    let table = ctr(world, &containerd, &["images", "ls"]);
+    for name in &names {
+        let row = table
+            .lines()
+            .find(|line| line.starts_with(&format!("{name} ")))
+            .unwrap_or_else(|| panic!("{name}\n{table}"));
+        assert!(row.contains("io.cri-containerd.pinned=pinned"), "{row}");
+    }
+    let ran = world.scalekit([String::from("up"), String::from("--events=ndjson")].iter().chain(&overrides)).exits(0);
+    println!("{} ({:.1} s)", ran.stdout, ran.took.as_secs_f64());
+    in_order(&ran.stderr);
+    world.scalekit(["down", "--purge-data", "--yes"]).exits(0).says("nothing left");
+    let table = ctr(world, &containerd, &["images", "ls"]);
+    let pinned = |line: &&str| line.starts_with("127.0.0.1:") && line.contains("pinned");
+    assert_eq!(table.lines().find(pinned), None, "the pins are gone with the installation");
+    let foreign: Vec<&str> = names.iter().filter(|name| name.starts_with("127.0.0.1:")).map(String::as_str).collect();
+    ctr(world, &containerd, &[&["images", "rm", "--sync"], foreign.as_slice()].concat());
+}
+
+/// Every line is an event; steps begin before they end, in the order of `up`.
+fn in_order(stderr: &str) {
+    let lines: Vec<Value> =
+        stderr.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    let steps = |kind: &str| -> Vec<&str> {
+        lines.iter().filter(|line| line["event"] == kind).map(|line| line["step"].as_str().unwrap()).collect()
+    };
+    let mut expected = vec!["preflight", "plan", "image", "apply", "wait", "targets"];
+    // Nothing is sent where everything is there.
+    if !steps("step-started").contains(&"image") {
+        expected.retain(|step| *step != "image");
+    }
+    assert_eq!(steps("step-started"), expected);
+    assert_eq!(steps("step-finished"), expected);
+}
+
+fn containerd(world: &World) -> Option<PathBuf> {
+    let settings: Value = scalekit::yaml::parse(&fs::read_to_string(world.settings()).unwrap()).unwrap();
+    settings["containerdSocket"].as_str().map(PathBuf::from)
+}
+
+fn ctr(world: &World, socket: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(world.settings().with_file_name("bin").join("ctr"));
+    command.arg("--address").arg(socket).args(["--namespace", "k8s.io"]).args(arguments);
+    World::run(&mut command).exits(0).stdout
+}
+
+/// A registry, without tokens, of what is in an archive.
+struct Registry {
+    /// By repository and tag: the digest.
+    tags: BTreeMap<(String, String), String>,
+    /// By digest.
+    blobs: BTreeMap<String, Vec<u8>>,
+}
+
+impl Registry {
+    fn of(archive: &Path) -> Arc<Self> {
+        let mut registry = Self { tags: BTreeMap::new(), blobs: BTreeMap::new() };
+        let mut index = Value::Null;
+        for entry in tar::Archive::new(fs::File::open(archive).unwrap()).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let path = entry.path().unwrap().display().to_string();
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).unwrap();
+            match path.strip_prefix("blobs/sha256/") {
+                Some(hex) => {
+                    registry.blobs.insert(format!("sha256:{hex}"), bytes);
+                }
+                None if path == "index.json" => index = serde_json::from_slice(&bytes).unwrap(),
+                None => {}
+            }
+        }
+        for image in index["manifests"].as_array().unwrap() {
+            let name = image["annotations"]["io.containerd.image.name"].as_str().unwrap();
+            let (repository, tag) = name.split_once('/').unwrap().1.rsplit_once(':').unwrap();
+            registry.tags.insert((repository.to_owned(), tag.to_owned()), image["digest"].as_str().unwrap().to_owned());
+        }
+        Arc::new(registry)
+    }
+
+    fn answer(&self, request: &Request) -> Response {
+        let path = request.uri().path().strip_prefix("/v2/").unwrap_or_default();
+        let found = if let Some((repository, which)) = path.split_once("/manifests/") {
+            let digest = self.tags.get(&(repository.to_owned(), which.to_owned())).cloned().unwrap_or(which.to_owned());
+            self.blobs.get(&digest).map(|bytes| {
+                let kind: Value = serde_json::from_slice(bytes).unwrap();
+                let kind =
+                    kind["mediaType"].as_str().unwrap_or("application/vnd.oci.image.manifest.v1+json").to_owned();
+                Response::builder()
+                    .header("content-type", kind)
+                    .header("docker-content-digest", digest)
+                    .body(Body::from(bytes.clone()))
+            })
+        } else {
+            let digest = path.split_once("/blobs/").map_or("", |(_, digest)| digest);
+            self.blobs.get(digest).map(|bytes| Response::builder().body(Body::from(bytes.clone())))
+        };
+        found.unwrap_or_else(|| Response::builder().status(404).body(Body::empty())).unwrap()
+    }
+}

@@ -1,0 +1,65 @@
+//! Interruptions, an API server that is away, and one that stumbles.
+
+use std::{process::Command, time::Duration};
+
+use crate::{
+    killed::same,
+    proxy::Plan,
+    seed, soak,
+    world::{Ended, World, finished},
+};
+
+const AWAY: Duration = Duration::from_secs(20);
+
+fn signal(name: &str, pid: &str) {
+    assert!(Command::new("kill").args([&format!("-{name}"), pid]).status().unwrap().success(), "kill -{name} {pid}");
+}
+
+pub async fn an_interrupted_run_says_so_and_the_next_one_goes_on(world: &World) {
+    world.runs(&World::up("in-whole")).await;
+    let expected = world.everything("in-whole").await;
+    world.clear().await;
+
+    world.proxy.follow(Plan { pause: Duration::from_millis(200), ..Plan::default() });
+    let run = world.start(None, &World::up("in-broken"));
+    world.proxy.written(10).await;
+    signal("INT", &run.id().unwrap().to_string());
+    let began = std::time::Instant::now();
+    let Ended::Exited(code, words) = finished(run).await else { unreachable!("nobody killed it") };
+    assert_eq!(code, 130, "{words}");
+    assert!(words.contains("the next run goes on from here"), "{words}");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+
+    world.runs(&World::up("in-broken")).await;
+    same(&world.everything("in-broken").await, &expected, "after an interruption");
+}
+
+/// It is stopped, not ended: connections stay and nothing is answered, which is harder to notice.
+pub async fn an_api_server_that_is_away_for_twenty_seconds_is_waited_for(world: &World) {
+    world.proxy.follow(Plan { pause: Duration::from_millis(100), ..Plan::default() });
+    let run = world.start(None, &World::up("in-patient"));
+    world.proxy.written(8).await;
+    let server = world.api_server();
+    signal("STOP", &server);
+    tokio::time::sleep(AWAY).await;
+    signal("CONT", &server);
+    let Ended::Exited(code, words) = finished(run).await else { unreachable!("nobody killed it") };
+    assert_eq!(code, 0, "{words}");
+    world.runs(&World::up("in-patient")).await;
+    assert_eq!(world.proxy.writes(), 0, "it was not finished");
+}
+
+pub async fn a_fifth_of_all_requests_fails_and_the_run_gets_through(world: &World) {
+    world.settled().await;
+    for round in 0..if soak() { 10 } else { 2 } {
+        let seed = seed() + round;
+        let faults = || Plan { faults: Some((20, seed)), ..Plan::default() };
+        let ended = world.run(faults(), &World::up("in-stumbles")).await;
+        assert!(matches!(ended, Ended::Exited(0, _)), "seed {seed}: {ended:?}");
+        world.runs(&World::up("in-stumbles")).await;
+        assert_eq!(world.proxy.writes(), 0, "seed {seed}: it was not finished");
+        let ended = world.run(faults(), &["down", "--purge-data", "--yes", "--timeout", "100s"]).await;
+        assert!(matches!(ended, Ended::Exited(0, _)), "seed {seed}: {ended:?}");
+        assert!(world.everything("in-stumbles").await.is_empty(), "seed {seed}");
+    }
+}

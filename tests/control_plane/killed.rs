@@ -1,0 +1,118 @@
+//! Death at a write.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    proxy::Plan,
+    seed, soak,
+    world::{Ended, World},
+};
+
+/// How many kill points a quick run tries: the first ones, where little is on record, and some of the others.
+const SAMPLE: usize = 6;
+
+/// The kill points to try, of so many writes.
+fn points(writes: usize) -> Vec<usize> {
+    if soak() || writes <= SAMPLE {
+        return (1..=writes).collect();
+    }
+    let mut random = fastrand::Rng::with_seed(seed());
+    let mut points = vec![1, 2, writes];
+    while points.len() < SAMPLE {
+        let point = random.usize(3..writes);
+        if !points.contains(&point) {
+            points.push(point);
+        }
+    }
+    points.sort_unstable();
+    points
+}
+
+/// Compares what is there with what should be, object by object.
+#[track_caller]
+pub fn same(found: &BTreeMap<String, String>, expected: &BTreeMap<String, String>, when: &str) {
+    let missing: Vec<&String> = expected.keys().filter(|name| !found.contains_key(*name)).collect();
+    let more: Vec<&String> = found.keys().filter(|name| !expected.contains_key(*name)).collect();
+    assert!(missing.is_empty() && more.is_empty(), "{when}: missing {missing:?}, too many {more:?}");
+    for (name, text) in expected {
+        assert_eq!(&found[name], text, "{when}: {name}");
+    }
+}
+
+/// An undisturbed installation: what it leaves, and by how many writes.
+async fn reference(world: &World) -> (BTreeMap<String, String>, usize) {
+    world.runs(&World::up("in-reference")).await;
+    let writes = world.proxy.writes();
+    let expected = world.everything("in-reference").await;
+    assert!(expected.len() > 35, "{:?}", expected.keys());
+    world.clear().await;
+    (expected, writes)
+}
+
+pub async fn an_installation_killed_at_any_write_is_finished_by_the_next_run(world: &World) {
+    let (expected, writes) = reference(world).await;
+    let points = points(writes);
+    for &point in &points {
+        let namespace = format!("in-up{point}");
+        let plan = Plan { kill_at: Some(point), one_at_a_time: true, ..Plan::default() };
+        let ended = world.run(plan, &World::up(&namespace)).await;
+        assert!(matches!(ended, Ended::Killed), "write {point} of {writes}: {ended:?}");
+        world.runs(&World::up(&namespace)).await;
+        same(&world.everything(&namespace).await, &expected, &format!("after a death at write {point}"));
+        // And what is finished is finished.
+        world.runs(&World::up(&namespace)).await;
+        assert_eq!(world.proxy.writes(), 0, "after a death at write {point} the third run wrote");
+        world.clear().await;
+    }
+    println!("{} of {writes} kill points: {points:?}", points.len());
+}
+
+pub async fn an_installation_killed_with_sixteen_writes_in_flight_is_finished_by_the_next_run(world: &World) {
+    let (expected, writes) = reference(world).await;
+    let mut random = fastrand::Rng::with_seed(seed());
+    for round in 0..if soak() { 25 } else { 3 } {
+        let point = random.usize(1..writes);
+        let namespace = format!("in-wide{round}");
+        let ended = world.run(Plan { kill_at: Some(point), ..Plan::default() }, &World::up(&namespace)).await;
+        assert!(matches!(ended, Ended::Killed), "write {point} of {writes}: {ended:?}");
+        world.runs(&World::up(&namespace)).await;
+        same(&world.everything(&namespace).await, &expected, &format!("seed {}, round {round}", seed()));
+        world.clear().await;
+    }
+}
+
+async fn removal(world: &World, data: &str) {
+    let down = ["down", data, "--yes", "--timeout", "100s"];
+    // A removal looks at everything with our label, so nothing of an earlier step may still be on its way out.
+    world.settled().await;
+    world.runs(&World::up("in-gone")).await;
+    world.runs(&down).await;
+    let writes = world.proxy.writes();
+    let expected = world.everything("in-gone").await;
+    assert_eq!(expected.is_empty(), data == "--purge-data", "{:?}", expected.keys());
+    let mut points = points(writes);
+    // Each takes the 5 s of the namespace controller.
+    if !soak() {
+        points.truncate(3);
+    }
+    for &point in &points {
+        world.runs(&World::up("in-gone")).await;
+        let plan = Plan { kill_at: Some(point), one_at_a_time: true, ..Plan::default() };
+        let ended = world.run(plan, &down).await;
+        assert!(matches!(ended, Ended::Killed), "write {point} of {writes}: {ended:?}");
+        let words = world.runs(&down).await;
+        same(&world.everything("in-gone").await, &expected, &format!("after a death at write {point}"));
+        assert!(words.contains("nothing left") || words.contains("not installed"), "{words}");
+    }
+    println!("{} of {writes} kill points: {points:?}", points.len());
+    world.clear().await;
+    world.settled().await;
+}
+
+pub async fn a_removal_killed_at_any_write_is_finished_by_the_next_run(world: &World) {
+    removal(world, "--purge-data").await;
+}
+
+pub async fn a_removal_that_keeps_data_killed_at_any_write_is_finished_by_the_next_run(world: &World) {
+    removal(world, "--keep-data").await;
+}

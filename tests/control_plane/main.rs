@@ -1,0 +1,84 @@
+//! Runs that die, are interrupted, or meet an API server that stumbles, on a real API server with its controllers and
+//! without a kubelet: what was written has to be the same in the end.
+//!
+//! The cluster is the one in `CLUSTER_STATE`, made by `KUBELET=0 dev/cluster/up`. `SOAK=1` tries every kill point, else a
+//! sample of them; `OLD_SCALEKIT` names an earlier build to upgrade from; `SEED` makes what is drawn at random the same again. Give names of steps to run only those.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test says what it does, and ends at what it did not expect"
+)]
+
+mod faults;
+mod killed;
+mod ownership;
+mod proxy;
+mod upgrade;
+mod world;
+
+use std::{env, panic::AssertUnwindSafe, process::ExitCode, time::Instant};
+
+use futures::FutureExt;
+use world::World;
+
+macro_rules! steps {
+    ($($module:ident :: $step:ident),* $(,)?) => {
+        [$((stringify!($step), (|world| $module::$step(world).boxed_local()) as Step)),*]
+    };
+}
+
+type Step = for<'a> fn(&'a World) -> futures::future::LocalBoxFuture<'a, ()>;
+
+fn main() -> ExitCode {
+    rustls::crypto::ring::default_provider().install_default().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let only: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let (passed, failed) = runtime.block_on(async {
+        let world = World::open().await;
+        println!("\nseed {}{}", seed(), if soak() { ", every kill point" } else { "" });
+        let steps = steps![
+            killed::an_installation_killed_at_any_write_is_finished_by_the_next_run,
+            killed::an_installation_killed_with_sixteen_writes_in_flight_is_finished_by_the_next_run,
+            killed::a_removal_killed_at_any_write_is_finished_by_the_next_run,
+            killed::a_removal_that_keeps_data_killed_at_any_write_is_finished_by_the_next_run,
+            faults::an_interrupted_run_says_so_and_the_next_one_goes_on,
+            faults::an_api_server_that_is_away_for_twenty_seconds_is_waited_for,
+            ownership::a_stuck_finalizer_is_named_and_taken_off_only_by_force,
+            ownership::what_kubectl_applied_is_adopted_with_its_replicas,
+            ownership::a_field_of_somebody_elses_is_a_conflict_before_anything_is_written,
+            ownership::a_count_that_something_scales_is_left_alone,
+            ownership::what_is_stored_in_an_older_version_of_the_definition_is_stored_anew,
+            ownership::what_a_newer_version_installed_is_refused,
+            upgrade::what_an_older_build_installed_is_brought_up_to_date_with_its_data,
+            faults::a_fifth_of_all_requests_fails_and_the_run_gets_through,
+        ];
+        let (mut passed, mut failed) = (0, 0);
+        for (name, step) in steps {
+            if !only.is_empty() && !only.iter().any(|wanted| wanted == name) {
+                continue;
+            }
+            world.clear().await;
+            let began = Instant::now();
+            let ended = AssertUnwindSafe(step(&world)).catch_unwind().await;
+            let (word, seconds) = (if ended.is_ok() { "ok" } else { "FAILED" }, began.elapsed().as_secs_f64());
+            println!("test {name} ... {word} ({seconds:.1} s)");
+            if ended.is_ok() { passed += 1 } else { failed += 1 }
+        }
+        world.clear().await;
+        world.settled().await;
+        (passed, failed)
+    });
+    println!("\n{passed} passed, {failed} failed");
+    if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether every kill point is tried.
+fn soak() -> bool {
+    env::var("SOAK").is_ok_and(|value| value == "1")
+}
+
+/// What is drawn at random begins here.
+fn seed() -> u64 {
+    env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
+}

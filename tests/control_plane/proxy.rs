@@ -1,0 +1,168 @@
+//! What stands between the binary and the API server: it counts writes, and lets happen what should go wrong.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, body::Body, extract::State, http::Request, response::Response};
+use http::{Method, StatusCode};
+use kube::Client;
+use serde_json::json;
+use tokio::sync::watch;
+
+/// What goes wrong, and how the writes go through.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Who writes dies with this write: it is carried out, and nobody hears the answer. Counted from 1.
+    pub kill_at: Option<usize>,
+    /// One write at a time, so that the number of a write means something.
+    pub one_at_a_time: bool,
+    /// Requests of a hundred that get 429 or 500, and the seed of which.
+    pub faults: Option<(u8, u64)>,
+    /// Each write takes so long, so that there is time to interfere.
+    pub pause: Duration,
+}
+
+struct Shared {
+    client: Client,
+    plan: Mutex<Plan>,
+    random: Mutex<fastrand::Rng>,
+    /// How often the plan has changed: what was asked under an earlier one is no business of this one.
+    era: AtomicUsize,
+    writes: watch::Sender<usize>,
+    dead: watch::Sender<bool>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// A proxy in front of one API server. It speaks plain HTTP, and has the rights of the client that it is given.
+#[derive(Clone)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+}
+
+impl Proxy {
+    pub async fn start(client: Client) -> Self {
+        let shared = Arc::new(Shared {
+            client,
+            plan: Mutex::default(),
+            random: Mutex::new(fastrand::Rng::with_seed(0)),
+            era: AtomicUsize::new(0),
+            writes: watch::Sender::new(0),
+            dead: watch::Sender::new(false),
+            turn: tokio::sync::Mutex::default(),
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(pass).with_state(Arc::clone(&shared));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { shared, address }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on, by this plan, with nothing counted yet.
+    pub fn follow(&self, plan: Plan) {
+        if let Some((_, seed)) = plan.faults {
+            *locked(&self.shared.random) = fastrand::Rng::with_seed(seed);
+        }
+        *locked(&self.shared.plan) = plan;
+        self.shared.era.fetch_add(1, Ordering::SeqCst);
+        self.shared.writes.send_replace(0);
+        self.shared.dead.send_replace(false);
+    }
+
+    /// Writes that were carried out since then.
+    pub fn writes(&self) -> usize {
+        *self.shared.writes.borrow()
+    }
+
+    /// Ends when so many writes were carried out.
+    pub async fn written(&self, writes: usize) {
+        self.shared.writes.subscribe().wait_for(|done| *done >= writes).await.unwrap();
+    }
+
+    /// Ends when it is time to kill who writes.
+    pub async fn fatal(&self) {
+        self.shared.dead.subscribe().wait_for(|dead| *dead).await.unwrap();
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody panics with it")
+}
+
+/// A dry run and a review of rights change nothing.
+fn is_write(request: &Request<Body>) -> bool {
+    let changes = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(request.method());
+    let dry = request.uri().query().is_some_and(|query| query.contains("dryRun"));
+    changes && !dry && !request.uri().path().ends_with("/selfsubjectaccessreviews")
+}
+
+async fn pass(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response {
+    let plan = locked(&shared.plan).clone();
+    let fault = plan.faults.and_then(|(of_hundred, _)| {
+        let mut random = locked(&shared.random);
+        (random.u8(0..100) < of_hundred).then(|| random.u8(0..3))
+    });
+    match fault {
+        Some(0) => return failure(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
+        Some(1) => return failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+        _ => {}
+    }
+    let answer =
+        if is_write(&request) { write(&shared, &plan, request).await } else { forward(&shared, request).await };
+    // The nastiest of all: it is done, and the answer says that it is not.
+    if fault.is_some() { failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError") } else { answer }
+}
+
+async fn write(shared: &Shared, plan: &Plan, request: Request<Body>) -> Response {
+    let era = shared.era.load(Ordering::SeqCst);
+    let turn = if plan.one_at_a_time { Some(shared.turn.lock().await) } else { None };
+    if *shared.dead.borrow() || shared.era.load(Ordering::SeqCst) != era {
+        // Who is dead sends nothing more, and holds up nobody.
+        drop(turn);
+        return std::future::pending().await;
+    }
+    tokio::time::sleep(plan.pause).await;
+    let answer = forward(shared, request).await;
+    if shared.era.load(Ordering::SeqCst) != era {
+        return answer;
+    }
+    let mut fatal = false;
+    shared.writes.send_modify(|writes| {
+        *writes += 1;
+        fatal = plan.kill_at == Some(*writes);
+    });
+    if fatal {
+        shared.dead.send_replace(true);
+        drop(turn);
+        return std::future::pending().await;
+    }
+    answer
+}
+
+async fn forward(shared: &Shared, request: Request<Body>) -> Response {
+    let (mut head, body) = request.into_parts();
+    head.headers.remove(http::header::HOST);
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let request = http::Request::from_parts(head, kube::client::Body::from(body.to_vec()));
+    match shared.client.send(request).await {
+        Ok(answer) => answer.map(Body::new),
+        Err(_) => failure(StatusCode::BAD_GATEWAY, "the API server does not answer the proxy"),
+    }
+}
+
+fn failure(code: StatusCode, reason: &str) -> Response {
+    let status = json!({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure", "code": code.as_u16(),
+        "reason": reason, "message": format!("{reason}, by the proxy")});
+    let body = Body::from(status.to_string());
+    Response::builder().status(code).header(http::header::CONTENT_TYPE, "application/json").body(body).unwrap()
+}

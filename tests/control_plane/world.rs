@@ -1,0 +1,245 @@
+//! A control plane without a kubelet, the binary, and what the one holds after the other ran.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client, Config, ResourceExt,
+    api::{DeleteParams, ListParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use scalekit::{
+    catalog,
+    cluster::{Cluster, INSTALLED},
+};
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+
+use crate::proxy::{Plan, Proxy};
+
+/// How a run of the binary ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// By itself, with this code and these words.
+    Exited(i32, String),
+    /// By SIGKILL.
+    Killed,
+}
+
+pub struct World {
+    state: PathBuf,
+    binary: PathBuf,
+    kubeconfig: PathBuf,
+    pub client: Client,
+    pub proxy: Proxy,
+}
+
+const OURS: &str = "app.kubernetes.io/managed-by=scalekit";
+
+/// Longer than anything here takes, or a run that hangs would say nothing.
+const LIMIT: Duration = Duration::from_secs(180);
+
+impl World {
+    pub async fn open() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let state = root.join(env::var_os("CLUSTER_STATE").expect("CLUSTER_STATE names a cluster made with KUBELET=0"));
+        let settings = fs::read_to_string(state.join("settings")).expect("a cluster of dev/cluster");
+        assert!(settings.contains("\nKUBELET=0\n"), "{} has a kubelet", state.display());
+        let binary = env::var_os("SCALEKIT").map_or_else(|| root.join("target/scalekit"), |binary| root.join(binary));
+        assert!(binary.exists(), "{} is not there: `make build`", binary.display());
+        let original = Kubeconfig::read_from(state.join("kubeconfig")).unwrap();
+        let config = Config::from_custom_kubeconfig(original, &KubeConfigOptions::default()).await.unwrap();
+        let client = Client::try_from(config).unwrap();
+        let proxy = Proxy::start(client.clone()).await;
+        let kubeconfig = state.join("through-the-proxy");
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: x\nclusters: [{{name: x, cluster: {{server: '{}'}}}}]\n\
+             users: [{{name: x, user: {{}}}}]\ncontexts: [{{name: x, context: {{cluster: x, user: x}}}}]\n",
+            proxy.url()
+        );
+        fs::write(&kubeconfig, text).unwrap();
+        Self { state, binary, kubeconfig, client, proxy }
+    }
+
+    /// The binary, started through the proxy.
+    pub fn start(&self, binary: Option<&Path>, arguments: &[&str]) -> Child {
+        let mut command = Command::new(binary.unwrap_or(&self.binary));
+        command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default()).env("HOME", &self.state);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.spawn().unwrap()
+    }
+
+    /// Runs the binary by a plan, to its end or its death.
+    pub async fn run(&self, plan: Plan, arguments: &[&str]) -> Ended {
+        self.proxy.follow(plan);
+        let run = self.start(None, arguments);
+        tokio::select! {
+            ended = finished(run) => ended,
+            // The process is killed when what waits for it is dropped.
+            () = self.proxy.fatal() => Ended::Killed,
+        }
+    }
+
+    /// Runs it undisturbed; it has to end well.
+    pub async fn runs(&self, arguments: &[&str]) -> String {
+        match self.run(Plan::default(), arguments).await {
+            Ended::Exited(0, words) => words,
+            ended => panic!("{arguments:?}: {ended:?}"),
+        }
+    }
+
+    /// `up` into a namespace, without waiting for pods that never come.
+    pub fn up(namespace: &str) -> Vec<&str> {
+        vec!["up", "--no-wait", "-n", namespace, "--image", "scaler=example.org/scalekit:1", "--timeout", "100s"]
+    }
+
+    /// Everything with our label, as it was declared: what differs from run to run or belongs to the API server and to
+    /// controllers is left out. `namespace` is written as NS, so that installations in different ones can be compared.
+    pub async fn everything(&self, namespace: &str) -> BTreeMap<String, String> {
+        let cluster = Cluster::new(self.client.clone(), "", "", "default");
+        let set = catalog::applyset_id(catalog::INVENTORY, namespace, "ConfigMap", "");
+        let mut found = BTreeMap::new();
+        for kind in INSTALLED {
+            let api = cluster.api(&kind, None);
+            let list = match api.list(&ListParams::default().labels(OURS)).await {
+                Ok(list) => list,
+                Err(kube::Error::Api(status)) if status.code == 404 => continue,
+                Err(error) => panic!("{}: {error}", kind.kind),
+            };
+            for object in list {
+                let place = object.namespace().unwrap_or_else(|| object.name_any());
+                let elsewhere = kind.kind == "Namespace" || kind.namespaced;
+                if elsewhere && place != namespace && place != format!("{namespace}-nodes") {
+                    continue;
+                }
+                let name = format!("{} {}/{}", kind.kind, object.namespace().unwrap_or_default(), object.name_any());
+                let text = declared(serde_json::to_value(&object).unwrap()).to_string();
+                found.insert(name.replace(namespace, "NS"), text.replace(&set, "SET").replace(namespace, "NS"));
+            }
+        }
+        found
+    }
+
+    /// Takes away what is there, not by the binary under test, and without waiting for the namespaces.
+    pub async fn clear(&self) {
+        let cluster = Cluster::new(self.client.clone(), "", "", "default");
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        for namespace in namespaces.list(&ListParams::default().labels(OURS)).await.unwrap() {
+            if namespace.metadata.deletion_timestamp.is_none() {
+                let _gone = namespaces.delete(&namespace.name_any(), &DeleteParams::background()).await;
+            }
+        }
+        for kind in INSTALLED.iter().filter(|kind| !kind.namespaced && kind.kind != "Namespace") {
+            let api = cluster.api(kind, None);
+            api.delete_collection(&DeleteParams::background(), &ListParams::default().labels(OURS)).await.unwrap();
+            let began = Instant::now();
+            while !api.list_metadata(&ListParams::default().labels(OURS)).await.unwrap().items.is_empty() {
+                assert!(began.elapsed() < LIMIT, "{} does not go", kind.kind);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    /// Waits until no namespace is on its way out: a removal looks at all of them.
+    pub async fn settled(&self) {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let began = Instant::now();
+        while !namespaces.list(&ListParams::default().labels(OURS)).await.unwrap().items.is_empty() {
+            assert!(began.elapsed() < LIMIT, "the namespaces do not go");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Applies manifests as people do, on kubectl's side.
+    pub fn kubectl_apply(&self, manifests: &str) {
+        let file = self.state.join("applied.yaml");
+        fs::write(&file, manifests).unwrap();
+        let mut command = std::process::Command::new(self.state.join("bin/kubectl"));
+        command.arg("--kubeconfig").arg(self.state.join("kubeconfig"));
+        let output = command.args(["apply", "-f"]).arg(&file).output().unwrap();
+        // The first pass meets namespaces and a definition that are not there yet.
+        if !output.status.success() {
+            let again = std::process::Command::new(self.state.join("bin/kubectl"))
+                .arg("--kubeconfig")
+                .arg(self.state.join("kubeconfig"))
+                .args(["apply", "-f"])
+                .arg(&file)
+                .output()
+                .unwrap();
+            assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+        }
+    }
+
+    /// The API server's process on this machine.
+    pub fn api_server(&self) -> String {
+        let init = fs::read_to_string(self.state.join("init")).unwrap();
+        let init = init.split_whitespace().next().unwrap();
+        let network = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+        let own = network(init).expect("the node's first process lives");
+        let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut found = processes.filter(|pid| {
+            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            command.starts_with(b"kube-apiserver\0") && network(pid).as_ref() == Some(&own)
+        });
+        found.next().expect("an API server runs in the node")
+    }
+}
+
+/// Waits for the end of a run and for what it said.
+pub async fn finished(run: Child) -> Ended {
+    let output = tokio::time::timeout(LIMIT, run.wait_with_output()).await.expect("it ends").unwrap();
+    let words = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    Ended::Exited(output.status.code().unwrap_or(-1), words)
+}
+
+/// What a manifest declared of an object, and who manages it.
+fn declared(mut object: Value) -> Value {
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    for field in ["uid", "resourceVersion", "creationTimestamp", "selfLink"] {
+        metadata.remove(field);
+    }
+    let own: Vec<Value> = metadata
+        .remove("managedFields")
+        .and_then(|fields| fields.as_array().cloned())
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|entry| entry["manager"] == "scalekit")
+        .map(|entry| json!([entry["operation"], entry["fieldsV1"]]))
+        .collect();
+    metadata.insert("managedFields".to_owned(), own.into());
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations
+            .retain(|name, _| !name.starts_with("deployment.kubernetes.io/") && !name.starts_with("deprecated."));
+    }
+    object["status"] = Value::Null;
+    if object["data"]["inventory.json"].is_string() {
+        let mut entries: Value = serde_json::from_str(object["data"]["inventory.json"].as_str().unwrap()).unwrap();
+        for entry in entries.as_array_mut().unwrap() {
+            let hash = entry["hash"].as_str().unwrap_or_default();
+            assert!(entry["uid"].is_string() && !hash.is_empty(), "the inventory does not know {entry}");
+            // Both are another in another namespace.
+            (entry["uid"], entry["hash"]) = (Value::Null, Value::Null);
+        }
+        object["data"]["inventory.json"] = entries;
+    }
+    // A hash of files that name the namespace.
+    if let Some(hash) = object.pointer_mut("/spec/template/metadata/annotations")
+        && let Some(hash) = hash.get_mut(catalog::CONFIG_HASH)
+    {
+        *hash = Value::Null;
+    }
+    // A password of its own each time, addresses from the cluster's ranges, and who is first.
+    for path in ["/data/password", "/spec/clusterIP", "/spec/clusterIPs"] {
+        if let Some(value) = object.pointer_mut(path) {
+            *value = Value::Null;
+        }
+    }
+    object
+}

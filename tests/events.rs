@@ -1,0 +1,205 @@
+//! What `--events ndjson` writes is what docs/events.md says, and it comes in an order that can be relied on.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
+#[allow(dead_code, reason = "the installer's tests use the rest of it")]
+mod fake;
+
+use std::{collections::BTreeMap, fs, sync::Mutex, time::Duration};
+
+use kube::core::DynamicObject;
+use scalekit::{
+    catalog::{self, Component, Options},
+    event::{Action, Event, Reporter, Step},
+    health::{Finding, Severity},
+    install::{Installer, Release},
+    object::ObjectRef,
+    plan, platform,
+};
+use serde_json::Value;
+
+/// The tables of docs/events.md.
+struct Schema {
+    /// By event: its fields, and whether each has to be there.
+    events: BTreeMap<String, BTreeMap<String, bool>>,
+    /// By field: the values there are.
+    values: BTreeMap<String, Vec<String>>,
+}
+
+/// What stands in backquotes.
+fn quoted(text: &str) -> Vec<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+impl Schema {
+    fn documented() -> Self {
+        let page = fs::read_to_string("docs/events.md").unwrap();
+        let mut schema = Self { events: BTreeMap::new(), values: BTreeMap::new() };
+        let rows = page.lines().filter(|line| line.starts_with("| `"));
+        for row in rows {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let name = quoted(cells[1]).remove(0);
+            if cells.len() == 5 {
+                let fields = cells[2].split(';').enumerate().flat_map(|(position, part)| {
+                    let optional = position > 0 || part.contains("optional");
+                    quoted(part).into_iter().map(move |field| (field, !optional))
+                });
+                schema.events.insert(name, fields.collect());
+            } else {
+                schema.values.insert(name, quoted(cells[2]));
+            }
+        }
+        assert!(schema.events.len() > 7 && schema.values.len() > 3, "the tables are not where they were");
+        schema
+    }
+
+    /// Why a line is not what is documented.
+    fn refuse(&self, line: &Value) -> Option<String> {
+        let fields = line.as_object()?;
+        let name = fields["event"].as_str().unwrap();
+        let Some(known) = self.events.get(name) else { return Some(format!("event {name} is not documented")) };
+        if let Some(missing) = known.iter().find(|(field, needed)| **needed && !fields.contains_key(*field)) {
+            return Some(format!("{name} has no `{}`", missing.0));
+        }
+        for (field, value) in fields.iter().filter(|(field, _)| *field != "event") {
+            if !known.contains_key(field) {
+                return Some(format!("`{field}` of {name} is not documented"));
+            }
+            let Some(values) = self.values.get(field) else { continue };
+            let unknown = match value {
+                Value::String(text) => (!values.contains(text)).then(|| text.clone()),
+                Value::Object(parts) => parts.keys().find(|key| !values.contains(key)).cloned(),
+                _ => None,
+            };
+            if let Some(unknown) = unknown {
+                return Some(format!("`{field}` of {name} cannot be `{unknown}`"));
+            }
+        }
+        None
+    }
+}
+
+#[derive(Default)]
+struct Recorded(Mutex<Vec<Event>>);
+
+impl Reporter for Recorded {
+    fn report(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+fn lines(recorded: Recorded) -> Vec<Value> {
+    recorded.0.into_inner().unwrap().iter().map(|event| serde_json::to_value(event).unwrap()).collect()
+}
+
+#[test]
+fn every_event_that_there_is_is_documented() {
+    let object = ObjectRef::new("apps/v1", "Deployment", Some("monitoring"), "grafana");
+    let steps = [
+        Step::Preflight,
+        Step::Image,
+        Step::Plan,
+        Step::Apply,
+        Step::Wait,
+        Step::Targets,
+        Step::Delete,
+        Step::Proof,
+        Step::Load,
+        Step::Resolve,
+        Step::Download,
+        Step::Upload,
+    ];
+    let mut events: Vec<Event> = steps.iter().map(|step| Event::StepStarted { step: *step, total: Some(1) }).collect();
+    for action in
+        [Action::Created, Action::Configured, Action::Unchanged, Action::Deleted, Action::Kept, Action::Skipped]
+    {
+        events.push(serde_event(&object, action));
+    }
+    events.extend([
+        Event::StepStarted { step: Step::Plan, total: None },
+        Event::StepFinished { step: Step::Plan, took: Duration::from_millis(1), summary: "x".to_owned() },
+        Event::InProgress { object: object.clone(), why: "x".to_owned() },
+        Event::Current { object },
+        Event::Targets { up: 1, total: 2, waiting: vec!["a".to_owned()] },
+        Event::Transfer { what: "x".to_owned(), bytes: 1, total: 2 },
+        Event::Finding(Finding::new("nodes", Severity::Warning, "x").hint("y")),
+        Event::Note { message: "x".to_owned() },
+    ]);
+    // Whoever adds an event comes by here, and adds it above.
+    let known = |event: &Event| match event {
+        Event::StepStarted { .. }
+        | Event::StepFinished { .. }
+        | Event::Object { .. }
+        | Event::InProgress { .. }
+        | Event::Current { .. }
+        | Event::Targets { .. }
+        | Event::Transfer { .. }
+        | Event::Finding(_)
+        | Event::Note { .. } => true,
+    };
+    let schema = Schema::documented();
+    for event in events {
+        assert!(known(&event));
+        let line = serde_json::to_value(&event).unwrap();
+        assert_eq!(schema.refuse(&line), None, "{line}");
+    }
+    for step in steps {
+        assert_eq!(serde_json::to_value(step).unwrap(), step.name());
+    }
+    let strange = serde_json::json!({"event": "note", "message": "x", "colour": "red"});
+    assert!(schema.refuse(&strange).unwrap().contains("`colour` of note is not documented"));
+}
+
+fn serde_event(object: &ObjectRef, action: Action) -> Event {
+    Event::Object { object: object.clone(), action, why: (action == Action::Skipped).then(|| "x".to_owned()) }
+}
+
+fn stack() -> Vec<DynamicObject> {
+    let mut options = Options { scaler_pull_policy: "IfNotPresent".to_owned(), ..Options::new("secret", "0.1.0") };
+    options.storage.class = Some("standard".to_owned());
+    options.images.insert(Component::Scaler, "example.org/scalekit:1".to_owned());
+    catalog::stack(&options, &platform::assume("kind".parse().unwrap(), &[], &[]))
+}
+
+async fn installed() -> Vec<Value> {
+    let cluster = fake::FakeCluster::new().cluster();
+    let recorded = Recorded::default();
+    let desired = stack();
+    let release = Release {
+        inventory: catalog::INVENTORY.to_owned(),
+        namespace: "monitoring".to_owned(),
+        applyset: catalog::applyset_id(catalog::INVENTORY, "monitoring", "ConfigMap", ""),
+        version: "0.1.0".to_owned(),
+    };
+    let installer = Installer::new(&cluster, &recorded, Duration::from_secs(300));
+    let state = installer.read(&release, &desired).await.unwrap();
+    let changes = plan::plan(&desired, &state.live, &state.inventory);
+    installer.write(&release, &desired, &changes).await.unwrap();
+    let objects: Vec<ObjectRef> = desired.iter().map(ObjectRef::of).collect();
+    installer.wait(&release, &objects).await.unwrap();
+    lines(recorded)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_installation_says_what_is_documented_and_twice_the_same() {
+    let (first, second) = (installed().await, installed().await);
+    let schema = Schema::documented();
+    for line in &first {
+        assert_eq!(schema.refuse(line), None, "{line}");
+    }
+    let of = |lines: &[Value], kind: &str| -> Vec<Value> {
+        lines.iter().filter(|line| line["event"] == kind).cloned().collect()
+    };
+    assert!(of(&first, "object").len() > 30, "{first:#?}");
+    assert_eq!(of(&first, "object"), of(&second, "object"), "objects are told in another order");
+    // What is needed is told before what needs it.
+    let at = |kind: &str, name: &str| {
+        of(&first, "object")
+            .iter()
+            .position(|line| line["object"]["kind"] == kind && line["object"]["name"] == name)
+            .unwrap()
+    };
+    assert!(at("Namespace", "monitoring") < at("StatefulSet", "prometheus"));
+    assert!(at("ServiceAccount", "prometheus") < at("StatefulSet", "prometheus"));
+    assert!(at("PersistentVolumeClaim", "grafana-data") < at("Deployment", "grafana"));
+}

@@ -1,0 +1,101 @@
+//! Removing: what goes, what stays, and what is said of it.
+
+use rstest::rstest;
+use scalekit::commands::CommandError;
+use scalekit::plan::Data;
+use serde_json::Value;
+use serde_json::json;
+
+use super::{down, fake::FakeCluster, installed, stack, stack_with, up};
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_leaves_nothing_but_what_was_there_before() {
+    let fake = FakeCluster::new();
+    let before = fake.everything();
+    let cluster = fake.cluster();
+    up(&cluster, stack()).await.unwrap();
+    assert!(down(&cluster, Data::Purge).await.unwrap().anything);
+    assert_eq!(fake.everything(), before);
+    assert!(!down(&cluster, Data::Purge).await.unwrap().anything);
+}
+
+#[rstest]
+#[case::a_config_map(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs", "namespace": "monitoring"}}), "configmap/theirs")]
+#[case::a_job_by_time(json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "theirs", "namespace": "monitoring"}}), "cronjob.batch/theirs")]
+#[tokio::test(start_paused = true)]
+async fn somebody_elses_object_keeps_the_namespace_and_is_named(#[case] theirs: Value, #[case] named: &str) {
+    let (fake, cluster) = installed().await;
+    let kind = theirs["kind"].as_str().unwrap().to_owned();
+    fake.put(theirs);
+    let error = down(&cluster, Data::Purge).await.unwrap_err();
+    let CommandError::LeftBehind { left } = &error else { panic!("{error}") };
+    assert_eq!(left.len(), 1, "{left:#?}");
+    assert!(left[0].object.name == "monitoring" && left[0].why.contains(named), "{left:#?}");
+    assert_eq!(error.exit_code(), 8);
+    assert!(fake.get(&kind, "theirs").is_some());
+    assert!(fake.get("Deployment", "grafana").is_none() && fake.get("Namespace", "monitoring-nodes").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_is_retained_is_named() {
+    let (fake, cluster) = installed().await;
+    let claim = fake.get("PersistentVolumeClaim", "prometheus-data").unwrap();
+    fake.put(json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv-1"}, "spec": {
+        "persistentVolumeReclaimPolicy": "Retain",
+        "claimRef": {"namespace": "monitoring", "name": "prometheus-data", "uid": claim["metadata"]["uid"]}}}));
+    let error = down(&cluster, Data::Purge).await.unwrap_err();
+    let CommandError::LeftBehind { left } = &error else { panic!("{error}") };
+    assert!(left.len() == 1 && left[0].object.name == "pv-1" && left[0].why.contains("Retain"), "{left:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn kept_data_stays_with_its_password_and_is_taken_into_use_again() {
+    let (fake, cluster) = installed().await;
+    let uids = |fake: &FakeCluster| {
+        let uid = |kind, name| fake.get(kind, name).unwrap_or_else(|| panic!("{name}"))["metadata"]["uid"].clone();
+        [
+            uid("Namespace", "monitoring"),
+            uid("PersistentVolumeClaim", "prometheus-data"),
+            uid("PersistentVolumeClaim", "grafana-data"),
+            uid("Secret", "grafana-admin"),
+        ]
+    };
+    let before = uids(&fake);
+    let done = down(&cluster, Data::Keep).await.unwrap();
+    assert_eq!(done.kept.len(), 4, "{:?}", done.kept);
+    assert_eq!(uids(&fake), before);
+    let left: Vec<String> = fake
+        .everything()
+        .into_keys()
+        .filter(|name| !name.contains("kube-root-ca") && !name.contains("/default"))
+        .collect();
+    assert_eq!(
+        left,
+        [
+            "Namespace /monitoring",
+            "Node /n",
+            "PersistentVolumeClaim monitoring/grafana-data",
+            "PersistentVolumeClaim monitoring/prometheus-data",
+            "Secret monitoring/grafana-admin",
+            "StorageClass /standard"
+        ]
+    );
+    let label = |fake: &FakeCluster, kind, name| {
+        fake.get(kind, name).unwrap()["metadata"]["labels"]["scalekit.dev/kept"].clone()
+    };
+    assert_eq!(label(&fake, "Secret", "grafana-admin"), "data");
+    assert!(!down(&cluster, Data::Keep).await.unwrap().anything, "what is kept is not to be removed again");
+
+    up(&cluster, &stack_with(|options| options.grafana_password = "another".to_owned())).await.unwrap();
+    assert_eq!(uids(&fake), before);
+    for (kind, name) in
+        [("Namespace", "monitoring"), ("PersistentVolumeClaim", "prometheus-data"), ("Secret", "grafana-admin")]
+    {
+        assert_eq!(label(&fake, kind, name), Value::Null, "{name} is in use again");
+    }
+    let secret = fake.get("Secret", "grafana-admin").unwrap();
+    assert!(!secret.to_string().contains("another"), "Grafana reads its password on an empty database only");
+
+    down(&cluster, Data::Purge).await.unwrap();
+    assert!(fake.get("Namespace", "monitoring").is_none());
+}

@@ -1,0 +1,114 @@
+//! Death at any write.
+
+use rstest::rstest;
+use scalekit::cluster::Cluster;
+use scalekit::commands::CommandError;
+use scalekit::object::ObjectRef;
+use scalekit::plan::Data;
+use std::collections::BTreeMap;
+
+use super::{down, fake::FakeCluster, installed, stack, stack_with, up};
+
+/// What may become of the lock of a run that died.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// It runs out, and whoever has something to write takes it.
+    ForTheNextWriter,
+    Nowhere,
+}
+
+/// Runs `work` once for every write it makes, dying with that write, and then once more undisturbed.
+async fn at_every_kill_point<W, R>(
+    start: &FakeCluster,
+    work: W,
+    expected: &BTreeMap<String, String>,
+    lock: Left,
+) -> usize
+where
+    W: AsyncFn(&Cluster) -> Result<R, CommandError>,
+{
+    for writes in 1.. {
+        let fake = start.fork();
+        let cluster = fake.cluster();
+        fake.kill_after(writes);
+        tokio::select! {
+            biased;
+            () = fake.died() => {}
+            ended = work(&cluster) => {
+                assert!(ended.is_ok(), "{}", ended.err().map(|error| format!("{error:?}")).unwrap_or_default());
+                return writes - 1;
+            }
+        }
+        fake.revive();
+        // A new process has a connection of its own.
+        if let Err(error) = work(&fake.cluster()).await {
+            panic!("the run after a death at write {writes}: {error:?}");
+        }
+        let mut found = fake.everything();
+        if lock == Left::ForTheNextWriter {
+            found.retain(|name, _| name != "Lease monitoring/scalekit-lock");
+        }
+        let differs: Vec<_> = expected.iter().filter(|(name, text)| found.get(*name) != Some(text)).collect();
+        let more: Vec<_> = found.keys().filter(|name| !expected.contains_key(*name)).collect();
+        assert!(differs.is_empty() && more.is_empty(), "after a death at write {writes}: {differs:#?} {more:#?}");
+    }
+    unreachable!("the work ends")
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_installation_that_died_at_any_write_is_finished_by_the_next_one() {
+    let (fake, _) = installed().await;
+    let points = at_every_kill_point(
+        &FakeCluster::new(),
+        async |cluster| up(cluster, stack()).await.map_err(CommandError::from),
+        &fake.everything(),
+        Left::ForTheNextWriter,
+    )
+    .await;
+    assert!(points >= stack().len() + 2, "{points}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_died_at_any_write_is_finished_by_the_next_one() {
+    let mut next = stack_with(|options| options.scrape_interval_seconds = 30);
+    next.retain(|object| ObjectRef::of(object).kind != "NetworkPolicy");
+    let (fake, cluster) = installed().await;
+    let start = fake.fork();
+    up(&cluster, &next).await.unwrap();
+    let points = at_every_kill_point(
+        &start,
+        async |cluster| up(cluster, &next).await.map_err(CommandError::from),
+        &fake.everything(),
+        Left::ForTheNextWriter,
+    )
+    .await;
+    assert!(points >= 3, "{points}");
+}
+
+#[rstest]
+#[case::of_everything(Data::Purge)]
+#[case::of_all_but_the_data(Data::Keep)]
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_died_at_any_write_is_finished_by_the_next_one(#[case] data: Data) {
+    let (fake, cluster) = installed().await;
+    let start = fake.fork();
+    down(&cluster, data).await.unwrap();
+    let points =
+        at_every_kill_point(&start, async |cluster| down(cluster, data).await, &fake.everything(), Left::Nowhere).await;
+    assert!(points >= 5, "{points}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_that_was_kept_is_in_use_again_whenever_the_run_died() {
+    let (fake, cluster) = installed().await;
+    down(&cluster, Data::Keep).await.unwrap();
+    let start = fake.fork();
+    up(&cluster, stack()).await.unwrap();
+    at_every_kill_point(
+        &start,
+        async |cluster| up(cluster, stack()).await.map_err(CommandError::from),
+        &fake.everything(),
+        Left::ForTheNextWriter,
+    )
+    .await;
+}

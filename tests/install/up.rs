@@ -1,0 +1,214 @@
+//! Writing: in which order, what is left alone, what is tried again.
+
+use kube::core::DynamicObject;
+use rstest::rstest;
+use scalekit::catalog::Component;
+use scalekit::event::Action;
+use scalekit::event::Silent;
+use scalekit::install::InstallError;
+use scalekit::install::Installer;
+use scalekit::object::ObjectRef;
+use scalekit::plan;
+use serde_json::Value;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::Instant;
+
+use super::{
+    INVENTORY, TIMEOUT, Told, failures,
+    fake::{FakeCluster, Fault},
+    installed, inventory, release, stack, stack_with, up, up_telling,
+};
+
+#[tokio::test(start_paused = true)]
+async fn the_namespace_is_written_first_then_the_intention_then_the_rest_by_its_needs() {
+    let fake = FakeCluster::new();
+    up(&fake.cluster(), stack()).await.unwrap();
+
+    let writes = fake.writes();
+    assert_eq!(writes[0], "apply /api/v1/namespaces/monitoring");
+    assert_eq!(writes[1], INVENTORY);
+    assert_eq!(writes.last().unwrap(), INVENTORY);
+    // Each object once, and the inventory twice.
+    assert_eq!(writes.len(), stack().len() + 2, "{writes:#?}");
+
+    let stored: Vec<Value> = fake
+        .calls()
+        .into_iter()
+        .filter(|call| call.to_string() == INVENTORY && call.is_write())
+        .map(|call| call.body)
+        .collect();
+    let (intended, done) = (inventory(&stored[0]), inventory(&stored[1]));
+    assert_eq!(intended.len(), stack().len());
+    assert!(intended.values().all(|known| !known), "nothing was there when the intention was written");
+    assert!(done.len() == stack().len() && done.values().all(|known| *known), "{done:#?}");
+
+    let place =
+        |ending: &str| writes.iter().position(|write| write.ends_with(ending)).unwrap_or_else(|| panic!("{ending}"));
+    for (before, after) in [
+        ("/namespaces/monitoring-nodes", "/daemonsets/node-exporter"),
+        ("/serviceaccounts/grafana", "/deployments/grafana"),
+        ("/configmaps/grafana-dashboards", "/deployments/grafana"),
+        ("/secrets/grafana-admin", "/deployments/grafana"),
+        ("/configmaps/prometheus-config", "/statefulsets/prometheus"),
+        ("/clusterroles/scalekit-prometheus", "/clusterrolebindings/scalekit-prometheus"),
+    ] {
+        assert!(place(before) < place(after), "{before} goes before {after}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_run_writes_nothing() {
+    let (fake, cluster) = installed().await;
+    up(&cluster, stack()).await.unwrap();
+    assert_eq!(fake.writes(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_changed_is_written() {
+    let (fake, cluster) = installed().await;
+    up(&cluster, &stack_with(|options| options.images.extend([(Component::Grafana, "grafana:next".to_owned())])))
+        .await
+        .unwrap();
+    assert_eq!(fake.writes(), [INVENTORY, "apply /apis/apps/v1/namespaces/monitoring/deployments/grafana", INVENTORY]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_changed_by_hand_is_put_right() {
+    let (fake, cluster) = installed().await;
+    let mut theirs = fake.get("Deployment", "kube-state-metrics").unwrap();
+    theirs["spec"]["template"]["spec"]["containers"][0]["image"] = json!("elsewhere:1");
+    fake.put_as("scalekit", theirs);
+    up(&cluster, stack()).await.unwrap();
+    let image =
+        fake.get("Deployment", "kube-state-metrics").unwrap()["spec"]["template"]["spec"]["containers"][0]["image"]
+            .clone();
+    assert_ne!(image, "elsewhere:1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_object_skips_what_needs_it_and_all_others_go_on() {
+    let fake = FakeCluster::new();
+    fake.fault(Fault::on("apply", "/serviceaccounts/grafana").answers(422, "Invalid", "it is not to your liking"));
+    let told = Told::default();
+    let error = up_telling(&fake.cluster(), stack(), &told).await.unwrap_err();
+    let InstallError::Apply { skipped, .. } = &error else { panic!("{error}") };
+    assert_eq!(failures(&error), ["serviceaccount/grafana -n monitoring: it is not to your liking"]);
+    assert_eq!(skipped.iter().map(ToString::to_string).collect::<Vec<_>>(), ["deployment.apps/grafana -n monitoring"]);
+    let reason = "it needs serviceaccount/grafana -n monitoring".to_owned();
+    assert_eq!(told.of(Action::Skipped), [("deployment.apps/grafana -n monitoring".to_owned(), Some(reason))]);
+    // Everything but what was skipped, each once; what failed was tried too.
+    let tried: BTreeSet<String> = fake.writes().into_iter().filter(|write| write != INVENTORY).collect();
+    assert_eq!(tried.len(), stack().len() - 1, "{tried:#?}");
+
+    fake.heal();
+    up(&fake.cluster(), stack()).await.unwrap();
+    assert!(fake.get("Deployment", "grafana").is_some());
+}
+
+#[rstest]
+#[case::without_a_label(json!({}), "configmap/prometheus-config -n monitoring")]
+#[case::of_helm(json!({"app.kubernetes.io/managed-by": "Helm"}), "configmap/prometheus-config -n monitoring (managed by Helm)")]
+#[tokio::test(start_paused = true)]
+async fn somebody_elses_object_is_refused_before_any_write(#[case] labels: Value, #[case] named: &str) {
+    let fake = FakeCluster::new();
+    fake.put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring", "labels": {"app.kubernetes.io/managed-by": "scalekit"}}}));
+    fake.put(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "prometheus-config", "namespace": "monitoring", "labels": labels},
+        "data": {"theirs": "yes"}}));
+    let error = up(&fake.cluster(), stack()).await.unwrap_err();
+    assert!(matches!(error, InstallError::Foreign { .. }) && error.to_string().contains(named), "{error}");
+    assert_eq!(fake.writes(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_field_of_somebody_elses_is_a_conflict_that_names_field_and_owner() {
+    let (fake, cluster) = installed().await;
+    let changed = stack_with(|options| options.scrape_interval_seconds = 30);
+    let declared = changed.iter().find(|object| ObjectRef::of(object).name == "prometheus-config").unwrap();
+    let file = declared.data["data"].as_object().unwrap().keys().next().unwrap().clone();
+    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "prometheus-config", "namespace": "monitoring"}, "data": {&file: "theirs"}});
+    fake.put_as("kubectl-edit", theirs);
+
+    let error = up(&cluster, &changed).await.unwrap_err();
+    let InstallError::Conflict { conflicts } = &error else { panic!("{error}") };
+    assert_eq!(conflicts.len(), 1);
+    assert_eq!(conflicts[0].object.name, "prometheus-config");
+    assert!(
+        conflicts[0].why.contains(&format!(".data.{file}")) && conflicts[0].why.contains("kubectl-edit"),
+        "{}",
+        conflicts[0].why
+    );
+    assert!(error.hint().unwrap().contains("--force-conflicts"));
+
+    let installer = Installer::new(&cluster, &Silent, TIMEOUT).force_conflicts(true);
+    let state = installer.read(&release(), &changed).await.unwrap();
+    let changes = plan::plan(&changed, &state.live, &state.inventory);
+    installer.apply(&release(), &changed, &changes, &state).await.unwrap();
+    assert_ne!(fake.get("ConfigMap", "prometheus-config").unwrap()["data"][&file], "theirs");
+}
+
+#[rstest]
+#[case::it_stumbles(500, "InternalError")]
+#[case::it_is_overloaded(429, "TooManyRequests")]
+#[case::it_restarts(503, "ServiceUnavailable")]
+#[tokio::test(start_paused = true)]
+async fn what_passes_is_tried_again(#[case] code: u16, #[case] reason: &str) {
+    let fake = FakeCluster::new();
+    fake.fault(Fault::on("apply", "/serviceaccounts/grafana").answers(code, reason, "not now").times(4));
+    fake.fault(Fault::on("apply", "/configmaps/scalekit-inventory").answers(code, reason, "not now").after(1).times(2));
+    up(&fake.cluster(), stack()).await.unwrap();
+    let tries = fake.writes().iter().filter(|write| write.ends_with("/serviceaccounts/grafana")).count();
+    assert_eq!(tries, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_never_answered_ends_with_the_time_that_was_given() {
+    let fake = FakeCluster::new();
+    fake.fault(Fault::on("apply", "/serviceaccounts/grafana"));
+    let began = Instant::now();
+    let error = up(&fake.cluster(), stack()).await.unwrap_err();
+    assert!(began.elapsed() <= TIMEOUT + Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(failures(&error)[0].starts_with("serviceaccount/grafana -n monitoring: "), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_on_its_way_out_is_waited_for() {
+    let (fake, cluster) = installed().await;
+    let before = fake.get("Namespace", "monitoring").unwrap()["metadata"]["uid"].clone();
+    fake.linger(7);
+    fake.terminate("monitoring");
+    up(&cluster, stack()).await.unwrap();
+    assert_ne!(fake.get("Namespace", "monitoring").unwrap()["metadata"]["uid"], before);
+    assert!(fake.get("Deployment", "grafana").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_longer_wanted_is_deleted_by_its_uid_and_what_took_its_name_is_not() {
+    let (fake, cluster) = installed().await;
+    let fewer: Vec<DynamicObject> = stack()
+        .iter()
+        .filter(|object| !["grafana-dashboards", "grafana"].contains(&ObjectRef::of(object).name.as_str()))
+        .cloned()
+        .collect();
+    let installer = Installer::new(&cluster, &Silent, TIMEOUT);
+    let state = installer.read(&release(), &fewer).await.unwrap();
+    let changes = plan::plan(&fewer, &state.live, &state.inventory);
+    // Between the look and the deletion, somebody makes it anew.
+    fake.remove("ConfigMap", "grafana-dashboards");
+    fake.put(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "grafana-dashboards", "namespace": "monitoring"}, "data": {"theirs": "yes"}}));
+    let uid = fake.get("Deployment", "grafana").unwrap()["metadata"]["uid"].clone();
+    fake.forget_calls();
+    installer.apply(&release(), &fewer, &changes, &state).await.unwrap();
+
+    assert!(fake.get("Deployment", "grafana").is_none());
+    assert_eq!(fake.get("ConfigMap", "grafana-dashboards").unwrap()["data"]["theirs"], "yes");
+    let calls = fake.calls();
+    let deletions: Vec<_> = calls.iter().filter(|call| call.verb == "delete").collect();
+    assert!(deletions.iter().all(|call| call.body["preconditions"]["uid"].is_string()), "{deletions:#?}");
+    let grafana = deletions.iter().find(|call| call.path.ends_with("/deployments/grafana")).unwrap();
+    assert_eq!(grafana.body["preconditions"]["uid"], uid);
+
+    up(&cluster, &fewer).await.unwrap();
+    assert!(fake.get("ConfigMap", "grafana-dashboards").is_some(), "it is not ours any more");
+}

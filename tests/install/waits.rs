@@ -1,0 +1,135 @@
+//! Waiting: what ends it, and with which words.
+
+use rstest::rstest;
+use scalekit::install::InstallError;
+use scalekit::object::ObjectRef;
+use serde_json::Value;
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::Instant;
+
+use super::{failures, fake::FakeCluster, stack, stack_with, up};
+
+fn pod(name: &str, of: &Value, container: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "monitoring",
+            "labels": of["spec"]["selector"]["matchLabels"]},
+        "spec": {"containers": []}, "status": {"phase": "Pending", "containerStatuses": [container]}})
+}
+
+#[rstest]
+#[case::an_image_that_is_not_on_the_node(
+    json!({"name": "c", "image": "example.org/scalekit:1", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"waiting": {"reason": "ErrImageNeverPull"}}}),
+    "image example.org/scalekit:1 is not on the node"
+)]
+#[case::a_crash_with_its_last_words(
+    json!({"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 7, "reason": "Error"}}}),
+    "exit code 7), 3 restarts; it said:\n    no such flag"
+)]
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_will_not_start_fails_the_wait_within_seconds(#[case] container: Value, #[case] cause: &str) {
+    let fake = FakeCluster::new();
+    fake.hold("scaler");
+    let desired = stack();
+    let scaler = desired
+        .iter()
+        .find(|object| ObjectRef::of(object).name == "scaler" && ObjectRef::of(object).kind == "Deployment")
+        .unwrap();
+    fake.log_of("scaler-1", "no such flag\n");
+    let began = Instant::now();
+    let comes_up = async {
+        while fake.get("Deployment", "scaler").is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        fake.put(pod("scaler-1", &scaler.data, &container));
+        std::future::pending::<()>().await;
+    };
+    let cluster = fake.cluster();
+    let error = tokio::select! {
+        ended = up(&cluster, desired) => ended.unwrap_err(),
+        () = comes_up => unreachable!(),
+    };
+    assert!(matches!(error, InstallError::Failed { .. }), "{error}");
+    assert!(
+        failures(&error).iter().any(|line| line.starts_with("deployment.apps/scaler") && line.contains(cause)),
+        "{:#?}",
+        failures(&error)
+    );
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_that_heals_is_no_verdict() {
+    let fake = FakeCluster::new();
+    let cluster = fake.cluster();
+    fake.hold("scaler");
+    let desired = stack();
+    let heals = async {
+        while fake.get("Deployment", "scaler").is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let mut scaler = fake.get("Deployment", "scaler").unwrap();
+        let crashing = json!({"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 1, "state": {"waiting": {"reason": "CrashLoopBackOff"}}});
+        fake.put(pod("scaler-1", &scaler, &crashing));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        fake.remove("Pod", "scaler-1");
+        scaler["status"] = json!({"observedGeneration": scaler["metadata"]["generation"], "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1,
+            "availableReplicas": 1, "conditions": [{"type": "Available", "status": "True"}]});
+        fake.put(scaler);
+    };
+    let (ended, ()) = tokio::join!(up(&cluster, desired), heals);
+    ended.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_of_an_unknown_class_fails_with_the_classes_there_are() {
+    let fake = FakeCluster::new();
+    let began = Instant::now();
+    let error =
+        up(&fake.cluster(), &stack_with(|options| options.storage.class = Some("fast".to_owned()))).await.unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    assert!(failures(&error).iter().any(|line| line.contains("there is no StorageClass `fast`")), "{error:?}");
+    assert!(
+        error
+            .failures()
+            .iter()
+            .any(|failure| failure.hint.as_deref().is_some_and(|hint| hint.contains("there are: standard"))),
+        "{error:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_get_ready_is_told_when_time_runs_out() {
+    let fake = FakeCluster::new();
+    fake.hold("grafana");
+    let error = up(&fake.cluster(), stack()).await.unwrap_err();
+    assert!(matches!(error, InstallError::TimedOut { .. }), "{error}");
+    assert!(failures(&error).iter().all(|line| line.contains("grafana")), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_vanished_while_no_watch_saw_it_is_forgotten() {
+    let fake = FakeCluster::new();
+    fake.hold("scaler");
+    let cluster = fake.cluster();
+    let vanishes = async {
+        while fake.get("Deployment", "scaler").is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let scaler = fake.get("Deployment", "scaler").unwrap();
+        let crashing = json!({"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 1, "state": {"waiting": {"reason": "CrashLoopBackOff"}}});
+        fake.put(pod("scaler-1", &scaler, &crashing));
+        // It has been seen by then, and has not failed for long enough to be a verdict.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        fake.break_watches();
+        fake.remove("Pod", "scaler-1");
+        fake.forget_history();
+        std::future::pending::<()>().await;
+    };
+    let error = tokio::select! {
+        ended = up(&cluster, stack()) => ended.unwrap_err(),
+        () = vanishes => unreachable!(),
+    };
+    assert!(matches!(error, InstallError::TimedOut { .. }), "{error}: {:#?}", failures(&error));
+}
