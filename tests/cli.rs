@@ -137,6 +137,7 @@ const RENDER: [&str; 7] =
 #[case::images_save("images save")]
 #[case::images_load("images load")]
 #[case::images_push("images push")]
+#[case::support_bundle("support-bundle")]
 #[case::demo("demo")]
 #[case::demo_list("demo list")]
 #[case::demo_up("demo up")]
@@ -164,6 +165,8 @@ fn every_verb_has_a_help_that_is_looked_at() {
         .skip_while(|line| !line.starts_with("Commands:"))
         .skip(1)
         .take_while(|line| line.starts_with("  "))
+        // What is said of a verb may take more than one line.
+        .filter(|line| !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|verb| *verb != "help")
         .collect();

@@ -90,7 +90,7 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
             let mut view = report::StatusView::new(output == OutputFormat::Json);
             commands::watch_status(settings, series, &cluster, &mut |round| view.show(round)).await.map_err(
                 |error| match error {
-                    WatchError::Command(error) => error,
+                    WatchError::Command(error) => *error,
                     WatchError::Shown(error) => unprintable(error),
                 },
             )?;

@@ -165,9 +165,9 @@ async fn targets_of(cluster: &Cluster, namespace: &str) -> Result<crate::prometh
         Err(error) => error.to_string(),
     };
     // What went wrong in words is not enough to tell a missing right from a broken pod.
-    let refused = match tunnel.request(http::Method::GET, "/-/healthy").await {
-        Err(ForwardError::Open { source: source @ cluster::Error::Forbidden { .. }, .. }) => source,
-        _ => return Err(error.into()),
+    let again = tunnel.request(http::Method::GET, "/-/healthy").await;
+    let Err(ForwardError::Open { source: refused @ cluster::Error::Forbidden { .. }, .. }) = again else {
+        return Err(error.into());
     };
     let proxied = targets::client(ServiceProxy::new(cluster, namespace, health::PROXIED_SERVICE));
     proxied.targets().await.map_err(|error| Silence::NotPermitted(format!("{refused}, and {error}")))

@@ -30,7 +30,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 pub enum WatchError {
     /// The first round failed.
     #[error(transparent)]
-    Command(CommandError),
+    Command(Box<CommandError>),
     /// The result could not be shown.
     #[error(transparent)]
     Shown(io::Error),
@@ -56,7 +56,7 @@ pub async fn watch_status(
         let began = Instant::now();
         let round = status(settings.clone(), with_series, cluster).await;
         match round {
-            Err(error) if first => return Err(WatchError::Command(error)),
+            Err(error) if first => return Err(WatchError::Command(Box::new(error))),
             round => show(&round).map_err(WatchError::Shown)?,
         }
         first = false;

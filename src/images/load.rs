@@ -161,7 +161,7 @@ mod tests {
         let docker = Fake::good("docker", &reference);
         let host = Host { programs: [(Program::Docker, docker.program())].into(), ..Host::default() };
         let kind = cluster(ClusterKind::Kind, &["a", "b"]);
-        assert_eq!(load(&path, &kind, &host, None, &Silent).await.unwrap(), [reference.clone()]);
+        assert_eq!(load(&path, &kind, &host, None, &Silent).await.unwrap(), std::slice::from_ref(&reference));
         let log = docker.read("log");
         assert_eq!(log.lines().count(), 6, "{log}");
         assert_eq!(docker.size("input"), 2 * fs::metadata(&path).unwrap().len());

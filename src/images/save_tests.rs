@@ -119,7 +119,7 @@ async fn a_reference_by_digest_is_found_by_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.tar");
     let reference = fake.at("a/b:1").pinned(&digest);
-    save(&registry(&fake), &[reference.clone()], None, Architecture::Arm64, &path, &Silent).await.unwrap();
+    save(&registry(&fake), std::slice::from_ref(&reference), None, Architecture::Arm64, &path, &Silent).await.unwrap();
     let archive = Archive::open(&path).unwrap();
     let names: Vec<String> = archive.images.iter().map(|named| named.name.to_string()).collect();
     assert_eq!(names, reference.names());

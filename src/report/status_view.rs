@@ -84,7 +84,7 @@ fn fitted(text: &str, rows: usize) -> String {
         fitted.extend(lines[..rows - 2].iter().map(ToString::to_string));
         fitted.push(format!("… {} lines more", lines.len() - (rows - 2)));
     }
-    fitted.iter().map(|line| format!("{line}{REST_OF_LINE}\n")).collect()
+    fitted.into_iter().flat_map(|line| [line, format!("{REST_OF_LINE}\n")]).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub mod redaction;
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs::{self, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt,
@@ -79,11 +80,14 @@ impl Bundle {
     pub fn write(mut self, path: &Path, readme: &str, written: u64) -> io::Result<u64> {
         let mut text = format!("{readme}\nIn it:\n");
         for (name, size) in self.files() {
-            text.push_str(&format!("  {name} ({size} bytes)\n"));
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "  {name} ({size} bytes)");
         }
         if !self.left_out.is_empty() {
             text.push_str("\nNot in it:\n");
-            self.left_out.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+            for line in &self.left_out {
+                let _ = writeln!(text, "  {line}");
+            }
         }
         self.files.insert("README.txt".to_owned(), text);
         let name = path.file_name().unwrap_or_default().to_string_lossy();

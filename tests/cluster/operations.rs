@@ -94,10 +94,10 @@ pub async fn a_watch_tells_each_change_and_ends_with_ctrl_c(world: &World) {
     assert_eq!(interrupted(&mut watch), Some(130));
 
     // On a terminal it takes a screen of its own, and gives the first one back.
-    let mut line = String::new();
-    for part in [world.command().get_program()].into_iter().chain(world.command().get_args()) {
-        line.push_str(&format!("'{}' ", part.display()));
-    }
+    let command = world.command();
+    let parts = std::iter::once(command.get_program()).chain(command.get_args());
+    let line: Vec<String> = parts.map(|part| format!("'{}'", part.display())).collect();
+    let line = line.join(" ");
     let mut script = Command::new("script");
     script.args(["-qefc", &format!("{line} status --watch"), "/dev/null"]);
     script.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", "/nowhere").env("TERM", "xterm");

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// How many kill points a quick run tries: the first ones, where little is on record, and some of the others.
-const SAMPLE: usize = 6;
+const SAMPLE: usize = 4;
 
 /// The kill points to try, of so many writes.
 fn points(writes: usize) -> Vec<usize> {
@@ -70,7 +70,7 @@ pub async fn an_installation_killed_at_any_write_is_finished_by_the_next_run(wor
 pub async fn an_installation_killed_with_sixteen_writes_in_flight_is_finished_by_the_next_run(world: &World) {
     let (expected, writes) = reference(world).await;
     let mut random = fastrand::Rng::with_seed(seed());
-    for round in 0..if soak() { 25 } else { 3 } {
+    for round in 0..if soak() { 25 } else { 2 } {
         let point = random.usize(1..writes);
         let namespace = format!("in-wide{round}");
         let ended = world.run(Plan { kill_at: Some(point), ..Plan::default() }, &World::up(&namespace)).await;
@@ -93,7 +93,7 @@ async fn removal(world: &World, data: &str) {
     let mut points = points(writes);
     // Each takes the 5 s of the namespace controller.
     if !soak() {
-        points.truncate(3);
+        points.truncate(2);
     }
     for &point in &points {
         world.runs(&World::up("in-gone")).await;

@@ -36,7 +36,8 @@ pub async fn a_stuck_finalizer_is_named_and_taken_off_only_by_force(world: &Worl
 /// The manifests of `render`, applied by kubectl on its client's side, and scaled since.
 pub async fn what_kubectl_applied_is_adopted_with_its_replicas(world: &World) {
     let rendered = world.runs(&["render", "-n", "in-adopted", "--image", "scaler=example.org/scalekit:1"]).await;
-    let manifests = rendered.split_once("left out:").map_or(rendered.as_str(), |(manifests, _)| manifests);
+    // What is said to people stands behind it; the same, as a comment, is part of it.
+    let manifests = rendered.split_once("\nleft out:").map_or(rendered.as_str(), |(manifests, _)| manifests);
     world.kubectl_apply(manifests);
     let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), "in-adopted");
     let managers = |deployment: &Deployment| -> Vec<String> {
@@ -130,6 +131,9 @@ pub async fn what_is_stored_in_an_older_version_of_the_definition_is_stored_anew
     assert!(kept.await.unwrap().contains("\"maxReplicas\":3"));
     world.runs(&World::up("in-stored")).await;
     assert_eq!(world.proxy.writes(), 0);
+    // It is somebody else's to the steps that follow, and would keep the definition from going.
+    let gone = http::Request::delete("/apis/scalekit.dev/v1alpha1/namespaces/default/autoscalers/kept");
+    world.client.request_text(gone.body(Vec::new()).unwrap()).await.unwrap();
 }
 
 pub async fn what_a_newer_version_installed_is_refused(world: &World) {

@@ -65,22 +65,25 @@ mod tests {
 
     use super::*;
 
-    fn bearer(realm: &str, service: Option<&str>) -> Option<Challenge> {
-        Some(Challenge::Bearer { realm: realm.to_owned(), service: service.map(str::to_owned) })
+    fn bearer(realm: &str, service: Option<&str>) -> Challenge {
+        Challenge::Bearer { realm: realm.to_owned(), service: service.map(str::to_owned) }
     }
 
     #[rstest]
     #[case::hub(
         r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push""#,
-        bearer("https://auth.docker.io/token", Some("registry.docker.io"))
+        Some(bearer("https://auth.docker.io/token", Some("registry.docker.io")))
     )]
-    #[case::spaces_and_order(r#"bearer service="s", realm="https://r/t?a=b""#, bearer("https://r/t?a=b", Some("s")))]
-    #[case::unquoted("Bearer realm=https://r/t,service=s", bearer("https://r/t", Some("s")))]
-    #[case::escaped(r#"Bearer realm="a\"b""#, bearer("a\"b", None))]
+    #[case::spaces_and_order(
+        r#"bearer service="s", realm="https://r/t?a=b""#,
+        Some(bearer("https://r/t?a=b", Some("s")))
+    )]
+    #[case::unquoted("Bearer realm=https://r/t,service=s", Some(bearer("https://r/t", Some("s"))))]
+    #[case::escaped(r#"Bearer realm="a\"b""#, Some(bearer("a\"b", None)))]
     #[case::basic(r#"Basic realm="Registry""#, Some(Challenge::Basic))]
     #[case::no_realm(r#"Bearer service="s""#, None)]
     #[case::other("Negotiate", None)]
-    #[case::never_closed(r#"Bearer realm="https://r"#, bearer("https://r", None))]
+    #[case::never_closed(r#"Bearer realm="https://r"#, Some(bearer("https://r", None)))]
     #[case::empty("", None)]
     fn challenges(#[case] header: &str, #[case] expected: Option<Challenge>) {
         assert_eq!(parse(header), expected);

@@ -137,7 +137,7 @@ impl Registry {
     /// The registry's answer, if that is no digest.
     pub async fn digest(&self, reference: &Reference) -> Result<String, RegistryError> {
         let what = reference.to_string();
-        let call = self.manifest_call(Method::HEAD, reference)?;
+        let call = Self::manifest_call(Method::HEAD, reference)?;
         match self.ask(reference, Access::Pull, &what, &call).await {
             Ok(response) => match told(&response) {
                 Some(digest) => Ok(digest),
@@ -156,7 +156,7 @@ impl Registry {
     /// The registry's answer; [`RegistryError::Digest`] when the manifest is not the one that was asked for.
     pub async fn manifest(&self, reference: &Reference) -> Result<Manifest, RegistryError> {
         let what = reference.to_string();
-        let call = self.manifest_call(Method::GET, reference)?;
+        let call = Self::manifest_call(Method::GET, reference)?;
         let response = self.ask(reference, Access::Pull, &what, &call).await?;
         let expected = reference.digest.clone().or_else(|| told(&response));
         let media_type = header(&response, &CONTENT_TYPE)
@@ -295,7 +295,7 @@ impl Registry {
         self.ask(reference, Access::Push, &reference.to_string(), &call).await.map(drop)
     }
 
-    fn manifest_call(&self, method: Method, reference: &Reference) -> Result<Call, RegistryError> {
+    fn manifest_call(method: Method, reference: &Reference) -> Result<Call, RegistryError> {
         let url = url(reference, &format!("manifests/{}", reference.which()))?;
         Ok(Call::new(method, url).header(ACCEPT, MANIFEST_TYPES.join(", ")))
     }
