@@ -22,6 +22,8 @@ pub enum Step {
     Apply,
     /// Waiting until what was written works.
     Wait,
+    /// Waiting until Prometheus has loaded its new configuration.
+    Reload,
     /// Waiting until Prometheus has scraped every target.
     Targets,
     /// Deleting objects.
@@ -47,6 +49,7 @@ impl Step {
             Self::Plan => "plan",
             Self::Apply => "apply",
             Self::Wait => "wait",
+            Self::Reload => "reload",
             Self::Targets => "targets",
             Self::Delete => "delete",
             Self::Proof => "proof",

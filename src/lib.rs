@@ -9,12 +9,13 @@
 //!                                    autoscaling::controller, metrics, images,    platform, health, event,
 //!                                    samples, support                            autoscaling::decision, object,
 //!                                    report: the only one that prints            quantity, lease, yaml,
-//!                                                                                alerting
+//!                                                                                additions, alerting
 //! ```
 //!
 //! Arrows point one way. A pure module does no I/O, reads no clock and knows no client:
 //! `tests/architecture.rs` keeps it so.
 
+pub mod additions;
 pub mod alerting;
 pub mod autoscaling;
 pub mod catalog;

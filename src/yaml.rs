@@ -4,17 +4,23 @@
 //! kubectl reads them (420); a duplicate key is an error, since the last one silently winning is how
 //! half of a manifest gets lost.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 /// A text that is not the YAML that was asked for: says where and why, with the line marked.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
     message: String,
+    cause: String,
     place: Option<(u64, u64)>,
 }
 
 impl Error {
+    /// What is wrong, without the lines around it: for texts that may hold secrets, and where the place is said apart.
+    pub fn cause(&self) -> &str {
+        &self.cause
+    }
+
     /// Line and column of the mistake, both from 1, where they are known.
     pub fn place(&self) -> Option<(u64, u64)> {
         self.place
@@ -24,7 +30,50 @@ impl Error {
 impl From<serde_yaml::Error> for Error {
     fn from(error: serde_yaml::Error) -> Self {
         let place = error.location().map(|place| (place.line(), place.column()));
-        Self { message: error.to_string(), place }
+        let bare = error.without_snippet().to_string();
+        let first = bare.lines().next().unwrap_or_default();
+        // The place is known apart.
+        let cause = first.split(" at line ").next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        Self { message: error.to_string(), cause, place }
+    }
+}
+
+/// A value and where it stands in the text, from line 1 and column 1.
+#[derive(Clone, Debug)]
+pub struct Placed<T> {
+    /// The value.
+    pub value: T,
+    /// Line.
+    pub line: u64,
+    /// Column.
+    pub column: u64,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Placed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = serde_yaml::Spanned::deserialize(deserializer)?;
+        let place = spanned.referenced;
+        Ok(Self { value: spanned.value, line: place.line(), column: place.column() })
+    }
+}
+
+impl<T: PartialEq> PartialEq for Placed<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T: Eq> Eq for Placed<T> {}
+
+impl<T: Ord> PartialOrd for Placed<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T: Ord> Ord for Placed<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.value.cmp(&other.value)
     }
 }
 
@@ -56,5 +105,25 @@ pub fn parse_all<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Error> {
 ///
 /// When the value has no YAML form, such as a map with keys that are not text.
 pub fn to_string<T: Serialize>(value: &T) -> Result<String, Error> {
-    serde_yaml::to_string(value).map_err(|error| Error { message: error.to_string(), place: None })
+    serde_yaml::to_string(value).map_err(|error| {
+        let message = error.to_string();
+        Error { cause: message.clone(), message, place: None }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn keys_and_values_know_their_place() {
+        let map: BTreeMap<Placed<String>, Placed<serde_json::Value>> = parse("a: 1\nb:\n  c:\n  - x\n").unwrap();
+        let places: Vec<_> = map
+            .iter()
+            .map(|(key, value)| (key.value.as_str(), (key.line, key.column), (value.line, value.column)))
+            .collect();
+        assert_eq!(places, [("a", (1, 1), (1, 4)), ("b", (2, 1), (3, 3))]);
+    }
 }

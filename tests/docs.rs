@@ -76,6 +76,11 @@ fn the_settings_file_of_the_documentation_holds_the_defaults() {
     for name in ["slack-webhook", "webhook-url"] {
         fs::write(folder.path().join(name), "https://receiver.example").unwrap();
     }
+    for name in ["rules", "jobs"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    fs::write(folder.path().join("rules/mine.yml"), "groups: []").unwrap();
+    fs::write(folder.path().join("jobs/mine.yml"), "scrape_configs: []").unwrap();
     let resolve = |text: &str| {
         let path = folder.path().join("scalekit.yaml");
         fs::write(&path, text).unwrap();

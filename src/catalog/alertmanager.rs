@@ -1,7 +1,7 @@
 //! Alertmanager's configuration and the secrets of its receivers.
 
 use kube::core::DynamicObject;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{assets, edit, labels, objects, secret_text::SecretText};
@@ -43,13 +43,8 @@ impl Alerting {
 
 /// The ConfigMap and the Secret that the pod mounts. A configuration that was given is in the Secret.
 pub(super) fn mounted(alerting: &Alerting) -> Vec<DynamicObject> {
-    let mut secret = objects::object("v1", "Secret", RECEIVERS_SECRET);
-    let data: Map<String, Value> = alerting
-        .secret_files()
-        .into_iter()
-        .map(|(name, text)| (name.to_owned(), json!(labels::base64(text.reveal().as_bytes()))))
-        .collect();
-    secret.data = json!({"type": "Opaque", "data": data});
+    let files = alerting.secret_files().into_iter().map(|(name, text)| (name, text.reveal()));
+    let secret = objects::secret(RECEIVERS_SECRET, files);
     match alerting {
         Alerting::Receivers { slack, webhook } => {
             let config = configuration(slack.is_some(), webhook.is_some());

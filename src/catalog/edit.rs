@@ -3,6 +3,8 @@
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
+use super::Resources;
+
 /// The namespaces as the manifests are written, and as they are wanted.
 pub(super) struct Namespaces<'a> {
     renamed: Vec<(&'a str, String)>,
@@ -71,6 +73,26 @@ pub(super) fn pod_template(object: &mut DynamicObject) -> Option<&mut Value> {
 pub(super) fn set_image(object: &mut DynamicObject, image: &str) {
     for container in containers(object) {
         container["image"] = json!(image);
+    }
+}
+
+/// Sets what every container of a workload asks for and may have.
+pub(super) fn set_resources(object: &mut DynamicObject, resources: Resources) {
+    let Resources { requests: [cpu, memory], limits: [most_cpu, most_memory] } = resources;
+    for container in containers(object) {
+        container["resources"] = json!({
+            "requests": {"cpu": cpu, "memory": memory},
+            "limits": {"cpu": most_cpu, "memory": most_memory},
+        });
+    }
+}
+
+/// Sets a variable that a container has.
+pub(super) fn set_variable(object: &mut DynamicObject, name: &str, value: &str) {
+    for container in containers(object) {
+        for variable in items(container, "/env").filter(|variable| variable["name"] == name) {
+            variable["value"] = json!(value);
+        }
     }
 }
 

@@ -38,10 +38,19 @@ pub(super) fn mounted(options: &Options, namespaces: &Namespaces<'_>) -> Vec<Dyn
 /// Grafana reads the password only when its database is empty. One that is written later would lock
 /// people out of what they believe is the password, so the Secret is never changed.
 fn admin_secret(password: &str) -> DynamicObject {
-    let mut secret = objects::object("v1", "Secret", ADMIN_SECRET);
+    let mut secret = objects::secret(ADMIN_SECRET, [(PASSWORD_KEY, password)]);
     secret.metadata.annotations = Some([(labels::CREATE_ONCE.to_owned(), "true".to_owned())].into());
-    secret.data = json!({"type": "Opaque", "data": {(PASSWORD_KEY): labels::base64(password.as_bytes())}});
     secret
+}
+
+/// Go's garbage collector works harder from a tenth below the memory limit on.
+pub(super) fn set_memory_limit(deployment: &mut DynamicObject, limit: &str) {
+    let mebibytes = match (limit.strip_suffix("Mi"), limit.strip_suffix("Gi")) {
+        (Some(number), _) => number.parse::<u32>().unwrap_or_default(),
+        (None, Some(number)) => number.parse::<u32>().unwrap_or_default() * 1024,
+        (None, None) => return,
+    };
+    edit::set_variable(deployment, "GOMEMLIMIT", &format!("{}MiB", mebibytes * 9 / 10));
 }
 
 /// Makes the pod start anew when what it reads at its start has changed. The password does not count:

@@ -14,6 +14,7 @@ mod grafana;
 mod labels;
 mod objects;
 mod one_process;
+mod profile;
 mod prometheus;
 mod secret_text;
 
@@ -30,11 +31,15 @@ pub use labels::{
     APPLYSET_ID, APPLYSET_PART_OF, AUTOSCALER_FIELD_MANAGER, COMPONENT, CONFIG_HASH, CREATE_ONCE, FIELD_MANAGER,
     MANAGED_BY, NAME, PART_OF, SCALEKIT, VERSION, applyset_id,
 };
-pub use prometheus::{expected_jobs, optional_jobs, scraped_as};
+pub use profile::{Profile, Resources, UnknownProfile};
+pub use prometheus::{SCRAPES_SECRET, expected_jobs, jobs, optional_jobs, scraped_as};
 pub use secret_text::SecretText;
 
 use self::{edit::Namespaces, labels::Labels};
-use crate::platform::{Platform, StorageChoice};
+use crate::{
+    additions::Additions,
+    platform::{Platform, StorageChoice},
+};
 
 /// Name of the ConfigMap, in the stack's namespace, that lists what was installed.
 pub const INVENTORY: &str = "scalekit-inventory";
@@ -53,7 +58,7 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { time: "7d".to_owned(), size: "4GB".to_owned() }
+        Profile::default().retention()
     }
 }
 
@@ -70,7 +75,7 @@ pub struct Storage {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { class: None, prometheus: "5Gi".to_owned(), grafana: "1Gi".to_owned() }
+        Profile::default().storage()
     }
 }
 
@@ -79,6 +84,8 @@ impl Default for Storage {
 pub struct Options {
     /// Namespace of everything but node-exporter, which gets `<namespace>-nodes`.
     pub namespace: String,
+    /// Requests and limits of every container.
+    pub profile: Profile,
     /// Images by component, as they are; the others have their default.
     pub images: BTreeMap<Component, String>,
     /// Registry, with a path if need be, that takes the place of the default images' own.
@@ -93,6 +100,12 @@ pub struct Options {
     pub retention: Retention,
     /// The volumes.
     pub storage: Storage,
+    /// Address of the page of runbooks; without it the alerts name it as it lies in scalekit's repository.
+    pub runbooks: Option<String>,
+    /// Metrics that no job of ours keeps, by name.
+    pub drop_metrics: Vec<String>,
+    /// Rules and scrape configurations of the user's own.
+    pub additions: Additions,
     /// Who is told of alerts; without it there is no Alertmanager.
     pub alerting: Option<Alerting>,
     /// Password of Grafana's `admin`. Stands nowhere but in the data of [`ADMIN_SECRET`].
@@ -106,6 +119,7 @@ impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Options")
             .field("namespace", &self.namespace)
+            .field("profile", &self.profile)
             .field("images", &self.images)
             .field("registry", &self.registry)
             .field("scaler_pull_policy", &self.scaler_pull_policy)
@@ -113,6 +127,9 @@ impl std::fmt::Debug for Options {
             .field("scrape_interval_seconds", &self.scrape_interval_seconds)
             .field("retention", &self.retention)
             .field("storage", &self.storage)
+            .field("runbooks", &self.runbooks)
+            .field("drop_metrics", &self.drop_metrics)
+            .field("additions", &self.additions)
             .field("alerting", &self.alerting)
             .field("version", &self.version)
             .finish_non_exhaustive()
@@ -124,16 +141,32 @@ impl Options {
     pub fn new(grafana_password: impl Into<String>, version: impl Into<String>) -> Self {
         Self {
             namespace: DEFAULT_NAMESPACE.to_owned(),
+            profile: Profile::default(),
             images: BTreeMap::new(),
             registry: None,
             scaler_pull_policy: "Never".to_owned(),
             external: None,
-            scrape_interval_seconds: 15,
+            scrape_interval_seconds: Profile::default().scrape_interval_seconds(),
             retention: Retention::default(),
             storage: Storage::default(),
+            runbooks: prometheus::repository_runbooks(),
+            drop_metrics: Vec::new(),
+            additions: Additions::default(),
             alerting: None,
             grafana_password: grafana_password.into(),
             version: version.into(),
+        }
+    }
+
+    /// The same in another size: everything that a profile sets, as it sets it.
+    #[must_use]
+    pub fn sized(self, profile: Profile) -> Self {
+        Self {
+            profile,
+            scrape_interval_seconds: profile.scrape_interval_seconds(),
+            retention: profile.retention(),
+            storage: profile.storage(),
+            ..self
         }
     }
 
@@ -218,6 +251,7 @@ fn component_objects(
     let image = options.image(component);
     for object in &mut objects {
         edit::set_image(object, &image);
+        edit::set_resources(object, options.profile.resources(component));
         if edit::kind(object) == "PersistentVolumeClaim" {
             let size = match component {
                 Component::Grafana => &options.storage.grafana,
@@ -230,9 +264,19 @@ fn component_objects(
         Component::Prometheus => {
             let files = prometheus::files(options, platform, namespaces);
             let texts = files.into_iter().map(|(name, value)| (name, objects::yaml_text(&value)));
-            objects.push(objects::config_map(prometheus::CONFIG_MAP, texts));
+            let Additions { rules, scrapes } = &options.additions;
+            let rules = rules.iter().map(|file| (prometheus::rule_file(file), file.text.clone()));
+            objects.push(objects::config_map(prometheus::CONFIG_MAP, texts.chain(rules)));
+            if !scrapes.is_empty() {
+                let files = scrapes.iter().map(|file| (prometheus::scrape_file(file), file.text.as_str()));
+                objects.push(objects::secret(SCRAPES_SECRET, files));
+            }
         }
         Component::Grafana => {
+            let [_, limit] = options.profile.resources(component).limits;
+            for object in &mut objects {
+                grafana::set_memory_limit(object, limit);
+            }
             let mounted = grafana::mounted(options, namespaces);
             for object in &mut objects {
                 grafana::set_config_hash(object, &mounted);

@@ -4,6 +4,7 @@ use kube::core::{DynamicObject, ObjectMeta, TypeMeta};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::labels;
 use crate::yaml;
 
 /// An object of the namespace `monitoring`, still without content.
@@ -25,6 +26,15 @@ pub(super) fn config_map<K: Into<String>>(name: &str, files: impl IntoIterator<I
     let data: Map<String, Value> = files.into_iter().map(|(key, text)| (key.into(), Value::String(text))).collect();
     map.data = json!({"data": data});
     map
+}
+
+/// A Secret of text files.
+pub(super) fn secret<'a, K: Into<String>>(name: &str, files: impl IntoIterator<Item = (K, &'a str)>) -> DynamicObject {
+    let mut secret = object("v1", "Secret", name);
+    let data: Map<String, Value> =
+        files.into_iter().map(|(key, text)| (key.into(), json!(labels::base64(text.as_bytes())))).collect();
+    secret.data = json!({"type": "Opaque", "data": data});
+    secret
 }
 
 /// The YAML of a configuration that came from YAML.

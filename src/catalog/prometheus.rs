@@ -9,6 +9,7 @@ use super::{
     one_process,
 };
 use crate::{
+    additions::File,
     platform::{Platform, PlatformKind, Seen},
     yaml,
 };
@@ -27,6 +28,29 @@ const KUBELET: &str = "kubelet";
 const KUBELET_JOBS: [&str; 3] = [KUBELET, "cadvisor", "kubelet-probes"];
 const SERVICE_ACCOUNT_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
+/// The Secret that holds the user's own scrape configurations, where there are any: they may hold passwords.
+pub const SCRAPES_SECRET: &str = "prometheus-scrape-configs";
+
+/// The name under which a rule file of the user's lies beside ours.
+pub(super) fn rule_file(file: &File) -> String {
+    format!("extra-{}.rules.yml", file.stem())
+}
+
+/// The name under which a scrape configuration of the user's is mounted.
+pub(super) fn scrape_file(file: &File) -> String {
+    format!("{}.yml", file.stem())
+}
+
+/// Where the runbooks lie in scalekit's own repository, and how the alerts name them there.
+const RUNBOOKS: &str = "docs/runbooks.md";
+
+/// The page of runbooks of this version, where the package says in which repository it is.
+pub(super) fn repository_runbooks() -> Option<String> {
+    let repository = env!("CARGO_PKG_REPOSITORY");
+    let version = env!("CARGO_PKG_VERSION");
+    (!repository.is_empty()).then(|| format!("{repository}/blob/v{version}/{RUNBOOKS}"))
+}
+
 /// Jobs that may have no target without anything being wrong: nobody needs to annotate anything.
 pub fn optional_jobs() -> Vec<String> {
     vec!["annotated-pods".to_owned(), "annotated-services".to_owned()]
@@ -38,15 +62,15 @@ pub fn optional_jobs() -> Vec<String> {
 /// or give theirs no metrics port.
 pub fn expected_jobs(options: &Options, platform: &Platform) -> Vec<String> {
     let optional = optional_jobs();
-    jobs(&configuration(options, platform))
+    names(&configuration(options, platform))
         .into_iter()
         .filter(|job| !optional.contains(job))
         .filter(|job| job != "coredns" || platform.kind != PlatformKind::Generic)
         .collect()
 }
 
-/// The configuration with the jobs of the components that there are, and each page scraped by one of them.
-fn configuration(options: &Options, platform: &Platform) -> Value {
+/// The configuration with the jobs of the components that there are.
+fn whole(options: &Options) -> Value {
     let mut config = assets::config("prometheus", CONFIG);
     if options.alerting.is_some() {
         let mut more = assets::config("prometheus", ALERTMANAGER);
@@ -55,10 +79,21 @@ fn configuration(options: &Options, platform: &Platform) -> Value {
             jobs.extend(more["scrape_configs"].as_array().into_iter().flatten().cloned());
         }
     }
+    config
+}
+
+/// The same with each page scraped by one of them.
+fn configuration(options: &Options, platform: &Platform) -> Value {
+    let mut config = whole(options);
     if platform.one_process {
         one_process::scrape_once(&mut config);
     }
     config
+}
+
+/// Names of all jobs that are ours, on whatever platform.
+pub fn jobs(options: &Options) -> Vec<String> {
+    names(&whole(options))
 }
 
 /// What the configuration that is installed was made for: how the cluster was seen when that could be looked at.
@@ -71,12 +106,12 @@ pub fn scraped_as(live: &[DynamicObject]) -> Seen {
     let configs = config["scrape_configs"].as_array().into_iter().flatten();
     let kubelet = configs.into_iter().find(|job| job["job_name"] == KUBELET);
     Seen {
-        one_process: Some(!jobs(&config).iter().any(|job| job == one_process::API_SERVER)),
+        one_process: Some(!names(&config).iter().any(|job| job == one_process::API_SERVER)),
         kubelet_verifies: kubelet.map(|job| job["tls_config"]["insecure_skip_verify"] != true),
     }
 }
 
-fn jobs(config: &Value) -> Vec<String> {
+fn names(config: &Value) -> Vec<String> {
     let configs = config["scrape_configs"].as_array().into_iter().flatten();
     configs.filter_map(|job| job["job_name"].as_str()).map(str::to_owned).collect()
 }
@@ -102,8 +137,24 @@ pub(super) fn files(options: &Options, platform: &Platform, namespaces: &Namespa
         }
     }
 
+    if !options.drop_metrics.is_empty() {
+        let dropped = json!({"source_labels": ["__name__"], "regex": options.drop_metrics.join("|"), "action": "drop"});
+        for job in edit::items(&mut config, "/scrape_configs") {
+            match job["metric_relabel_configs"].as_array_mut() {
+                Some(relabelings) => relabelings.push(dropped.clone()),
+                None => job["metric_relabel_configs"] = json!([dropped]),
+            }
+        }
+    }
+
     let mut alerts = assets::config("prometheus", ALERTS);
     for group in edit::items(&mut alerts, "/groups") {
+        for rule in edit::items(group, "/rules") {
+            let anchor = rule["annotations"]["runbook_url"].as_str().and_then(|url| url.strip_prefix(RUNBOOKS));
+            if let (Some(page), Some(anchor)) = (&options.runbooks, anchor) {
+                rule["annotations"]["runbook_url"] = json!(format!("{page}{anchor}"));
+            }
+        }
         for rule in edit::items(group, "/rules").filter(|rule| rule["alert"] == "JobWithoutTargets") {
             let absent = expected_jobs(options, platform).into_iter().map(|job| format!("absent(up{{job=\"{job}\"}})"));
             rule["expr"] = json!(absent.collect::<Vec<_>>().join(" or "));
@@ -179,6 +230,23 @@ mod tests {
         let slow = interval(120);
         assert_eq!(slow[CONFIG]["global"]["scrape_timeout"], "10s");
         assert_eq!(job(&slow, "apiserver")["scrape_interval"], "120s");
+    }
+
+    #[test]
+    fn runbooks_lie_where_they_are_said_to() {
+        let options = Options { runbooks: Some("https://wiki.example/runbooks".to_owned()), ..test_options() };
+        let alerts = built(&options, "kind")[ALERTS].to_string();
+        assert!(alerts.contains("\"https://wiki.example/runbooks#targetdown\""), "{alerts}");
+        assert!(!alerts.contains("docs/runbooks.md"));
+    }
+
+    #[test]
+    fn a_metric_that_is_dropped_is_dropped_by_every_job() {
+        let options = Options { drop_metrics: vec!["a".to_owned(), "b_total".to_owned()], ..test_options() };
+        for job in built(&options, "kind")[CONFIG]["scrape_configs"].as_array().unwrap() {
+            let last = job["metric_relabel_configs"].as_array().unwrap().last().unwrap();
+            assert_eq!(*last, json!({"source_labels": ["__name__"], "regex": "a|b_total", "action": "drop"}));
+        }
     }
 
     #[test]

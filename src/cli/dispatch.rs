@@ -85,19 +85,19 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
                 return Ok(ExitCode::from(10));
             }
         }
-        Command::Status(StatusArgs { stack, watch: true, output }) => {
+        Command::Status(StatusArgs { stack, watch: true, series, output }) => {
             let (settings, cluster) = stack_settings(&common, stack, false).await?;
             let mut view = report::StatusView::new(output == OutputFormat::Json);
-            commands::watch_status(settings, &cluster, &mut |round| view.show(round)).await.map_err(
+            commands::watch_status(settings, series, &cluster, &mut |round| view.show(round)).await.map_err(
                 |error| match error {
                     WatchError::Command(error) => *error,
                     WatchError::Shown(error) => unprintable(error),
                 },
             )?;
         }
-        Command::Status(StatusArgs { stack, watch: false, output }) => {
+        Command::Status(StatusArgs { stack, watch: false, series, output }) => {
             let (settings, cluster) = stack_settings(&common, stack, false).await?;
-            let status = commands::status(settings, &cluster).await?;
+            let status = commands::status(settings, series, &cluster).await?;
             match output {
                 OutputFormat::Text => report::status(&status),
                 OutputFormat::Json => report::json(&status),
@@ -190,10 +190,13 @@ pub(super) fn resolved(
 ) -> Result<StackSettings, CommandError> {
     let StackArgs {
         namespace,
+        profile,
         images,
         registry,
         scrape_interval,
         storage_class,
+        rules,
+        scrape_configs,
         slack_webhook_file,
         prometheus_url,
         prometheus_secret,
@@ -203,12 +206,15 @@ pub(super) fn resolved(
     } = stack;
     let flags = StackFlags {
         namespace,
+        profile,
         images,
         registry,
         prometheus_url,
         prometheus_secret,
         scrape_interval,
         storage_class,
+        rules,
+        scrape_configs,
         slack_webhook_file,
         platform,
         containerd_socket,
@@ -272,8 +278,7 @@ fn is_yes(answer: &str) -> bool {
 
 async fn render(common: &CommonArgs, stack: StackArgs, folder: Option<&Path>) -> Result<(), CommandError> {
     let settings = resolved(common, stack, false)?.with_files()?;
-    let namespace = settings.options.namespace.clone();
-    let alerting = settings.options.alerting.clone();
+    let options = settings.options.clone();
     // With the platform and the class named, there is nothing to ask a cluster for.
     let cluster = if settings.platform.is_some() && settings.options.storage.class.is_some() {
         None
@@ -281,13 +286,13 @@ async fn render(common: &CommonArgs, stack: StackArgs, folder: Option<&Path>) ->
         Some(connect(&settings.connection).await.map_err(|error| unasked(error.into()))?)
     };
     let objects = commands::render(settings, cluster.as_ref()).await.map_err(unasked)?;
-    let preface = report::preface(&namespace, alerting.as_ref());
+    let preface = report::preface(&options);
     match folder {
         None => report::manifests(&preface, &objects).map_err(unprintable)?,
         Some(folder) => report::written(&commands::write_manifests(folder, &preface, &objects)?, folder, common.quiet),
     }
     if !common.quiet {
-        report::left_out(&namespace, alerting.as_ref());
+        report::left_out(&options);
     }
     Ok(())
 }
@@ -314,7 +319,10 @@ async fn explain(common: &CommonArgs, args: ExplainArgs) -> Result<(), CommandEr
 }
 
 async fn open(common: &CommonArgs, args: OpenArgs) -> Result<(), CommandError> {
-    let OpenArgs { what, namespace, port, no_browser } = args;
+    let OpenArgs { what, namespace, port, reset_password, no_browser } = args;
+    if reset_password && what != Opened::Grafana {
+        return Err(CommandError::NoPassword);
+    }
     let stack = StackArgs { namespace, ..StackArgs::default() };
     let settings = resolved(common, stack, false)?;
     let cluster = connect(&settings.connection).await?;
@@ -323,6 +331,9 @@ async fn open(common: &CommonArgs, args: OpenArgs) -> Result<(), CommandError> {
         Opened::Prometheus => Service::Prometheus,
         Opened::Alertmanager => Service::Alertmanager,
     };
+    if reset_password {
+        commands::reset_grafana_password(&settings.options.namespace, &cluster).await?;
+    }
     let opening = commands::open(service, &settings.options.namespace, port, &cluster).await?;
     report::opened(&opening.url, opening.credentials.as_ref());
     if !no_browser && let Err(error) = open::that_detached(&opening.url) {

@@ -11,7 +11,7 @@ pub use dispatch::main;
 pub use images::{ImageArgs, ImagesCommand, ImagesListArgs, ImagesLoadArgs, ImagesPushArgs, ImagesSaveArgs};
 
 use crate::{
-    catalog::Component,
+    catalog::{Component, Profile},
     platform::PlatformKind,
     settings::{At, Named, parse_duration, parse_image, parse_namespace},
 };
@@ -121,6 +121,9 @@ pub struct StackArgs {
     /// Namespace of the stack [default: monitoring]
     #[arg(short, long, env = "SCALEKIT_NAMESPACE", value_name = "NAME")]
     pub namespace: Option<String>,
+    /// Size: edge, laptop or team; sets requests, limits, retention, volumes and interval [default: laptop]
+    #[arg(long, env = "SCALEKIT_PROFILE", value_name = "NAME")]
+    pub profile: Option<Profile>,
     /// Image of a component, as in grafana=registry/grafana:13.2.2; repeatable
     #[arg(long = "image", value_name = "COMPONENT=REF", value_parser = parse_image)]
     pub images: Vec<(Component, String)>,
@@ -139,6 +142,12 @@ pub struct StackArgs {
     /// StorageClass of the volumes; else the platform's own
     #[arg(long, env = "SCALEKIT_STORAGE_CLASS", value_name = "NAME")]
     pub storage_class: Option<String>,
+    /// Folder of rule files of your own, which Prometheus evaluates too
+    #[arg(long, env = "SCALEKIT_RULES", value_name = "DIR")]
+    pub rules: Option<PathBuf>,
+    /// Folder of scrape configurations of your own
+    #[arg(long, env = "SCALEKIT_SCRAPE_CONFIGS", value_name = "DIR")]
+    pub scrape_configs: Option<PathBuf>,
     /// File with the URL of a Slack webhook that is told of alerts; without a receiver there is no Alertmanager
     #[arg(long, env = "SCALEKIT_SLACK_WEBHOOK_FILE", value_name = "FILE")]
     pub slack_webhook_file: Option<PathBuf>,
@@ -197,6 +206,9 @@ pub struct StatusArgs {
     /// Go on showing it as it changes, until Ctrl-C
     #[arg(short, long)]
     pub watch: bool,
+    /// Show how many series each job has, and the three largest metrics
+    #[arg(long)]
+    pub series: bool,
     /// How to print
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: OutputFormat,
@@ -308,6 +320,9 @@ pub struct OpenArgs {
     /// Local port [default: any free one]
     #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "PORT")]
     pub port: u16,
+    /// Give Grafana's user `admin` a new random password first
+    #[arg(long)]
+    pub reset_password: bool,
     /// Only print the address
     #[arg(long)]
     pub no_browser: bool,

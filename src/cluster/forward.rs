@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{ByteString, api::core::v1::Pod};
 use kube::Api;
 use tokio::{
     io,
@@ -76,6 +76,23 @@ impl PodTunnel {
         self.request_with(method, path, None).await
     }
 
+    /// As [`PodTunnel::request_with`], as a user with a password (RFC 7617).
+    ///
+    /// # Errors
+    ///
+    /// See [`ForwardError`].
+    pub async fn request_as(
+        &self,
+        (user, password): (&str, &str),
+        method: http::Method,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<(http::StatusCode, Bytes), ForwardError> {
+        let pair = serde_json::json!(ByteString(format!("{user}:{password}").into_bytes()));
+        let basic = format!("Basic {}", pair.as_str().unwrap_or_default());
+        self.exchange(method, path, Some(body), Some(&basic)).await
+    }
+
     /// As [`PodTunnel::request`], with a body of JSON.
     ///
     /// # Errors
@@ -87,6 +104,16 @@ impl PodTunnel {
         path: &str,
         body: Option<&serde_json::Value>,
     ) -> Result<(http::StatusCode, Bytes), ForwardError> {
+        self.exchange(method, path, body, None).await
+    }
+
+    async fn exchange(
+        &self,
+        method: http::Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+        authorization: Option<&str>,
+    ) -> Result<(http::StatusCode, Bytes), ForwardError> {
         let stream = self.open().await?;
         let failed = |cause: String| ForwardError::Http { pod: self.full_name(), port: self.port, cause };
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -97,6 +124,9 @@ impl PodTunnel {
             .method(method)
             .uri(path)
             .header(http::header::HOST, format!("{}:{}", self.pod, self.port));
+        if let Some(authorization) = authorization {
+            request = request.header(http::header::AUTHORIZATION, authorization);
+        }
         if body.is_some() {
             request = request.header(http::header::CONTENT_TYPE, "application/json");
         }

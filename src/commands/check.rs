@@ -71,6 +71,7 @@ pub async fn check(settings: StackSettings, before: bool, cluster: &Cluster) -> 
     let mut findings = health::of_cluster(&facts, &platform, class, own.as_ref().ok().and_then(OwnImage::carries));
     findings
         .extend(facts_to_write.environment.clock.iter().map(|clock| health::api_server(cluster.server(), clock.took)));
+    findings.push(health::room(&facts.nodes, &desired, options.profile));
     findings.push(health::platform(&platform, facts.nodes.len()));
     findings.extend(health::before_writing(&facts_to_write, &platform, health::chosen_class(&facts, &platform, class)));
     findings.push(health::pod_security(&desired, &state.live, &tried));

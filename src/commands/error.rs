@@ -56,6 +56,14 @@ pub enum CommandError {
     /// Installing or removing did not get through.
     #[error(transparent)]
     Install(#[from] InstallError),
+    /// Prometheus goes on with its old configuration.
+    #[error("Prometheus has not loaded its new configuration after {} s, and goes on with the old one", waited.as_secs())]
+    Reload {
+        /// How long was waited.
+        waited: Duration,
+        /// Prometheus' own words; none where it has not looked at it.
+        refusals: Vec<String>,
+    },
     /// Prometheus does not scrape everything in time.
     #[error("{} of {total} scrape targets are up after {} s", up, waited.as_secs())]
     Targets {
@@ -75,6 +83,15 @@ pub enum CommandError {
         what: String,
         /// How to install it.
         fix: String,
+    },
+    /// What is to be opened has no login.
+    #[error("only Grafana has a password: --reset-password is for `open grafana`")]
+    NoPassword,
+    /// Grafana has another password than the one that is known.
+    #[error("Grafana takes none of the passwords in Secret {}", crate::catalog::ADMIN_SECRET)]
+    PasswordUnknown {
+        /// Namespace of the stack.
+        namespace: String,
     },
     /// There is no such sample.
     #[error("there is no sample `{name}`")]
@@ -175,6 +192,7 @@ impl CommandError {
             | Self::NoAutoscaler { .. }
             | Self::Load(_)
             | Self::NeedsConsent
+            | Self::NoPassword
             | Self::Connect(ConnectError::UnknownContext { .. } | ConnectError::Kubeconfig { .. }) => 2,
             Self::Unasked { source } => source.exit_code(),
             Self::Transfer(error) => transfer_code(error),
@@ -196,10 +214,11 @@ impl CommandError {
                 InstallError::Apply { not_permitted: true, .. } => 4,
                 InstallError::Apply { .. } => 1,
             },
-            Self::Targets { .. } | Self::NotInstalled { .. } | Self::Unexplained { .. } => 6,
+            Self::Reload { .. } | Self::Targets { .. } | Self::NotInstalled { .. } | Self::Unexplained { .. } => 6,
             Self::LeftBehind { .. } => 8,
             Self::Modes { .. }
             | Self::Declined
+            | Self::PasswordUnknown { .. }
             | Self::Unlocked { .. }
             | Self::UnexpectedAnswer { .. }
             | Self::Io { .. }
@@ -229,8 +248,19 @@ impl CommandError {
             Self::Image(error) => error.hint(),
             Self::Transfer(error) => error.hint(),
             Self::Install(error) => error.hint(),
+            Self::Reload { refusals, .. } if refusals.is_empty() => {
+                Some("see its log: `kubectl logs -n monitoring statefulset/prometheus`".to_owned())
+            }
+            Self::Reload { .. } => Some("mend what it names, and run `scalekit up` again".to_owned()),
             Self::Targets { .. } => Some("`scalekit status` shows each with Prometheus' own error".to_owned()),
             Self::NotInstalled { fix, .. } => Some(fix.clone()),
+            Self::PasswordUnknown { namespace } => Some(format!(
+                "somebody has changed it in Grafana; this makes the Secret's the right one again:\n  \
+                 kubectl exec -n {namespace} deployment/grafana -- grafana cli admin reset-admin-password \
+                 \"$(kubectl get secret -n {namespace} {} -o go-template='{{{{ .data.{} | base64decode }}}}')\"",
+                crate::catalog::ADMIN_SECRET,
+                crate::catalog::PASSWORD_KEY
+            )),
             Self::NoAutoscaler { known, .. } if known.is_empty() => Some(
                 "there is none in this namespace; another one by -n NAME, all of them by `kubectl get as -A`"
                     .to_owned(),
@@ -243,6 +273,7 @@ impl CommandError {
             Self::LeftBehind { .. } => Some("run `scalekit down` again when the reasons are gone".to_owned()),
             Self::NeedsConsent => Some("add --yes".to_owned()),
             Self::Cluster { .. }
+            | Self::NoPassword
             | Self::Preflight { .. }
             | Self::Load(_)
             | Self::Forward(_)
@@ -258,6 +289,10 @@ impl CommandError {
     /// Lines that belong below the error: an object or a check each, with its cause and its hint.
     pub fn details(&self) -> Vec<(String, Option<String>)> {
         match self {
+            Self::Settings(SettingsError::Additions { mistakes }) => {
+                mistakes.iter().map(|mistake| (mistake.to_string(), None)).collect()
+            }
+            Self::Reload { refusals, .. } => refusals.iter().map(|why| (why.clone(), None)).collect(),
             Self::Preflight { findings } => {
                 findings.iter().map(|finding| (finding.message.clone(), finding.hint.clone())).collect()
             }

@@ -25,12 +25,12 @@ use crate::{
     settings::StackSettings,
 };
 
-/// Reads and judges the stack, its scrape targets and every Autoscaler.
+/// Reads and judges the stack, its scrape targets, every Autoscaler, and on demand how many series there are.
 ///
 /// # Errors
 ///
 /// Only when the cluster cannot be read; what is wrong with the stack is in the answer.
-pub async fn status(settings: StackSettings, cluster: &Cluster) -> Result<Status, CommandError> {
+pub async fn status(settings: StackSettings, with_series: bool, cluster: &Cluster) -> Result<Status, CommandError> {
     let StackSettings {
         connection: _,
         mut options,
@@ -48,10 +48,18 @@ pub async fn status(settings: StackSettings, cluster: &Cluster) -> Result<Status
     }
     let release: Release = stack_release(&options.namespace);
     let installer = Installer::new(cluster, &Silent, timeout);
-    let (state, around) = futures::join!(
+    let (state, around, series) = futures::join!(
         // Foreign objects under our names are not what status is about: nothing is desired here.
         installer.read(&release, &[]),
         look_around(cluster, &options),
+        // Another Prometheus is its owners' to look at.
+        async {
+            if with_series && options.external.is_none() {
+                Some(series(cluster, &options.namespace).await)
+            } else {
+                None
+            }
+        },
     );
     let around = around.map_err(failed)?;
     let live = state?.live;
@@ -62,7 +70,8 @@ pub async fn status(settings: StackSettings, cluster: &Cluster) -> Result<Status
     let source = sent.then(|| {
         image::source(&own, &facts.nodes, &platform, containerd_socket.as_deref()).known_by(&around.pods, now())
     });
-    let mut status = health::status(&observed(facts, &platform, &options, desired, live, around), now());
+    let observed = Observed { series, ..observed(facts, &platform, &options, desired, live, around) };
+    let mut status = health::status(&observed, now());
     // Of an image that is well there is nothing to say.
     let image = source.map(|source| health::image(&source, true));
     status.findings.extend(image.filter(|finding| finding.severity == Severity::Warning));
@@ -107,6 +116,7 @@ pub(super) fn observed(
         targets,
         expected_jobs: if options.external.is_some() { Vec::new() } else { catalog::expected_jobs(options, platform) },
         autoscalers,
+        series: None,
     }
 }
 
@@ -161,4 +171,18 @@ async fn targets_of(cluster: &Cluster, namespace: &str) -> Result<crate::prometh
     };
     let proxied = targets::client(ServiceProxy::new(cluster, namespace, health::PROXIED_SERVICE));
     proxied.targets().await.map_err(|error| Silence::NotPermitted(format!("{refused}, and {error}")))
+}
+
+async fn series(cluster: &Cluster, namespace: &str) -> Result<health::Series, String> {
+    let client = targets::prometheus(cluster, namespace).await.map_err(|error| error.to_string())?;
+    let client = client.ok_or_else(|| "no pod of Prometheus is ready".to_owned())?;
+    let said = |error: crate::prometheus::Error| error.to_string();
+    let tsdb = client.tsdb().await.map_err(said)?;
+    let by_job = client.query("sum by (job) (scrape_samples_post_metric_relabeling)").await.map_err(said)?;
+    let mut jobs_of = Vec::new();
+    for metric in &tsdb.series_count_by_metric_name {
+        let query = format!("group by (job) ({{__name__=\"{}\"}})", metric.name);
+        jobs_of.push(client.query(&query).await.map_err(said)?);
+    }
+    Ok(health::series(&tsdb, &by_job, &jobs_of))
 }

@@ -46,6 +46,7 @@ pub enum WatchError {
 /// When the first round fails, or `show` does.
 pub async fn watch_status(
     settings: StackSettings,
+    with_series: bool,
     cluster: &Cluster,
     show: &mut dyn FnMut(&Result<Status, CommandError>) -> io::Result<()>,
 ) -> Result<(), WatchError> {
@@ -53,7 +54,7 @@ pub async fn watch_status(
     let mut first = true;
     loop {
         let began = Instant::now();
-        let round = status(settings.clone(), cluster).await;
+        let round = status(settings.clone(), with_series, cluster).await;
         match round {
             Err(error) if first => return Err(WatchError::Command(Box::new(error))),
             round => show(&round).map_err(WatchError::Shown)?,

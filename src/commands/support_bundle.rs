@@ -103,7 +103,7 @@ pub async fn support_bundle(
         Ok(report) => bundle.add("check.json", &pretty(&json!(report))),
         Err(error) => bundle.left_out("check.json", &causes(&error)),
     }
-    match status(settings, cluster).await {
+    match status(settings, false, cluster).await {
         Ok(status) => bundle.add("status.json", &pretty(&json!(status))),
         Err(error) => bundle.left_out("status.json", &causes(&error)),
     }

@@ -13,7 +13,7 @@ use super::{
     CommandError,
     carry_out::{until_ready, write},
     image::{self, OwnImage},
-    targets,
+    reload, targets,
 };
 use crate::{
     catalog::{self, Component},
@@ -84,6 +84,7 @@ pub(super) async fn prepare(
     image::use_in(&mut options, &own);
     options.grafana_password = password()?;
     let desired = catalog::stack(&options, &platform);
+    tell(&[health::room(&facts.nodes, &desired, options.profile)], reporter)?;
     let release = stack_release(&options.namespace);
     let state = installer.read(&release, &desired).await?;
     // A cluster with an installation in it does not change its make: that need not be looked at again.
@@ -164,11 +165,17 @@ pub async fn up(
             image::provide(executable, &facts.nodes, &done.platform, containerd_socket.as_deref(), reporter).await?;
         }
     }
+    // What another Prometheus loads and scrapes is not ours to wait for.
+    let before = if wait && options.external.is_none() {
+        Some(reload::before(&desired, &changes, cluster, &options.namespace).await)
+    } else {
+        None
+    };
     write(&installer, &release, &desired, &changes, reporter).await?;
     if wait {
         until_ready(&installer, &release, &desired, reporter).await?;
-        // Who scrapes what with another Prometheus is not ours to wait for.
-        if options.external.is_none() {
+        if let Some(before) = before {
+            reload::after(before, &installer, cluster, &options.namespace, began + timeout, reporter).await?;
             let expected = catalog::expected_jobs(&options, &done.platform);
             done.targets =
                 Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
@@ -244,7 +251,7 @@ fn all_current(live: &[DynamicObject], around: &Surroundings) -> bool {
 const PASSWORD_LENGTH: usize = 24;
 
 /// A password for Grafana, drawn anew at every run and used only where there is none yet.
-fn password() -> Result<String, CommandError> {
+pub(super) fn password() -> Result<String, CommandError> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut random = [0u8; PASSWORD_LENGTH];
     getrandom::fill(&mut random).map_err(|error| CommandError::Io {

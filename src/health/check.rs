@@ -24,11 +24,12 @@ const fn installed(id: &'static str, asks: &'static str) -> Check {
 }
 
 /// Every check, in the order in which they are told: from what everything else needs to what is built on it.
-pub const CHECKS: [Check; 24] = [
+pub const CHECKS: [Check; 25] = [
     always("api-server", "does the API server answer, and how fast"),
     always("version", "is this a version of Kubernetes that is supported"),
     always("nodes", "are there nodes, and are they ready"),
     always("architecture", "can the nodes run our image"),
+    always("room", "do the nodes have room for what the profile requests"),
     always("platform", "what made this cluster"),
     always("permissions", "may this user do what an installation does"),
     always("rbac", "does the API server enforce rights"),

@@ -8,6 +8,8 @@ mod image;
 mod objects;
 mod port;
 mod preflight;
+mod room;
+mod series;
 mod status;
 mod wal;
 
@@ -20,6 +22,8 @@ pub use port::{Listener, NODE_EXPORTER_PORT};
 pub use preflight::{
     BeforeWriting, Facts, Permission, api_server, before_writing, chosen_class, of_cluster, permissions, platform,
 };
+pub use room::room;
+pub use series::{JobSeries, LargeMetric, Series, series};
 pub use status::{
     Autoscaler, Component, NotScraped, Observed, PROXIED_SERVICE, Scraping, Silence, Status, Targets, status,
 };

@@ -5,7 +5,7 @@ use kube::core::DynamicObject;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Finding, Severity, wal};
+use super::{Finding, Series, Severity, wal};
 use crate::{
     catalog,
     object::ObjectRef,
@@ -37,6 +37,8 @@ pub struct Observed {
     pub expected_jobs: Vec<String>,
     /// Every Autoscaler of the cluster.
     pub autoscalers: Vec<DynamicObject>,
+    /// How many series there are, where that was asked for, or why Prometheus does not say.
+    pub series: Option<Result<Series, String>>,
 }
 
 /// Why nothing is known of the scrape targets.
@@ -73,6 +75,9 @@ pub struct Status {
     /// Scrape targets; absent when Prometheus did not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets: Option<Targets>,
+    /// Series per job and the largest metrics, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub series: Option<Series>,
     /// How the metrics of Kubernetes itself are scraped; absent where no Prometheus of the stack does it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scraping: Option<Scraping>,
@@ -213,6 +218,14 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         }
         Some(Err(_)) | None => None,
     };
+    let series = match &observed.series {
+        Some(Ok(series)) => Some(series.clone()),
+        Some(Err(why)) => {
+            findings.push(Finding::new("series", Severity::Error, format!("the series are not known: {why}")));
+            None
+        }
+        None => None,
+    };
     let autoscalers: Vec<Autoscaler> = observed.autoscalers.iter().map(autoscaler).collect();
     findings.extend(autoscalers.iter().flat_map(|autoscaler| {
         autoscaler.problems.iter().map(|problem| {
@@ -232,6 +245,7 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         namespace: observed.namespace.clone(),
         components,
         targets,
+        series,
         // Another Prometheus is its owners' to configure.
         scraping: (installed && observed.targets.is_some()).then(|| observed.scraping.clone()),
         autoscalers,

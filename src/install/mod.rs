@@ -13,6 +13,7 @@ mod error;
 mod finalizers;
 mod lock;
 pub mod mode;
+mod nudge;
 mod proof;
 mod state;
 mod wait;

@@ -75,6 +75,8 @@ fn needed<'a>(namespace: &'a str, desired: &'a [DynamicObject]) -> BTreeSet<Righ
     // Prometheus is asked for its targets through a port-forward.
     if desired.iter().any(|object| catalog::component_of(object) == Some(Component::Prometheus)) {
         rights.insert(Right { subresource: Some("portforward"), ..right(Some(namespace), "", "pods", "create") });
+        // The kubelet is told of a new configuration.
+        rights.insert(right(Some(namespace), "", "pods", "patch"));
     }
     rights
 }

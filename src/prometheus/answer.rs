@@ -193,6 +193,51 @@ pub(super) fn scrape_pools(status: StatusCode, body: &[u8]) -> Result<Vec<Scrape
     Ok(scrape_pools.unwrap_or_default())
 }
 
+/// What the server says of its configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Runtime {
+    /// Whether its last attempt to load a configuration went well.
+    pub reload_config_success: bool,
+    /// When it last loaded one, by its own clock.
+    pub last_config_time: String,
+}
+
+/// What the server says of the series in its head block.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tsdb {
+    /// How many there are.
+    pub head_stats: HeadStats,
+    /// The metrics with the most series, the largest first.
+    pub series_count_by_metric_name: Vec<MetricSeries>,
+}
+
+/// Figures of the head block.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeadStats {
+    /// Series.
+    pub num_series: u64,
+}
+
+/// A metric and how many series it has.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct MetricSeries {
+    /// Its name.
+    pub name: String,
+    /// How many.
+    pub value: u64,
+}
+
+pub(super) fn tsdb(status: StatusCode, body: &[u8]) -> Result<Tsdb, Error> {
+    open(status, body)
+}
+
+pub(super) fn runtime(status: StatusCode, body: &[u8]) -> Result<Runtime, Error> {
+    open(status, body)
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 pub use access::Access;
-pub use answer::{Instant, Sample, ScrapePool, Target, TargetHealth, Targets};
+pub use answer::{HeadStats, Instant, MetricSeries, Runtime, Sample, ScrapePool, Target, TargetHealth, Targets, Tsdb};
 pub use direct::Direct;
 
 /// How requests reach Prometheus. The path is absolute and carries its query string.
@@ -175,6 +175,26 @@ impl<T: Transport> Client<T> {
         let (status, body) = self.get("/api/v1/scrape_pools").await?;
         targets.pools = answer::scrape_pools(status, &body)?;
         Ok(targets)
+    }
+
+    /// What the server says of itself.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn runtime(&self) -> Result<Runtime, Error> {
+        let (status, body) = self.get("/api/v1/status/runtimeinfo").await?;
+        answer::runtime(status, &body)
+    }
+
+    /// How many series there are, and of which metrics the most.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn tsdb(&self) -> Result<Tsdb, Error> {
+        let (status, body) = self.get("/api/v1/status/tsdb?limit=3").await?;
+        answer::tsdb(status, &body)
     }
 
     async fn get(&self, path_and_query: &str) -> Result<(http::StatusCode, Bytes), Error> {

@@ -27,7 +27,7 @@ pub use progress::{Terminal, Verbosity};
 pub use status_view::StatusView;
 
 use crate::{
-    catalog::Alerting,
+    catalog::Options,
     commands::{
         AlertTested, Bundled, CommandError, DemoLoaded, DemoUp, Downed, Explained, ModeChanged, Plan, PlannedRemoval,
         Upped, Written,
@@ -134,8 +134,8 @@ pub fn json(value: &impl serde::Serialize) -> io::Result<()> {
 }
 
 /// What somebody has to know who applies the manifests by another tool, as comments of YAML.
-pub fn preface(namespace: &str, alerting: Option<&Alerting>) -> String {
-    text::preface(namespace, alerting)
+pub fn preface(options: &Options) -> String {
+    text::preface(options)
 }
 
 /// Prints manifests as one YAML stream, with comments before it.
@@ -212,8 +212,8 @@ pub fn written(written: &Written, folder: &Path, quiet: bool) {
 }
 
 /// Says what is not among the manifests, and how to make it.
-pub fn left_out(namespace: &str, alerting: Option<&Alerting>) {
-    eprint!("{}", text::left_out(namespace, alerting));
+pub fn left_out(options: &Options) {
+    eprint!("{}", text::left_out(options));
 }
 
 /// Asks a question, to be answered with a line.

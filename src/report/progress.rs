@@ -299,6 +299,7 @@ fn present(step: Step) -> &'static str {
         Step::Plan => "comparing",
         Step::Apply => "applying",
         Step::Wait => "waiting until everything is ready",
+        Step::Reload => "waiting until Prometheus has loaded its new configuration",
         Step::Targets => "waiting until every target is scraped",
         Step::Delete => "deleting",
         Step::Proof => "looking for what is left",

@@ -8,11 +8,11 @@ use super::progress::{bold, dim, severity_mark};
 use crate::{
     alerting::{Delivery, Outcome},
     catalog::{
-        ADMIN_SECRET, AUTOSCALER_FIELD_MANAGER, Alerting, Component, MANAGED_BY, PASSWORD_KEY, RECEIVERS_SECRET,
-        SCALEKIT,
+        ADMIN_SECRET, AUTOSCALER_FIELD_MANAGER, Component, MANAGED_BY, Options, PASSWORD_KEY, RECEIVERS_SECRET,
+        SCALEKIT, SCRAPES_SECRET,
     },
     commands::{AlertTested, CommandError, DemoUp, Downed, Plan, PlannedObject, PlannedRemoval, Upped},
-    health::{CHECKS, Counts, Report, Scraping, Severity, Stage, Status, Verdict},
+    health::{CHECKS, Counts, Report, Scraping, Series, Severity, Stage, Status, Verdict},
     plan::{Change, Checked, Scaled},
     readiness::Readiness,
 };
@@ -101,7 +101,8 @@ pub(super) fn upped(done: &Upped, phases: &str) -> String {
 }
 
 /// The Secrets that `render` leaves out.
-pub(super) fn left_out(namespace: &str, alerting: Option<&Alerting>) -> String {
+pub(super) fn left_out(options: &Options) -> String {
+    let Options { namespace, alerting, additions, .. } = options;
     let mut text = format!(
         "left out: Secret {ADMIN_SECRET}, for a password must not lie in a repository; make it once:\n  \
          kubectl create secret generic {ADMIN_SECRET} -n {namespace} \
@@ -118,6 +119,16 @@ pub(super) fn left_out(namespace: &str, alerting: Option<&Alerting>) -> String {
             labelled(namespace, RECEIVERS_SECRET)
         );
     }
+    if !additions.scrapes.is_empty() {
+        let files = additions.scrapes.iter().map(|file| format!(" --from-file={}.yml=FILE", file.stem()));
+        let _ = writeln!(
+            text,
+            "left out: Secret {SCRAPES_SECRET}, as scrape configurations may hold passwords:\n  \
+             kubectl create secret generic {SCRAPES_SECRET} -n {namespace}{}\n  {}",
+            files.collect::<String>(),
+            labelled(namespace, SCRAPES_SECRET)
+        );
+    }
     text
 }
 
@@ -127,7 +138,7 @@ fn labelled(namespace: &str, secret: &str) -> String {
 }
 
 /// What somebody has to know who applies the manifests by another tool, as comments of YAML.
-pub(super) fn preface(namespace: &str, alerting: Option<&Alerting>) -> String {
+pub(super) fn preface(options: &Options) -> String {
     let text = format!(
         "Made by `scalekit render` {}. The same settings give the same bytes.\n\
          Apply it on the server: kubectl apply --server-side -f …; Argo CD: syncOptions [ServerSideApply=true]; Flux does.\n\
@@ -139,7 +150,7 @@ pub(super) fn preface(namespace: &str, alerting: Option<&Alerting>) -> String {
          [{AUTOSCALER_FIELD_MANAGER}]}}]\n           and syncOptions: [RespectIgnoreDifferences=true]\n  \
          Flux:    nothing more: what a manifest does not declare it leaves alone\n",
         env!("CARGO_PKG_VERSION"),
-        left_out(namespace, alerting),
+        left_out(options),
     );
     let comment = |line: &str| if line.is_empty() { "#\n".to_owned() } else { format!("# {line}\n") };
     text.lines().map(comment).collect()
@@ -245,6 +256,9 @@ pub(super) fn status(status: &Status) -> String {
     if let Some(scraping) = &status.scraping {
         text.push_str(&scraped(scraping));
     }
+    if let Some(series) = &status.series {
+        text.push_str(&series_table(series));
+    }
     if status.autoscalers.is_empty() {
         if status.installed {
             let _ = writeln!(text, "\n{}", dim("no Autoscaler yet: scalekit demo up watcherbot"));
@@ -277,6 +291,27 @@ pub(super) fn status(status: &Status) -> String {
         }
     }
     let _ = writeln!(text, "\n{}", if status.healthy { "healthy" } else { "not healthy" });
+    text
+}
+
+fn series_table(series: &Series) -> String {
+    let mut text = String::new();
+    let mut table = plain_table(&["JOB", "SERIES"]);
+    for job in &series.jobs {
+        table.add_row([job.job.clone(), job.series.to_string()]);
+    }
+    let _ = writeln!(text, "\n{}", trimmed(&table));
+    let _ = writeln!(text, "\n{} series in memory, most of them of:", series.total);
+    for metric in &series.largest {
+        let whose =
+            if metric.jobs.is_empty() { "a rule".to_owned() } else { format!("job {}", metric.jobs.join(", ")) };
+        let _ = writeln!(text, "  {} {} ({whose})", metric.series, metric.metric);
+        let _ = writeln!(text, "    {}", dim(&metric.drop));
+    }
+    text.push_str(
+        "  the line below each drops it, in `metric_relabel_configs` of a job of your own; for the jobs of scalekit:\n    \
+         dropMetrics: [NAME] in scalekit.yaml\n",
+    );
     text
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::SettingsError;
 use crate::{
+    additions::{self, Additions, File, Mistake},
     catalog::{Alerting, SecretText},
     yaml,
 };
@@ -46,6 +47,15 @@ pub struct NamedFiles {
     slack_webhook: Option<Named>,
     webhook_url: Option<Named>,
     alertmanager_config: Option<Named>,
+    rules: Option<Named>,
+    scrape_configs: Option<Named>,
+}
+
+/// What a flag or the settings file says of one folder.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FlagOrKey {
+    pub flag: Option<PathBuf>,
+    pub key: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +65,12 @@ struct Named {
 }
 
 impl NamedFiles {
-    pub(super) fn new(slack_webhook_flag: Option<PathBuf>, alerting: FileAlerting) -> Self {
+    pub(super) fn new(
+        slack_webhook_flag: Option<PathBuf>,
+        alerting: FileAlerting,
+        rules: FlagOrKey,
+        scrape_configs: FlagOrKey,
+    ) -> Self {
         let named = |origin, path: Option<PathBuf>| path.map(|path| Named { origin, path });
         let FileAlerting { slack_webhook_file, webhook_url_file, config_file } = alerting;
         Self {
@@ -63,6 +78,9 @@ impl NamedFiles {
                 .or(named("alerting.slackWebhookFile", slack_webhook_file)),
             webhook_url: named("alerting.webhookUrlFile", webhook_url_file),
             alertmanager_config: named("alerting.configFile", config_file),
+            rules: named("--rules", rules.flag).or(named("rules", rules.key)),
+            scrape_configs: named("--scrape-configs", scrape_configs.flag)
+                .or(named("scrapeConfigs", scrape_configs.key)),
         }
     }
 
@@ -87,7 +105,74 @@ impl NamedFiles {
     }
 }
 
+impl NamedFiles {
+    /// Reads what is added to Prometheus, and checks it; `taken` are the jobs that there are already.
+    ///
+    /// # Errors
+    ///
+    /// When a folder cannot be read; [`SettingsError::Additions`] with every mistake in its files.
+    pub fn additions(&self, taken: &[String]) -> Result<Additions, SettingsError> {
+        let folder = |named: &Option<Named>| named.as_ref().map(Named::folder).transpose();
+        let additions = Additions {
+            rules: folder(&self.rules)?.unwrap_or_default(),
+            scrapes: folder(&self.scrape_configs)?.unwrap_or_default(),
+        };
+        let placed = |named: &Option<Named>, mistakes: Vec<Mistake>| {
+            let folder = named.as_ref().map(|named| named.path.clone()).unwrap_or_default();
+            let with_folder =
+                move |mistake: Mistake| Mistake { file: folder.join(&mistake.file).display().to_string(), ..mistake };
+            mistakes.into_iter().map(with_folder)
+        };
+        let mistakes: Vec<Mistake> = placed(&self.rules, additions::check(&additions.rules, &[], taken))
+            .chain(placed(&self.scrape_configs, additions::check(&[], &additions.scrapes, taken)))
+            .collect();
+        if mistakes.is_empty() { Ok(additions) } else { Err(SettingsError::Additions { mistakes }) }
+    }
+}
+
+/// What one object of the API server holds, with room for what is ours.
+const LARGEST_FOLDER: usize = 700 << 10;
+
 impl Named {
+    /// The `.yml` and `.yaml` files that lie directly in the folder, sorted.
+    fn folder(&self) -> Result<Vec<File>, SettingsError> {
+        let failed = |path: &Path, error: std::io::Error| SettingsError::Unreadable {
+            path: path.to_owned(),
+            reason: format!("{error} ({})", self.origin),
+        };
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(|error| failed(&self.path, error))? {
+            let path = entry.map_err(|error| failed(&self.path, error))?.path();
+            if path.is_file() && path.extension().is_some_and(|extension| extension == "yml" || extension == "yaml") {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        let mut files: Vec<File> = Vec::new();
+        for path in paths {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let text = fs::read_to_string(&path).map_err(|error| failed(&path, error))?;
+            let file = File { name, text };
+            let is_key = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+            if !file.stem().bytes().all(is_key) || file.stem().len() > 200 {
+                return Err(self.refused(format!("`{}`: letters, digits, `-`, `_` and `.` make a name", file.name)));
+            }
+            if files.iter().any(|other| other.stem() == file.stem()) {
+                return Err(self.refused(format!("two files are called `{}`", file.stem())));
+            }
+            files.push(file);
+        }
+        let size: usize = files.iter().map(|file| file.text.len()).sum();
+        if files.is_empty() {
+            return Err(self.refused("there is no .yml or .yaml file in it"));
+        }
+        if size > LARGEST_FOLDER {
+            let (size, most) = (size >> 10, LARGEST_FOLDER >> 10);
+            return Err(self.refused(format!("{size} KiB are more than fits into one object: {most} KiB at most")));
+        }
+        Ok(files)
+    }
+
     fn read(&self) -> Result<String, SettingsError> {
         fs::read_to_string(&self.path).map_err(|error| SettingsError::Unreadable {
             path: self.path.clone(),
@@ -152,7 +237,10 @@ mod tests {
             webhook_url_file: None,
             config_file: config.map(|_| "config.yml".into()),
         };
-        NamedFiles::new(None, file.seen_from(folder.path())).alerting().map_err(|error| error.to_string())
+        let none = FlagOrKey::default;
+        NamedFiles::new(None, file.seen_from(folder.path()), none(), none())
+            .alerting()
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -192,8 +280,54 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_named_with_what_names_it() {
-        let files = NamedFiles::new(Some("/nowhere/slack".into()), FileAlerting::default());
+        let files = NamedFiles::new(
+            Some("/nowhere/slack".into()),
+            FileAlerting::default(),
+            FlagOrKey::default(),
+            FlagOrKey::default(),
+        );
         let error = files.alerting().unwrap_err().to_string();
         assert!(error.contains("/nowhere/slack") && error.contains("--slack-webhook-file"), "{error}");
+    }
+
+    fn additions(files: &[(&str, &str)]) -> Result<Additions, SettingsError> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let rules = FlagOrKey { flag: Some(folder.path().to_owned()), key: Some("/nowhere".into()) };
+        NamedFiles::new(None, FileAlerting::default(), rules, FlagOrKey::default()).additions(&[])
+    }
+
+    const RULE: &str = "groups: [{name: a, rules: [{record: x, expr: up}]}]\n";
+
+    #[test]
+    fn the_yaml_files_of_a_folder_are_taken_and_no_others() {
+        let found = additions(&[("b.yaml", RULE), ("a.yml", RULE), ("README.md", "no"), (".hidden", "no")]).unwrap();
+        assert_eq!(found.rules.iter().map(File::stem).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[rstest]
+    #[case::none(&[("README.md", "")], "no .yml or .yaml file")]
+    #[case::twice(&[("a.yml", RULE), ("a.yaml", RULE)], "two files are called `a`")]
+    #[case::name(&[("a b.yml", RULE)], "make a name")]
+    fn a_folder_that_cannot_be_used_says_why(#[case] files: &[(&str, &str)], #[case] why: &str) {
+        let error = additions(files).unwrap_err().to_string();
+        assert!(error.starts_with("--rules: ") && error.contains(why), "{error}");
+    }
+
+    #[test]
+    fn a_folder_that_is_too_large_for_an_object_is_refused() {
+        let error = additions(&[("a.yml", &format!("# {}", "x".repeat(800 << 10)))]).unwrap_err().to_string();
+        assert!(error.contains("700 KiB at most"), "{error}");
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_the_path_of_its_file() {
+        let Err(SettingsError::Additions { mistakes }) = additions(&[("a.yml", "groups: [{name: a, rules: [{}]}]\n")])
+        else {
+            panic!("it was taken")
+        };
+        assert!(mistakes[0].to_string().contains("/a.yml:1:"), "{}", mistakes[0]);
     }
 }

@@ -18,13 +18,15 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
-    catalog::{self, Component},
+    additions::Mistake,
+    catalog::{self, Component, Profile},
     cluster::Connection,
     platform::PlatformKind,
     yaml,
 };
 
 pub use asked::{At, Named};
+use files::FlagOrKey;
 pub use files::{FileAlerting, NamedFiles};
 pub use values::{parse_duration, parse_image, parse_namespace, parse_platform_of_images, parse_registry};
 
@@ -52,6 +54,12 @@ pub enum SettingsError {
         /// Keys that are none, each with the one that was meant, as far as that can be guessed.
         unknown: Vec<UnknownKey>,
     },
+    /// Files that are added to Prometheus have mistakes.
+    #[error("the files for Prometheus cannot be used; nothing was written")]
+    Additions {
+        /// Each with its place.
+        mistakes: Vec<Mistake>,
+    },
     /// A value cannot be used.
     #[error("{origin}: {reason}")]
     Value {
@@ -66,7 +74,7 @@ impl SettingsError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Unreadable { .. } | Self::Value { .. } => None,
+            Self::Unreadable { .. } | Self::Value { .. } | Self::Additions { .. } => None,
             Self::Invalid { unknown, .. } => unknown.first().map(UnknownKey::hint),
         }
     }
@@ -107,6 +115,8 @@ const ALIKE: f64 = 0.7;
 pub struct FileSettings {
     /// Namespace of the stack.
     pub namespace: Option<String>,
+    /// Size of the stack.
+    pub profile: Option<String>,
     /// Images by component.
     #[serde(default)]
     pub images: BTreeMap<String, String>,
@@ -124,6 +134,16 @@ pub struct FileSettings {
     /// The volumes.
     #[serde(default)]
     pub storage: FileStorage,
+    /// Folder of rule files.
+    pub rules: Option<PathBuf>,
+    /// Folder of scrape configurations.
+    pub scrape_configs: Option<PathBuf>,
+    /// Metrics that are not kept.
+    #[serde(default)]
+    pub drop_metrics: Vec<String>,
+    /// Where the runbooks are.
+    #[serde(default)]
+    pub runbooks: FileRunbooks,
     /// Who is told of alerts.
     #[serde(default)]
     pub alerting: FileAlerting,
@@ -136,8 +156,9 @@ pub struct FileSettings {
 }
 
 impl FileSettings {
-    const KEYS: [&str; 12] = [
+    const KEYS: [&str; 17] = [
         "namespace",
+        "profile",
         "images",
         "registry",
         "prometheusUrl",
@@ -145,6 +166,10 @@ impl FileSettings {
         "scrapeInterval",
         "retention",
         "storage",
+        "rules",
+        "scrapeConfigs",
+        "dropMetrics",
+        "runbooks",
         "alerting",
         "platform",
         "containerdSocket",
@@ -164,6 +189,18 @@ pub struct FileRetention {
 
 impl FileRetention {
     const KEYS: [&str; 2] = ["time", "size"];
+}
+
+/// `runbooks:` of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FileRunbooks {
+    /// Address of the page.
+    pub base_url: Option<String>,
+}
+
+impl FileRunbooks {
+    const KEYS: [&str; 1] = ["baseUrl"];
 }
 
 /// `storage:` of the file.
@@ -187,6 +224,8 @@ impl FileStorage {
 pub struct StackFlags {
     /// `--namespace`
     pub namespace: Option<String>,
+    /// `--profile`
+    pub profile: Option<Profile>,
     /// `--image COMPONENT=REF`
     pub images: Vec<(Component, String)>,
     /// `--registry`
@@ -199,6 +238,10 @@ pub struct StackFlags {
     pub scrape_interval: Option<Duration>,
     /// `--storage-class`
     pub storage_class: Option<String>,
+    /// `--rules`
+    pub rules: Option<PathBuf>,
+    /// `--scrape-configs`
+    pub scrape_configs: Option<PathBuf>,
     /// `--slack-webhook-file`
     pub slack_webhook_file: Option<PathBuf>,
     /// `--platform`
@@ -239,6 +282,7 @@ impl StackSettings {
     /// When a file cannot be read, or what is in it cannot be used.
     pub fn with_files(mut self) -> Result<Self, SettingsError> {
         self.options.alerting = self.files.alerting()?;
+        self.options.additions = self.files.additions(&catalog::jobs(&self.options))?;
         Ok(self)
     }
 }
@@ -259,6 +303,9 @@ pub fn read_file(named: Option<&Path>) -> Result<FileSettings, SettingsError> {
     let mut settings = parse(path, &text)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     settings.alerting = settings.alerting.seen_from(folder);
+    for path in settings.rules.iter_mut().chain(&mut settings.scrape_configs) {
+        *path = folder.join(&path);
+    }
     Ok(settings)
 }
 
@@ -281,6 +328,7 @@ fn unknown_keys(text: &str) -> Vec<UnknownKey> {
         let under: Option<&'static [&'static str]> = match key.as_str() {
             "retention" => Some(&FileRetention::KEYS),
             "storage" => Some(&FileStorage::KEYS),
+            "runbooks" => Some(&FileRunbooks::KEYS),
             "alerting" => Some(&FileAlerting::KEYS),
             _ => None,
         };
@@ -303,12 +351,15 @@ fn unknown_keys(text: &str) -> Vec<UnknownKey> {
 pub fn resolve(connection: Connection, flags: StackFlags, file: FileSettings) -> Result<StackSettings, SettingsError> {
     let StackFlags {
         namespace,
+        profile,
         images,
         registry,
         prometheus_url,
         prometheus_secret,
         scrape_interval,
         storage_class,
+        rules,
+        scrape_configs,
         slack_webhook_file,
         platform,
         containerd_socket,
@@ -316,6 +367,10 @@ pub fn resolve(connection: Connection, flags: StackFlags, file: FileSettings) ->
         force_conflicts,
     } = flags;
     let mut options = catalog::Options::new(String::new(), env!("CARGO_PKG_VERSION"));
+    let sized = |text: &str| Profile::from_str(text).map_err(|error| error.to_string());
+    if let Some(profile) = profile.or(checked_if("profile", file.profile, sized)?) {
+        options = options.sized(profile);
+    }
     if let Some(namespace) = namespace.or(file.namespace) {
         options.namespace = checked("namespace", &namespace, values::stack_namespace)?;
     }
@@ -349,13 +404,24 @@ pub fn resolve(connection: Connection, flags: StackFlags, file: FileSettings) ->
     storage.class = checked_if("storage class", storage_class.or(class), values::storage_class)?;
     set(&mut storage.prometheus, checked_if("storage.prometheus", prometheus, values::storage_size)?);
     set(&mut storage.grafana, checked_if("storage.grafana", grafana, values::storage_size)?);
+    for metric in file.drop_metrics {
+        options.drop_metrics.push(checked("dropMetrics", &metric, values::metric_name)?);
+    }
+    if let Some(page) = checked_if("runbooks.baseUrl", file.runbooks.base_url, values::page)? {
+        options.runbooks = Some(page);
+    }
     let named = |text: &str| PlatformKind::from_str(text).map_err(|error| error.to_string());
     let platform = platform.or(checked_if("platform", file.platform, named)?);
     let timeout = timeout.or(checked_if("timeout", file.timeout, parse_duration)?).unwrap_or(DEFAULT_TIMEOUT);
     Ok(StackSettings {
         connection,
         options,
-        files: NamedFiles::new(slack_webhook_file, file.alerting),
+        files: NamedFiles::new(
+            slack_webhook_file,
+            file.alerting,
+            FlagOrKey { flag: rules, key: file.rules },
+            FlagOrKey { flag: scrape_configs, key: file.scrape_configs },
+        ),
         platform,
         containerd_socket: containerd_socket.or(file.containerd_socket),
         timeout,
@@ -427,6 +493,16 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_sets_what_is_not_set_by_itself() {
+        let settings = resolved(StackFlags::default(), "profile: team\nretention: {time: 30d}\n").unwrap();
+        let options = settings.options;
+        assert_eq!((options.retention.time.as_str(), options.retention.size.as_str()), ("30d", "16GB"));
+        assert_eq!(options.storage.prometheus, "20Gi");
+        let edge = StackFlags { profile: Some(Profile::Edge), ..StackFlags::default() };
+        assert_eq!(resolved(edge, "profile: team\n").unwrap().options.scrape_interval_seconds, 30);
+    }
+
+    #[test]
     fn an_empty_file_is_no_settings() {
         assert_eq!(file("# nothing yet\n").unwrap(), FileSettings::default());
     }
@@ -447,7 +523,7 @@ mod tests {
     #[case::nothing_like_it(
         "zzz: 1\n",
         Some(
-            "known keys: namespace, images, registry, prometheusUrl, prometheusSecret, scrapeInterval, retention, storage, alerting, platform, containerdSocket, timeout"
+            "known keys: namespace, profile, images, registry, prometheusUrl, prometheusSecret, scrapeInterval, retention, storage, rules, scrapeConfigs, dropMetrics, runbooks, alerting, platform, containerdSocket, timeout"
         )
     )]
     #[case::nothing_like_it_below("retention: {zzz: 1}\n", Some("known keys of retention: time, size"))]
@@ -465,6 +541,9 @@ mod tests {
 
     #[rstest]
     #[case::namespace("namespace: Monitoring\n", "namespace: `Monitoring`")]
+    #[case::profile("profile: huge\n", "profile: `huge`")]
+    #[case::metric("dropMetrics: ['a b']\n", "dropMetrics: `a b`")]
+    #[case::page("runbooks: {baseUrl: docs/x}\n", "runbooks.baseUrl: `docs/x`")]
     #[case::component("images: {grafna: x}\n", "images.grafna")]
     #[case::interval("scrapeInterval: soon\n", "scrapeInterval")]
     #[case::too_short("scrapeInterval: 500ms\n", "scrape interval")]

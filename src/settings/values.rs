@@ -116,6 +116,26 @@ pub(super) fn storage_class(text: &str) -> Result<String, String> {
     Err(format!("`{text}` is no name of a StorageClass: lower-case letters, digits, `-` and `.`"))
 }
 
+/// The name of a metric, as Prometheus has always written them: what is dropped by name is matched by it.
+pub(super) fn metric_name(text: &str) -> Result<String, String> {
+    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == ':');
+    if starts && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':') {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is no name of a metric: letters, digits, `_` and `:`"))
+}
+
+/// The address of a page, to which an anchor can be added.
+pub(super) fn page(text: &str) -> Result<String, String> {
+    let host = ["https://", "http://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    match host {
+        Some(host) if !host.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '#') => {
+            Ok(text.to_owned())
+        }
+        _ => Err(format!("`{text}` is no address of a page: https://…, without a `#`")),
+    }
+}
+
 /// The size of a volume, in the API server's own notation.
 pub(super) fn storage_size(text: &str) -> Result<String, String> {
     let refused = |why: &str| format!("`{text}` is no size of a volume, such as 5Gi: {why}");

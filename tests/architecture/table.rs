@@ -49,13 +49,13 @@ pub const TABLE: &[Rule] = &[
     ),
     shell(
         "commands",
-        "settings install preflight cluster prometheus images samples support autoscaling::controller autoscaling::api \
-         autoscaling::explain alerting catalog plan readiness platform health event object yaml",
+        "additions settings install preflight cluster prometheus images samples support autoscaling::controller \
+         autoscaling::api autoscaling::explain alerting catalog plan readiness platform health event object yaml",
         "bytes futures getrandom http jiff k8s_openapi kube serde serde_json thiserror tokio tokio_util tracing",
     ),
     shell(
         "settings",
-        "cluster catalog images::Architecture platform quantity yaml",
+        "additions cluster catalog images::Architecture platform quantity yaml",
         "jiff serde serde_json strsim thiserror",
     ),
     shell(
@@ -107,11 +107,13 @@ pub const TABLE: &[Rule] = &[
     // Of prometheus what an answer says about the scrape targets: values, no client.
     pure(
         "health",
-        "plan catalog readiness platform object prometheus::Target prometheus::Targets prometheus::TargetHealth",
+        "plan catalog readiness platform object quantity prometheus::Target prometheus::Targets prometheus::TargetHealth \
+         prometheus::Sample prometheus::Runtime prometheus::Tsdb",
         "jiff k8s_openapi kube::core serde serde_json",
     ),
     pure("plan", "catalog hex object", "k8s_openapi kube::core serde serde_json sha2 thiserror"),
-    pure("catalog", "platform yaml", "include_dir k8s_openapi kube::core serde serde_json sha2 thiserror"),
+    pure("catalog", "additions platform yaml", "include_dir k8s_openapi kube::core serde serde_json sha2 thiserror"),
+    pure("additions", "yaml", "promql_parser::parser serde serde_json"),
     pure("readiness", "object", "jiff k8s_openapi kube::core serde serde_json"),
     pure("platform", "", "k8s_openapi thiserror"),
     pure("object", "", "kube::core serde"),

@@ -10,6 +10,7 @@
     reason = "a test says what it does, and ends at what it did not expect"
 )]
 
+mod additions;
 mod alerting;
 mod bad_input;
 mod check;
@@ -63,6 +64,9 @@ fn main() -> ExitCode {
             scraping::no_alert_is_pending,
             operations::a_watch_tells_each_change_and_ends_with_ctrl_c,
             alerting::a_test_alert_arrives_and_a_receiver_that_refuses_it_is_quoted,
+            additions::rules_and_jobs_of_the_users_own_are_taken_or_refused,
+            additions::a_profile_is_a_plan_and_an_unknown_one_is_refused,
+            additions::grafanas_password_is_set_anew,
             install::a_second_run_names_the_first_and_takes_over_from_a_dead_one,
             scaling::watcherbot_starts_with_one_replica,
             scaling::replicas_follow_the_tasks,

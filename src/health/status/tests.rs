@@ -32,6 +32,7 @@ fn observed(live: Vec<DynamicObject>, targets: Result<Scraped, Silence>) -> Obse
         targets: Some(targets),
         expected_jobs: vec!["kubelet".to_owned(), "coredns".to_owned()],
         autoscalers: vec![],
+        series: None,
     }
 }
 

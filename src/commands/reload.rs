@@ -1,0 +1,197 @@
+//! After a change of configuration: bringing it into the pods, and waiting until Prometheus has loaded it.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::LogParams, core::DynamicObject};
+use tokio::time::sleep;
+
+use super::{CommandError, targets, up::now};
+use crate::{
+    catalog::{self, Component},
+    cluster::{Cluster, answered},
+    event::{Event, Reporter, Step},
+    install::Installer,
+    object::ObjectRef,
+    plan::{Change, ChangeSet},
+    prometheus::Runtime,
+};
+
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// How long after the change a refusal may still be of what was loaded before it: Prometheus looks every 5 s.
+const STALE: Duration = Duration::from_secs(12);
+
+/// What is known before the change.
+pub(super) struct Before {
+    /// Components whose configuration changes under a pod that stays.
+    components: Vec<Component>,
+    /// What Prometheus says, if its configuration is among them.
+    prometheus: Option<Runtime>,
+}
+
+/// Looks at what is going to change.
+pub(super) async fn before(
+    desired: &[DynamicObject],
+    changes: &ChangeSet,
+    cluster: &Cluster,
+    namespace: &str,
+) -> Before {
+    let components = reconfigured(desired, changes);
+    let prometheus =
+        if components.contains(&Component::Prometheus) { runtime(cluster, namespace).await.ok() } else { None };
+    Before { components, prometheus }
+}
+
+/// Components of which a ConfigMap or Secret changes, and whose workload does not: a new pod reads it anyway.
+fn reconfigured(desired: &[DynamicObject], changes: &ChangeSet) -> Vec<Component> {
+    let written = |object: &DynamicObject| {
+        let reference = ObjectRef::of(object);
+        changes.items.iter().any(|item| item.object == reference && item.change.is_write())
+    };
+    let of = |kinds: &[&str]| -> Vec<Component> {
+        let objects = desired.iter().filter(|object| {
+            object.types.as_ref().is_some_and(|types| kinds.contains(&types.kind.as_str())) && written(object)
+        });
+        objects.filter_map(catalog::component_of).collect()
+    };
+    let pruned = changes
+        .items
+        .iter()
+        .any(|item| item.object.name == catalog::SCRAPES_SECRET && matches!(item.change, Change::Delete { .. }));
+    let workloads = of(&["Deployment", "StatefulSet", "DaemonSet"]);
+    let mut components = of(&["ConfigMap", "Secret"]);
+    components.extend(pruned.then_some(Component::Prometheus));
+    components.sort();
+    components.dedup();
+    components.retain(|component| !workloads.contains(component));
+    components
+}
+
+/// Brings what was changed into the pods, and waits until Prometheus has loaded it.
+///
+/// # Errors
+///
+/// [`CommandError::Reload`] when Prometheus refuses its new configuration, with its own words, or does not look at it in time.
+pub(super) async fn after(
+    before: Before,
+    installer: &Installer<'_>,
+    cluster: &Cluster,
+    namespace: &str,
+    deadline: Instant,
+    reporter: &dyn Reporter,
+) -> Result<(), CommandError> {
+    for component in &before.components {
+        let selector = format!("{}={component}", catalog::NAME);
+        let at = now().to_string();
+        // Without it, it takes the kubelet longer, no more.
+        if let Err(error) = installer.nudge(&component.namespace(namespace), &selector, &at).await {
+            tracing::debug!("the kubelet is not told of {component}'s new configuration: {error}");
+        }
+    }
+    let Some(before) = before.prometheus else { return Ok(()) };
+    let began = Instant::now();
+    reporter.report(Event::StepStarted { step: Step::Reload, total: None });
+    loop {
+        if let Ok(runtime) = runtime(cluster, namespace).await {
+            if runtime.reload_config_success && runtime.last_config_time != before.last_config_time {
+                let summary = "Prometheus has loaded its new configuration".to_owned();
+                reporter.report(Event::StepFinished { step: Step::Reload, took: began.elapsed(), summary });
+                return Ok(());
+            }
+            let new = before.reload_config_success || began.elapsed() > STALE;
+            if !runtime.reload_config_success && new {
+                let refusals = refusals(cluster, namespace, began.elapsed()).await;
+                if !refusals.is_empty() {
+                    return Err(CommandError::Reload { waited: began.elapsed(), refusals });
+                }
+            }
+        }
+        if Instant::now() >= deadline {
+            return Err(CommandError::Reload { waited: began.elapsed(), refusals: Vec::new() });
+        }
+        sleep(ASK_AGAIN).await;
+    }
+}
+
+async fn runtime(cluster: &Cluster, namespace: &str) -> Result<Runtime, String> {
+    let client = targets::prometheus(cluster, namespace).await.map_err(|error| error.to_string())?;
+    let client = client.ok_or_else(|| "no pod of Prometheus is ready".to_owned())?;
+    client.runtime().await.map_err(|error| error.to_string())
+}
+
+/// Why Prometheus refuses, by the errors that it has logged since.
+async fn refusals(cluster: &Cluster, namespace: &str, since: Duration) -> Vec<String> {
+    let selector = format!("{}={}", catalog::NAME, Component::Prometheus);
+    let Ok(Some(pod)) = targets::ready_pod(cluster, namespace, &selector).await else { return Vec::new() };
+    let pods: Api<Pod> = Api::namespaced(cluster.client().clone(), namespace);
+    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX).saturating_add(2);
+    let params = LogParams { since_seconds: Some(seconds), ..LogParams::default() };
+    answered(pods.logs(&pod, &params)).await.map(|log| causes(&log)).unwrap_or_default()
+}
+
+/// The errors of a log in logfmt, each once, those that only say that there was another left out.
+fn causes(log: &str) -> Vec<String> {
+    let mut causes: Vec<String> = Vec::new();
+    for line in log.lines().filter(|line| line.contains("level=ERROR")) {
+        let Some((_, quoted)) = line.split_once(" err=") else { continue };
+        let cause = quoted.trim().trim_matches('"').replace("\\\"", "\"").replace("\\n", " ");
+        let says_nothing =
+            cause.contains("previous rule set restored") || cause.contains("one or more errors occurred");
+        if !says_nothing && !causes.contains(&cause) {
+            causes.push(cause);
+        }
+    }
+    causes
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::plan::Planned;
+
+    fn object(kind: &str, name: &str, component: &str) -> DynamicObject {
+        let api_version = if kind == "StatefulSet" { "apps/v1" } else { "v1" };
+        serde_json::from_value(json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name,
+            "namespace": "monitoring", "labels": {"app.kubernetes.io/name": component}}}))
+        .unwrap()
+    }
+
+    fn changes(desired: &[DynamicObject], written: &[&str]) -> ChangeSet {
+        let planned = |object: &DynamicObject| {
+            let reference = ObjectRef::of(object);
+            let write = written.contains(&reference.name.as_str());
+            let change = if write { Change::Configure { fields: vec![] } } else { Change::Unchanged };
+            Planned { object: reference, change }
+        };
+        ChangeSet { items: desired.iter().map(planned).collect() }
+    }
+
+    #[test]
+    fn a_pod_that_stays_is_told_of_its_new_configuration() {
+        let desired = [
+            object("ConfigMap", "prometheus-config", "prometheus"),
+            object("StatefulSet", "prometheus", "prometheus"),
+            object("Secret", "alertmanager-receivers", "alertmanager"),
+        ];
+        let found = |written: &[&str]| reconfigured(&desired, &changes(&desired, written));
+        assert_eq!(found(&["prometheus-config"]), [Component::Prometheus]);
+        assert_eq!(found(&["alertmanager-receivers"]), [Component::Alertmanager]);
+        assert_eq!(found(&["prometheus-config", "prometheus"]), []);
+        assert_eq!(found(&[]), []);
+    }
+
+    #[test]
+    fn a_refusal_is_said_once_and_in_prometheus_words() {
+        let log = "time=x level=INFO msg=\"Loading configuration file\"\n\
+                   time=x level=ERROR source=manager.go:1 msg=\"loading groups failed\" err=\"/etc/prometheus/config/extra-a.rules.yml: group \\\"g\\\", rule 1: function \\\"nope\\\" not defined\"\n\
+                   time=x level=ERROR source=main.go:1 msg=\"Failed to apply configuration\" err=\"error loading rules, previous rule set restored\"\n\
+                   time=x level=ERROR source=main.go:2 msg=\"Error reloading config\" err=\"one or more errors occurred while applying the new configuration (--config.file=\\\"x\\\")\"\n\
+                   time=y level=ERROR source=manager.go:1 msg=\"loading groups failed\" err=\"/etc/prometheus/config/extra-a.rules.yml: group \\\"g\\\", rule 1: function \\\"nope\\\" not defined\"\n";
+        assert_eq!(
+            causes(log),
+            ["/etc/prometheus/config/extra-a.rules.yml: group \"g\", rule 1: function \"nope\" not defined"]
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! What users add to Prometheus: taken within seconds, or refused before anything is written, or refused by Prometheus.
+
+use std::{fs, path::Path, time::Duration};
+
+use serde_json::Value;
+
+use crate::world::World;
+
+const RULES: &str = "groups:
+- name: mine
+  interval: 5s
+  rules:
+  - record: mine:up:sum
+    expr: sum(up)
+";
+const JOB: &str = "scrape_configs:
+- job_name: mine
+  scrape_interval: 5s
+  static_configs:
+  - targets: [localhost:9090]
+";
+
+fn write(folder: &Path, name: &str, text: &str) {
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join(name), text).unwrap();
+}
+
+pub async fn rules_and_jobs_of_the_users_own_are_taken_or_refused(world: &World) {
+    let folder = tempfile::tempdir().unwrap();
+    let (rules, jobs) = (folder.path().join("rules"), folder.path().join("jobs"));
+    let up = || {
+        let mut command = world.command();
+        command.arg("up").arg("--rules").arg(&rules).arg("--scrape-configs").arg(&jobs);
+        World::run(&mut command)
+    };
+    write(&rules, "mine.yml", RULES);
+    write(&jobs, "mine.yaml", JOB);
+
+    write(&rules, "broken.yml", "groups:\n- name: x\n  rules:\n  - record: y\n    expr: sum(up\n");
+    let generation = || {
+        world.kubectl([
+            "get",
+            "configmap",
+            "-n",
+            "monitoring",
+            "prometheus-config",
+            "-o",
+            "jsonpath={.metadata.resourceVersion}",
+        ])
+    };
+    let before = generation();
+    let refused = up().exits(2).says("broken.yml:5:11").says("no PromQL").says("nothing was written");
+    println!("{}", refused.stderr);
+    write(&jobs, "broken.yml", "scrape_configs:\n- job_name: kubelet\n");
+    up().exits(2).says("broken.yml:2:13: there is a job `kubelet` already");
+    assert_eq!(generation(), before, "it was written all the same");
+    fs::remove_file(rules.join("broken.yml")).unwrap();
+    fs::remove_file(jobs.join("broken.yml")).unwrap();
+
+    let ran = up().exits(0).says("Prometheus has loaded its new configuration");
+    let line = ran.stderr.lines().find(|line| line.contains("has loaded its new")).unwrap();
+    println!("{line}");
+    let seconds: f64 = line.rsplit_once('(').unwrap().1.trim_end_matches(" s)").parse().unwrap();
+    assert!(seconds < 15.0, "{line}");
+    world.scalekit(["plan", "--rules", rules.to_str().unwrap(), "--scrape-configs", jobs.to_str().unwrap()]).exits(0);
+    let until = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let (recorded, scraped) = (world.query("mine:up:sum").await, world.query("up{job=\"mine\"}").await);
+        if !recorded.is_empty() && !scraped.is_empty() {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < until, "{recorded:?} {scraped:?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let answer: Value = serde_json::from_str(&world.scalekit(["status", "--series", "-o", "json"]).stdout).unwrap();
+    let listed = answer["series"]["jobs"].as_array().unwrap();
+    assert!(listed.iter().any(|job| job["job"] == "mine" && job["series"].as_u64() > Some(0)), "{answer:#}");
+    assert_eq!(answer["series"]["largest"].as_array().unwrap().len(), 3, "{answer:#}");
+    println!("{}", world.scalekit(["status", "--series"]).stdout);
+
+    // What only Prometheus knows: it goes on with what it had.
+    let template =
+        "groups:\n- name: t\n  rules:\n  - alert: T\n    expr: up\n    annotations: {summary: '{{ nonsense }}'}\n";
+    write(&rules, "template.yml", template);
+    let refused = up().exits(6).says("nonsense").says("goes on with the old one");
+    println!("{}", refused.stderr);
+    assert!(!world.query("mine:up:sum").await.is_empty());
+
+    world.scalekit(["up"]).exits(0).says("Prometheus has loaded its new configuration");
+    world.scalekit(["plan"]).exits(0);
+    assert_eq!(world.targets().await.active.iter().filter(|target| target.scrape_pool == "mine").count(), 0);
+}
+
+pub async fn a_profile_is_a_plan_and_an_unknown_one_is_refused(world: &World) {
+    let ran = world.scalekit(["plan", "--profile", "edge"]).exits(10);
+    assert!(
+        ran.stdout.contains("resources.requests.memory") || ran.stdout.contains("containers[0].resources"),
+        "{}",
+        ran.stdout
+    );
+    world.scalekit(["plan", "--profile", "enormous"]).exits(2).says("edge, laptop or team");
+}
+
+pub async fn grafanas_password_is_set_anew(world: &World) {
+    let secret = || {
+        let template = "go-template={{ range $key, $value := .data }}{{ $key }}={{ $value | base64decode }};{{ end }}";
+        world.kubectl(["get", "secret", "-n", "monitoring", "grafana-admin", "-o", template])
+    };
+    let before = secret();
+    let mut command = world.command();
+    command.args(["open", "grafana", "--reset-password", "--no-browser"]);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
+    let mut running = command.spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(running.stdout.take().unwrap()));
+    let (url, login) = (lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap());
+    let password = login.rsplit_once(' ').unwrap().1.to_owned();
+    assert_eq!(secret(), format!("password={password};"), "{before}");
+    assert_ne!(secret(), before);
+    let client = reqwest::Client::builder().tls_certs_only(std::iter::empty()).no_proxy().build().unwrap();
+    let address = url.split("/d/").next().unwrap().to_owned();
+    let old = before.trim_start_matches("password=").trim_end_matches(';').to_owned();
+    for (password, expected) in [(password, 200), (old, 401)] {
+        let answer =
+            client.get(format!("{address}/api/user")).basic_auth("admin", Some(password)).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), expected);
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+    world.scalekit(["plan"]).exits(0);
+}
