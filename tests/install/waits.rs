@@ -118,9 +118,9 @@ async fn a_pod_that_vanished_while_no_watch_saw_it_is_forgotten() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let scaler = fake.get("Deployment", "scaler").unwrap();
-        let crashing = json!({"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 1, "state": {"waiting": {"reason": "CrashLoopBackOff"}}});
-        fake.put(pod("scaler-1", &scaler, &crashing));
-        // It has been seen by then, and has not failed for long enough to be a verdict.
+        let starting = json!({"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": {"waiting": {"reason": "ContainerCreating"}}});
+        fake.put(pod("scaler-1", &scaler, &starting));
+        // It has been seen by then.
         tokio::time::sleep(Duration::from_secs(2)).await;
         fake.break_watches();
         fake.remove("Pod", "scaler-1");
@@ -132,4 +132,5 @@ async fn a_pod_that_vanished_while_no_watch_saw_it_is_forgotten() {
         () = vanishes => unreachable!(),
     };
     assert!(matches!(error, InstallError::TimedOut { .. }), "{error}: {:#?}", failures(&error));
+    assert!(failures(&error).iter().all(|line| line.contains("scaler") && !line.contains("scaler-1")), "{error:?}");
 }
