@@ -180,7 +180,10 @@ pub async fn memory_is_what_the_kubelet_says(world: &World) {
         let told = world.kubectl(["get", "as", "memory", "-n", NAMESPACE, "-o", path]);
         let expected = world.query(query).await.first().map_or(0.0, |sample| sample.value);
         // Memory moves while one looks at it; the two have to meet.
-        if let Ok(bytes) = told.parse::<f64>()
+        // A quantity: in thousandths where the mean is no whole number.
+        let bytes =
+            told.strip_suffix('m').map_or(told.parse(), |thousandths| thousandths.parse().map(|n: f64| n / 1000.0));
+        if let Ok(bytes) = bytes
             && (bytes - expected).abs() <= 0.05 * expected
         {
             println!("{bytes} bytes a pod, Prometheus says {expected:.0}");
