@@ -1,4 +1,4 @@
-//! An archive of images: an OCI image layout in a tar, as `save` and [`super::build`] write it.
+//! An archive of images: an OCI image layout in a tar, as `save` and [`super::build()`] write it.
 //!
 //! Nothing is unpacked: a blob is a part of the file.
 
@@ -64,7 +64,7 @@ impl Archive {
     ///
     /// # Errors
     ///
-    /// None that is not a defect of [`super::build`].
+    /// None that is not a defect of [`super::build()`].
     pub fn of(image: &Image) -> Result<Self, TransferError> {
         Self::read(Path::new(&image.reference), &Content::from(image.archive.clone()))
     }
