@@ -59,10 +59,7 @@ bench-autoscalers: ## What the scaler costs with 100, 1,000 and 10,000 Autoscale
 	@dev/bench/autoscalers/run
 
 test-cluster: build ## The main job on a real cluster, in both flavours; on a given CLUSTER_KUBECONFIG once
-	@dev/test-on kind
-ifndef CLUSTER_KUBECONFIG
-	@dev/test-on microk8s
-endif
+	@dev/test-story
 	@dev/test-control-plane
 
 soak: build ## What takes long: 15 minutes without an alert in both flavours, Prometheus killed with a day of samples, every kill point of up and down
