@@ -10,7 +10,10 @@ mod scrape;
 
 use serde_json::Value;
 
-use crate::yaml::{self, Placed};
+use crate::{
+    duration::milliseconds,
+    yaml::{self, Placed},
+};
 
 pub use scrape::job_names;
 
@@ -97,31 +100,13 @@ impl<'a> Mistakes<'a> {
     }
 }
 
-/// A duration as Prometheus writes it (`common/model.ParseDuration`), 0 among them, in milliseconds.
+/// A duration as Prometheus writes it, 0 among them, in milliseconds.
 fn duration(text: &str) -> Option<u64> {
-    const UNITS: [(&str, u64); 7] = [
-        ("y", 31_536_000_000),
-        ("w", 604_800_000),
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-        ("ms", 1),
-    ];
-    if text == "0" {
-        return Some(0);
+    match text {
+        "" => None,
+        "0" => Some(0),
+        text => milliseconds(text, u64::MAX).ok(),
     }
-    let mut rest = text;
-    let mut units = UNITS.iter();
-    let mut milliseconds: u64 = 0;
-    while !rest.is_empty() {
-        let (number, behind) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
-        let unit = &behind[..behind.bytes().take_while(u8::is_ascii_lowercase).count()];
-        let (_, factor) = units.by_ref().find(|(name, _)| *name == unit)?;
-        milliseconds = milliseconds.checked_add(number.parse::<u64>().ok()?.checked_mul(*factor)?)?;
-        rest = &behind[unit.len()..];
-    }
-    (!text.is_empty()).then_some(milliseconds)
 }
 
 /// Checks a duration where there is one.

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::{CommandError, status, targets::ready_pod, up::now};
 use crate::{
     catalog::{self, MANAGED_BY, SCALEKIT},
+    causes::causes,
     cluster::{Cluster, INSTALLED, Kind, LEASE, PodTunnel, TRACES, answered},
     object::ObjectRef,
     platform::{assume, detect},
@@ -323,14 +324,4 @@ async fn asked(tunnel: &PodTunnel, path: &str, file: &str, bundle: &mut Bundle) 
 
 fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

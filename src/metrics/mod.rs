@@ -9,7 +9,6 @@ mod answer;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt::Write as _,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -18,6 +17,8 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
+
+use crate::query::encode;
 
 /// The API of resource metrics, which metrics-server serves.
 pub const RESOURCE: &str = "metrics.k8s.io";
@@ -195,22 +196,10 @@ impl MetricsApis {
 
 /// A query string of what is there, with `?`.
 fn query(pairs: &[(&str, Option<&str>)]) -> String {
-    let mut text = String::new();
-    for (name, value) in pairs {
-        let Some(value) = value.filter(|value| !value.is_empty()) else { continue };
-        text.push(if text.is_empty() { '?' } else { '&' });
-        text.push_str(name);
-        text.push('=');
-        for byte in value.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                text.push(char::from(byte));
-            } else {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "%{byte:02X}");
-            }
-        }
-    }
-    text
+    let there = pairs.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+    let there: Vec<_> = there.filter(|(_, value)| !value.is_empty()).collect();
+    let text = encode(&there);
+    if text.is_empty() { text } else { format!("?{text}") }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures::future::{BoxFuture, FutureExt};
 
 use super::{Access, LONGEST_ANSWER, Transport};
+use crate::causes::causes;
 
 /// Beyond this nothing is read. The list of targets may be longer than an answer to a query.
 const LONGEST_BODY: usize = 16 * LONGEST_ANSWER;
@@ -57,15 +58,4 @@ impl Transport for Direct {
         }
         .boxed()
     }
-}
-
-/// The chain of causes in one clause: reqwest's own text stops at «error sending request».
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -9,10 +9,12 @@ mod access;
 mod answer;
 mod direct;
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+
+use crate::query::encode;
 
 pub use access::Access;
 pub use answer::{HeadStats, Instant, MetricSeries, Runtime, Sample, ScrapePool, Target, TargetHealth, Targets, Tsdb};
@@ -203,28 +205,6 @@ impl<T: Transport> Client<T> {
             Err(_) => Err(Error::Timeout(self.timeout)),
         }
     }
-}
-
-/// Encodes a query string, `application/x-www-form-urlencoded`.
-fn encode(pairs: &[(&str, &str)]) -> String {
-    let mut encoded = String::new();
-    for (name, value) in pairs {
-        if !encoded.is_empty() {
-            encoded.push('&');
-        }
-        encoded.push_str(name);
-        encoded.push('=');
-        for byte in value.bytes() {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-                _ => {
-                    // Writing to a String cannot fail.
-                    let _ = write!(encoded, "%{byte:02X}");
-                }
-            }
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::{str::FromStr, time::Duration};
 
 use crate::{
     catalog::Component,
+    duration::{Mistake, milliseconds},
     images::Architecture,
     quantity::{self, Quantity},
 };
@@ -147,37 +148,17 @@ pub(super) fn storage_size(text: &str) -> Result<String, String> {
     }
 }
 
-/// An age as Prometheus writes it (`common/model.ParseDuration`): whole numbers with ms, s, m, h, d, w or y, from the
-/// largest unit to the smallest, each once.
+/// An age as Prometheus writes it: whole numbers with ms, s, m, h, d, w or y, from the largest unit to the smallest, each
+/// once.
 pub(super) fn retention_time(text: &str) -> Result<String, String> {
-    const UNITS: [(&str, u64); 7] = [
-        ("y", 31_536_000_000),
-        ("w", 604_800_000),
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-        ("ms", 1),
-    ];
     let refused = |why: &str| format!("`{text}` is no age as Prometheus writes it, such as 7d or 1d12h: {why}");
-    let mut rest = text;
-    let mut units = UNITS.iter();
-    let mut milliseconds: u64 = 0;
-    while !rest.is_empty() {
-        let (number, behind) = rest.split_at(digits(rest));
-        let unit = &behind[..behind.bytes().take_while(u8::is_ascii_lowercase).count()];
-        let number: u64 = number.parse().map_err(|_| refused("a whole number is missing"))?;
-        let Some((_, factor)) = units.by_ref().find(|(name, _)| *name == unit) else {
-            return Err(refused("the units are y, w, d, h, m, s, ms, in this order, each at most once"));
-        };
-        milliseconds = number
-            .checked_mul(*factor)
-            .and_then(|part| milliseconds.checked_add(part))
-            .filter(|all| *all <= LONGEST_AGE)
-            .ok_or_else(|| refused("it is too long"))?;
-        rest = &behind[unit.len()..];
+    match milliseconds(text, LONGEST_AGE) {
+        Ok(0) => Err(refused("it has to be more than 0")),
+        Ok(_) => Ok(text.to_owned()),
+        Err(Mistake::Number) => Err(refused("a whole number is missing")),
+        Err(Mistake::Unit) => Err(refused("the units are y, w, d, h, m, s, ms, in this order, each at most once")),
+        Err(Mistake::TooLong) => Err(refused("it is too long")),
     }
-    if milliseconds == 0 { Err(refused("it has to be more than 0")) } else { Ok(text.to_owned()) }
 }
 
 /// What fits into Prometheus' durations, nanoseconds in 63 bits, in milliseconds.

@@ -50,12 +50,12 @@ pub const TABLE: &[Rule] = &[
     shell(
         "commands",
         "additions settings install preflight cluster prometheus images samples support autoscaling::controller \
-         autoscaling::api autoscaling::explain alerting catalog plan readiness platform health event object yaml",
+         autoscaling::api autoscaling::explain alerting catalog causes plan readiness platform health event object yaml",
         "bytes futures getrandom http jiff k8s_openapi kube serde serde_json thiserror tokio tokio_util tracing",
     ),
     shell(
         "settings",
-        "additions cluster catalog images::Architecture platform quantity yaml",
+        "additions cluster catalog duration images::Architecture platform quantity yaml",
         "jiff serde serde_json strsim thiserror",
     ),
     shell(
@@ -81,11 +81,11 @@ pub const TABLE: &[Rule] = &[
         "bytes futures http http_body_util hyper hyper_rustls hyper_util k8s_openapi kube rustls::pki_types serde_json \
          thiserror tokio tower tower_http tracing",
     ),
-    shell("metrics", "quantity", "http jiff kube serde serde_json thiserror tokio"),
-    shell("prometheus", "", "bytes futures http reqwest serde serde_json thiserror tokio"),
+    shell("metrics", "quantity query", "http jiff kube serde serde_json thiserror tokio"),
+    shell("prometheus", "causes query", "bytes futures http reqwest serde serde_json thiserror tokio"),
     shell(
         "images",
-        "event hex",
+        "causes event hex",
         "base64 bytes flate2 futures http http_body_util hyper::body oci_spec reqwest serde serde_json sha2 tar thiserror tokio",
     ),
     shell("support", "support::redaction", "flate2 tar"),
@@ -113,12 +113,15 @@ pub const TABLE: &[Rule] = &[
     ),
     pure("plan", "catalog hex object", "k8s_openapi kube::core serde serde_json sha2 thiserror"),
     pure("catalog", "additions platform yaml", "include_dir k8s_openapi kube::core serde serde_json sha2 thiserror"),
-    pure("additions", "yaml", "promql_parser::parser serde serde_json"),
+    pure("additions", "duration yaml", "promql_parser::parser serde serde_json"),
     pure("readiness", "object", "jiff k8s_openapi kube::core serde serde_json"),
     pure("platform", "", "k8s_openapi thiserror"),
     pure("object", "", "kube::core serde"),
     pure("lease", "", "jiff k8s_openapi"),
+    pure("causes", "", ""),
+    pure("duration", "", ""),
     pure("hex", "", ""),
+    pure("query", "", ""),
     pure("quantity", "", "thiserror"),
     pure("yaml", "", "serde serde_yaml thiserror"),
 ];

@@ -38,11 +38,11 @@ pub use self::{
     error::RegistryError,
 };
 use self::{
-    request::{base, causes, checked, client, header, strange, told, url, whole},
+    request::{base, checked, client, header, strange, told, url, whole},
     token::Authorization,
 };
 use super::{digest::sha256, reference::Reference};
-use crate::hex;
+use crate::{causes::causes, hex};
 
 /// The media types that a manifest may have; the first two are images of several platforms.
 pub const MANIFEST_TYPES: [&str; 4] = [

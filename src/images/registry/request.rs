@@ -1,4 +1,4 @@
-//! Single requests and answers, before they mean anything: URLs, headers, bodies of bounded length, causes.
+//! Single requests and answers, before they mean anything: URLs, headers, and bodies of bounded length.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use super::{
     Reference,
     error::{self, RegistryError},
 };
+use crate::causes::causes;
 
 /// What is read of an answer that says no.
 pub(super) const LONGEST_REFUSAL: usize = 64 * 1024;
@@ -80,15 +81,4 @@ pub(super) fn strange(host: &str, what: &str, why: &str) -> RegistryError {
 
 pub(super) fn client(error: &reqwest::Error) -> RegistryError {
     RegistryError::Client { why: causes(error) }
-}
-
-/// The chain of causes in one clause: reqwest's own text stops at «error sending request».
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
