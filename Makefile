@@ -35,7 +35,12 @@ cluster-down: ## Takes the test cluster down and leaves nothing behind
 demo: build ## A cluster if there is none, the stack, a workload, 25 tasks, 3 replicas
 	@dev/demo
 
-test: lint test-unit test-dev test-manifests test-cluster ## Everything that has to pass
+test: ## Everything that has to pass
+	@for part in lint test-unit test-dev test-manifests test-cluster; do \
+	  began=$$(date +%s); \
+	  $(MAKE) --no-print-directory $$part || exit; \
+	  echo "make $$part took $$(($$(date +%s) - began)) s"; \
+	done
 
 lint: prerequisites ## Format, lints, documentation, dependencies
 	cargo fmt --check

@@ -266,34 +266,35 @@ fn an_unknown_context_is_answered_with_the_known_ones() {
 /// What is waited for a server that is not one: five seconds are promised, the rest is for a slow machine.
 const SOON: Duration = Duration::from_secs(10);
 
-#[rstest]
-#[case::nothing_listens("https://127.0.0.1:9".to_owned(), None, "refused")]
-#[case::it_takes_the_connection_and_says_nothing(servers::silent("https"), None, "")]
-#[case::it_takes_a_plain_request_and_says_nothing(servers::silent("http"), None, "")]
-#[case::it_speaks_no_tls(servers::babbling(), None, "")]
-#[case::its_certificate_is_of_another_authority(
-    servers::with_certificate(),
-    Some("other-authority.pem"),
-    "certificate"
-)]
-#[case::it_shakes_hands_and_says_nothing(servers::with_certificate(), Some("server.pem"), "")]
-fn a_server_that_cannot_be_used_is_named_within_seconds(
-    #[case] server: String,
-    #[case] authority: Option<&str>,
-    #[case] cause: &str,
-) {
-    let authority = authority.map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli").join(name));
-    // At once, for most of them wait.
+#[test]
+fn a_server_that_cannot_be_used_is_named_within_seconds() {
+    let cases = [
+        ("nothing listens", "https://127.0.0.1:9".to_owned(), None, "refused"),
+        ("it takes the connection and says nothing", servers::silent("https"), None, ""),
+        ("it takes a plain request and says nothing", servers::silent("http"), None, ""),
+        ("it speaks no TLS", servers::babbling(), None, ""),
+        (
+            "its certificate is of another authority",
+            servers::with_certificate(),
+            Some("other-authority.pem"),
+            "certificate",
+        ),
+        ("it shakes hands and says nothing", servers::with_certificate(), Some("server.pem"), ""),
+    ];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli");
+    // At once, for most of them wait for their five seconds.
     thread::scope(|scope| {
-        for verb in ["up", "status", "down"] {
-            let (server, authority) = (&server, authority.as_deref());
+        for ((case, server, authority, cause), verb) in
+            cases.iter().flat_map(|case| ["up", "status", "down"].map(|verb| (case, verb)))
+        {
+            let authority = authority.map(|name| folder.join(name));
             scope.spawn(move || {
                 let home = Home::new();
-                let path = home.kubeconfig(server, authority);
+                let path = home.kubeconfig(server, authority.as_deref());
                 let ran = home.run(["--kubeconfig", path.to_str().unwrap(), verb]);
-                assert!(ran.took < SOON, "{verb}: {:?}\n{}", ran.took, ran.stderr);
+                assert!(ran.took < SOON, "{case}, {verb}: {:?}\n{}", ran.took, ran.stderr);
                 let ran = ran.exits(4).says(server).says(cause).says("hint:").prints_nothing();
-                assert!(!ran.stderr.contains("panicked"), "{verb}: {}", ran.stderr);
+                assert!(!ran.stderr.contains("panicked"), "{case}, {verb}: {}", ran.stderr);
             });
         }
     });

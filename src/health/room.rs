@@ -17,7 +17,15 @@ struct Amount {
 /// Compares what the pods request with what the nodes have to give. What other pods have taken of that already is not
 /// counted: the scheduler says so when it comes to it.
 pub fn room(nodes: &[Node], desired: &[DynamicObject], profile: Profile) -> Finding {
-    let open: Vec<Amount> = nodes.iter().filter(|node| takes_pods(node)).map(allocatable).collect();
+    let open: Vec<&Node> = nodes.iter().filter(|node| takes_pods(node)).collect();
+    if open.is_empty() {
+        return Finding::new("room", Severity::Warning, "every node has a taint that keeps pods away");
+    }
+    let known: Option<Vec<Amount>> = open.iter().map(|node| allocatable(node)).collect();
+    let Some(open) = known else {
+        return Finding::new("room", Severity::Warning, "a node has not said yet what it can give to pods")
+            .hint("kubectl describe nodes: its kubelet reports that when it has started");
+    };
     let (everywhere, somewhere) = requested(desired);
     // A pod of a DaemonSet is on every node; the rest is wherever it fits.
     let left: Vec<Amount> = open
@@ -31,9 +39,6 @@ pub fn room(nodes: &[Node], desired: &[DynamicObject], profile: Profile) -> Find
             .fold(Amount::default(), |sum, one| Amount { cpu: sum.cpu + one.cpu, memory: sum.memory + one.memory })
     };
     let (wanted, have) = (sum(&somewhere), sum(&left));
-    if open.is_empty() {
-        return Finding::new("room", Severity::Warning, "every node has a taint that keeps pods away");
-    }
     if somewhere.iter().all(fits) && wanted.cpu <= have.cpu && wanted.memory <= have.memory {
         let all = sum(&[wanted, everywhere]);
         let message =
@@ -72,12 +77,11 @@ fn takes_pods(node: &Node) -> bool {
     !tainted
 }
 
-fn allocatable(node: &Node) -> Amount {
-    let of = |name: &str| {
-        let quantities = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
-        quantities.and_then(|quantities| quantities.get(name)).map(|quantity| quantity.0.clone()).unwrap_or_default()
-    };
-    Amount { cpu: milli(&of("cpu")), memory: milli(&of("memory")) / 1000 }
+/// None before a kubelet has reported it: such a node is of unknown size, not of none.
+fn allocatable(node: &Node) -> Option<Amount> {
+    let quantities = node.status.as_ref()?.allocatable.as_ref()?;
+    let of = |name: &str| Some(milli(&quantities.get(name)?.0));
+    Some(Amount { cpu: of("cpu")?, memory: of("memory")? / 1000 })
 }
 
 /// What the pods of each DaemonSet request together, and each other pod by itself.
@@ -152,6 +156,13 @@ mod tests {
     fn a_profile_fits_or_does_not(#[case] profile: Profile, #[case] nodes: &[Node], #[case] expected: Severity) {
         let finding = judged(profile, nodes);
         assert_eq!(finding.severity, expected, "{finding:?}");
+    }
+
+    #[test]
+    fn a_node_that_has_not_reported_its_size_refuses_nothing() {
+        let silent: Node = serde_json::from_value(json!({"metadata": {"name": "new"}, "spec": {}, "status": {}})).unwrap();
+        let finding = judged(Profile::Laptop, &[silent]);
+        assert_eq!(finding.severity, Severity::Warning, "{finding:?}");
     }
 
     #[test]

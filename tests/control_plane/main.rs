@@ -2,7 +2,8 @@
 //! without a kubelet: what was written has to be the same in the end.
 //!
 //! The cluster is the one in `CLUSTER_STATE`, made by `KUBELET=0 dev/cluster/up`. `SOAK=1` tries every kill point, else a
-//! sample of them; `OLD_SCALEKIT` names an earlier build to upgrade from; `SEED` makes what is drawn at random the same again. Give names of steps to run only those.
+//! sample of them; `OLD_SCALEKIT` names an earlier build to upgrade from; `SEED` makes what is drawn at random the same
+//! again. Give names of steps to run only those.
 
 #![allow(
     clippy::print_stdout,

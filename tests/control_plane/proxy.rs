@@ -39,6 +39,9 @@ struct Shared {
     turn: tokio::sync::Mutex<()>,
 }
 
+/// Longer than any run here takes for its first writes.
+const LIMIT: Duration = Duration::from_secs(30);
+
 /// A proxy in front of one API server. It speaks plain HTTP, and has the rights of the client that it is given.
 #[derive(Clone)]
 pub struct Proxy {
@@ -84,9 +87,11 @@ impl Proxy {
         *self.shared.writes.borrow()
     }
 
-    /// Ends when so many writes were carried out.
+    /// Ends when so many writes were carried out. A run that ended before would never get there.
     pub async fn written(&self, writes: usize) {
-        self.shared.writes.subscribe().wait_for(|done| *done >= writes).await.unwrap();
+        let mut seen = self.shared.writes.subscribe();
+        let reached = tokio::time::timeout(LIMIT, seen.wait_for(|done| *done >= writes)).await;
+        assert!(reached.is_ok(), "{} writes in {LIMIT:?}, not {writes}", self.writes());
     }
 
     /// Ends when it is time to kill who writes.

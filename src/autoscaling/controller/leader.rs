@@ -85,6 +85,8 @@ pub struct Elector {
     leases: Api<Lease>,
     namespace: String,
     candidate: Candidate,
+    /// Between two attempts.
+    retry: Duration,
     clock: Clock,
     grants: watch::Sender<Option<Grant>>,
     vitals: Arc<Vitals>,
@@ -110,6 +112,7 @@ impl Elector {
             leases: Api::default_namespaced(client.clone()),
             namespace: client.default_namespace().to_owned(),
             candidate: Candidate::new(identity, terms),
+            retry: terms.retry,
             clock,
             grants,
             vitals,
@@ -168,7 +171,7 @@ impl Elector {
     async fn rest(&self, stop: &Stop, since: Moment) -> bool {
         let passed = self.clock.moment().monotonic.saturating_sub(since.monotonic);
         // A little jitter, so that candidates do not move in step.
-        let rest = TERMS.retry.mul_f64(1.0 + 0.1 * fastrand::f64()).saturating_sub(passed);
+        let rest = self.retry.mul_f64(1.0 + 0.1 * fastrand::f64()).saturating_sub(passed);
         tokio::select! {
             biased;
             () = stop.leave.cancelled() => true,

@@ -61,7 +61,7 @@ async fn while_another_leads_nothing_is_looked_at() {
     }));
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(run(api.client(), options(), shutdown.clone()));
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
     shutdown.cancel();
     running.await.expect("no panic").expect("no error");
     let cluster = api.cluster();
@@ -89,11 +89,11 @@ async fn a_leader_that_cannot_renew_stops_and_leads_again_when_it_can() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let api = FakeApi::new(3, &spec(&json!({"interval": "1s"})));
     let shutdown = CancellationToken::new();
-    // In the same proportions as the real ones, five times as fast.
+    // In the same proportions as the real ones, fifteen times as fast.
     let terms = Terms {
-        duration: Duration::from_secs(3),
-        renew_deadline: Duration::from_secs(2),
-        retry: Duration::from_millis(400),
+        duration: Duration::from_secs(1),
+        renew_deadline: Duration::from_millis(667),
+        retry: Duration::from_millis(133),
     };
     let running = tokio::spawn(run(api.client(), Options { terms, ..options() }, shutdown.clone()));
     until("it leads", || !api.cluster().events.is_empty()).await;
@@ -106,15 +106,17 @@ async fn a_leader_that_cannot_renew_stops_and_leads_again_when_it_can() {
     };
     until("it has stopped", || {
         wrote();
-        since.elapsed() > Duration::from_millis(2200)
+        since.elapsed() > Duration::from_millis(900)
     })
     .await;
     let writes = api.cluster().writes.iter().filter(|write| !write.contains("/leases")).count();
-    tokio::time::sleep(Duration::from_millis(2500)).await;
+    // Longer than its interval.
+    tokio::time::sleep(Duration::from_millis(1300)).await;
     let after = api.cluster().writes.iter().filter(|write| !write.contains("/leases")).count();
     assert_eq!(after, writes, "it writes no more");
     api.cluster().lease_is_lost = false;
     until("it leads again", || {
+        wrote();
         let now = api.cluster().writes.iter().filter(|write| !write.contains("/leases")).count();
         now > after
     })
