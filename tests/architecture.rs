@@ -110,6 +110,19 @@ fn words(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// A module that is renamed would silently lie among the scaler's code again.
+#[test]
+fn what_lies_apart_in_the_binary_are_modules_that_there_are() {
+    let layout = fs::read_to_string(root().join("layout.ld")).expect("layout.ld");
+    let named: Vec<&str> = layout.split("8scalekit").skip(1).filter_map(|rest| rest.split('*').next()).collect();
+    assert!(named.len() > 10, "{named:?}");
+    for name in named {
+        let module = name.trim_start_matches(|c: char| c.is_ascii_digit());
+        assert_eq!(name, format!("{}{module}", module.len()), "in layout.ld");
+        assert!(rule_for(module).is_some(), "layout.ld names {module}, which is no module");
+    }
+}
+
 #[test]
 fn the_diagram_names_every_module_and_tells_the_pure_ones_apart() {
     let diagram = diagram();

@@ -7,9 +7,12 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::{
-    AlertCommand, AlertTestArgs, CheckArgs, Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs,
-    DemoLoadArgs, DemoUpArgs, DownArgs, EventFormat, ExplainArgs, OpenArgs, Opened, OutputFormat, PauseArgs, PlanArgs,
-    RenderArgs, RunCommand, StackArgs, StatusArgs, SupportBundleArgs, UpArgs, images::images,
+    args::{
+        AlertCommand, AlertTestArgs, CheckArgs, Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs,
+        DemoLoadArgs, DemoUpArgs, DownArgs, EventFormat, ExplainArgs, OpenArgs, Opened, OutputFormat, PauseArgs,
+        PlanArgs, RenderArgs, RunCommand, StackArgs, StatusArgs, SupportBundleArgs, UpArgs,
+    },
+    images::images,
 };
 use crate::{
     catalog::{self, Component},

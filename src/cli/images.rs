@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use clap::{Args, Subcommand};
 
 use super::{
-    CommonArgs, OutputFormat, StackArgs,
+    args::{CommonArgs, OutputFormat, StackArgs},
     dispatch::{resolved, unprintable},
 };
 use crate::{

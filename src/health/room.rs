@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn a_node_that_has_not_reported_its_size_refuses_nothing() {
-        let silent: Node = serde_json::from_value(json!({"metadata": {"name": "new"}, "spec": {}, "status": {}})).unwrap();
+        let silent: Node =
+            serde_json::from_value(json!({"metadata": {"name": "new"}, "spec": {}, "status": {}})).unwrap();
         let finding = judged(Profile::Laptop, &[silent]);
         assert_eq!(finding.severity, Severity::Warning, "{finding:?}");
     }
