@@ -31,7 +31,7 @@ spec:
   containers:
   - name: httpd
     image: docker.io/library/busybox:1.35.0
-    imagePullPolicy: Never
+    imagePullPolicy: IfNotPresent
     command: [sh, -c, "mkdir -p /www/cgi-bin && cp /script/hook /www/cgi-bin/ && chmod +x /www/cgi-bin/hook && exec httpd -f -p 8080 -h /www"]
     readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
     volumeMounts: [{name: script, mountPath: /script}]

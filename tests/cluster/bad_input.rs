@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Namespace;
-use kube::Api;
-
 use crate::world::World;
 
 const SOON: Duration = Duration::from_secs(8);
@@ -36,11 +33,17 @@ pub async fn a_broken_settings_file_says_where(world: &World) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("scalekit.yaml");
     std::fs::write(&file, "namespace: monitoring\nstorage:\n  sise: 5Gi\n").unwrap();
-    let ran = World::run(world.bare().arg("--config").arg(&file).arg("up"));
+    let ran = World::run(world.bare().arg("--kubeconfig").arg(world.kubeconfig()).arg("--config").arg(&file).arg("up"));
     ran.exits(2).says("scalekit.yaml").says("sise").says("3");
 }
 
+/// All of it again on this cluster, in one go, so that its audit log can be asked.
 pub async fn nothing_was_written_by_any_of_these(world: &World) {
-    let namespaces: Api<Namespace> = Api::all(world.client.clone());
-    assert!(namespaces.get_opt("monitoring").await.unwrap().is_none());
+    let mark = world.audit_mark();
+    an_unknown_context_is_answered_with_the_known_ones(world).await;
+    an_unknown_flag_value_is_refused(world).await;
+    a_broken_settings_file_says_where(world).await;
+    // A run that gets as far as the cluster, for the log to hold something.
+    world.scalekit(["status"]).exits(6);
+    world.asked_and_wrote_nothing(mark);
 }

@@ -20,26 +20,20 @@ mod operations;
 mod removal;
 mod scaling;
 mod scraping;
+#[path = "../steps/mod.rs"]
+mod steps;
 mod world;
 
-use std::{env, panic::AssertUnwindSafe, process::ExitCode, time::Instant};
+use std::process::ExitCode;
 
 use futures::FutureExt;
+use steps::{run, steps};
 use world::World;
-
-macro_rules! steps {
-    ($($module:ident :: $step:ident),* $(,)?) => {
-        [$((stringify!($step), (|world| $module::$step(world).boxed_local()) as Step)),*]
-    };
-}
-
-type Step = for<'a> fn(&'a World) -> futures::future::LocalBoxFuture<'a, ()>;
 
 fn main() -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let only: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let (passed, failed) = runtime.block_on(async {
+    runtime.block_on(async {
         let world = World::open().await;
         println!("\ncluster: {}", world.name());
         let steps = steps![
@@ -71,6 +65,7 @@ fn main() -> ExitCode {
             scaling::watcherbot_starts_with_one_replica,
             scaling::replicas_follow_the_tasks,
             install::every_panel_has_data,
+            scaling::the_binary_and_the_scaler_are_small,
             scaling::explain_says_why_now_and_then,
             scaling::when_the_leader_is_killed_the_other_goes_on,
             scaling::all_autoscalers_are_stopped_and_go_on,
@@ -86,28 +81,6 @@ fn main() -> ExitCode {
             operations::a_cluster_without_a_registry_is_served_from_a_file,
             removal::down_on_an_empty_cluster_says_so,
         ];
-        let (mut passed, mut failed) = (0, 0);
-        for (name, step) in steps {
-            if !only.is_empty() && !only.iter().any(|wanted| wanted == name) {
-                continue;
-            }
-            if !world.applies(name) {
-                println!("test {name} ... does not apply: the cluster does not enforce RBAC");
-                continue;
-            }
-            let began = Instant::now();
-            // Steps build on each other: after a failure the rest would only fail for the same reason.
-            if AssertUnwindSafe(step(&world)).catch_unwind().await.is_err() {
-                println!("test {name} ... FAILED ({:.1} s)", began.elapsed().as_secs_f64());
-                world.describe_failure();
-                failed += 1;
-                break;
-            }
-            println!("test {name} ... ok ({:.1} s)", began.elapsed().as_secs_f64());
-            passed += 1;
-        }
-        (passed, failed)
-    });
-    println!("\n{passed} passed, {failed} failed");
-    if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        run(&world, &steps).await
+    })
 }

@@ -41,6 +41,14 @@ pub async fn down_leaves_nothing_and_touches_nothing_else(world: &World) {
     let bystander = serde_json::from_value(json!({"metadata": {"name": "x"}, "data": {"a": "b"}})).unwrap();
     let bystander: ConfigMap = config_maps.create(&PostParams::default(), &bystander).await.unwrap();
 
+    let in_ours: Api<ConfigMap> = Api::namespaced(world.client.clone(), "monitoring");
+    let theirs = serde_json::from_value(json!({"metadata": {"name": "theirs"}})).unwrap();
+    in_ours.create(&PostParams::default(), &theirs).await.unwrap();
+    world.scalekit(["down", "--purge-data", "--yes"]).exits(8).says("namespace/monitoring").says("configmap/theirs");
+    assert!(in_ours.get_opt("theirs").await.unwrap().is_some(), "somebody else's ConfigMap was deleted");
+    in_ours.delete("theirs", &DeleteParams::default()).await.unwrap();
+    world.scalekit(["up"]).exits(0);
+
     let ran = world.scalekit(["down", "--purge-data", "--yes"]).exits(0).says("nothing left");
     println!("{}{} ({:.1} s)", ran.stderr, ran.stdout, ran.took.as_secs_f64());
 
@@ -75,7 +83,12 @@ pub async fn nothing_is_left(world: &World) {
         assert!(!names.iter().any(|name| name == gone), "{names:?}");
     }
     let volumes: Api<PersistentVolume> = Api::all(world.client.clone());
-    assert!(volumes.list(&ListParams::default()).await.unwrap().items.is_empty());
+    let volumes = volumes.list(&ListParams::default()).await.unwrap().items;
+    let ours = volumes.iter().filter(|volume| {
+        let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
+        claim.is_some_and(|claim| ["monitoring", "demo"].contains(&claim.namespace.as_deref().unwrap_or_default()))
+    });
+    assert_eq!(ours.count(), 0, "volumes of claims that are gone");
     let definitions = world.kubectl(["get", "crd", "-o", "name"]);
     assert!(!definitions.contains("scalekit.dev"), "{definitions}");
 }

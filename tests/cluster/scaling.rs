@@ -25,11 +25,10 @@ pub async fn watcherbot_starts_with_one_replica(world: &World) {
 }
 
 pub async fn replicas_follow_the_tasks(world: &World) {
-    for (tasks, replicas) in [(5, 1), (11, 2), (25, 3), (35, 4), (45, 5), (5, 1)] {
-        world
-            .scalekit(["demo", "load", WATCHERBOT, "--set", &tasks.to_string()])
-            .exits(0)
-            .says(&format!("{tasks} tasks"));
+    let table =
+        [("5", 1), ("11", 2), ("25", 3), ("35", 4), ("45", 5)].map(|(tasks, count)| ("--set", tasks, tasks, count));
+    for (flag, given, tasks, replicas) in table.into_iter().chain([("--finish", "40", "5", 1)]) {
+        world.scalekit(["demo", "load", WATCHERBOT, flag, given]).exits(0).says(&format!("{tasks} tasks"));
         let took = world.until_replicas(NAMESPACE, WATCHERBOT, replicas, REACHED_WITHIN).await;
         println!("{tasks} tasks → {replicas} replicas after {:.1} s", took.as_secs_f64());
         until_scaled_by_decision(world, replicas).await;
@@ -38,10 +37,20 @@ pub async fn replicas_follow_the_tasks(world: &World) {
     world.until_replicas(NAMESPACE, WATCHERBOT, 3, REACHED_WITHIN).await;
     let listed = world.kubectl(["get", "deploy,as", "-A"]);
     println!("{listed}");
+    assert!(listed.contains("25/10 per replica"), "{listed}");
     let log = world.kubectl(["logs", "-n", "monitoring", "deployment/scaler", "--tail=200"]);
     assert!(log.contains("current_replicas=1 desired_replicas=3 → scaling up"), "{log}");
     let events = world.kubectl(["get", "events", "-n", NAMESPACE, "-o", "wide"]);
     assert!(events.contains("from 1 to 3"), "{events}");
+}
+
+/// As the README has it. What the scaler holds of its own executable counts, too.
+pub async fn the_binary_and_the_scaler_are_small(world: &World) {
+    let binary = world.binary_size();
+    let resident = world.query("max(process_resident_memory_bytes{job=\"scaler\"})").await[0].value;
+    println!("binary {binary} bytes, scaler {:.2} MiB resident", resident / 1_048_576.0);
+    assert!(binary <= 15_000_000, "{binary}: not of `make build`?");
+    assert!(resident <= 10.0 * 1_048_576.0, "{resident}");
 }
 
 pub async fn explain_says_why_now_and_then(world: &World) {

@@ -22,6 +22,8 @@ use scalekit::{
 };
 use serde_json::Value;
 
+use crate::steps::Setting;
+
 pub struct World {
     state: PathBuf,
     binary: PathBuf,
@@ -87,9 +89,9 @@ impl World {
         self.rbac
     }
 
-    /// Whether a step can say anything on this cluster.
-    pub fn applies(&self, step: &str) -> bool {
-        self.rbac || !["jobs_that_lost_their_rights_are_named", "status_works_with_few_rights"].contains(&step)
+    /// Bytes of the binary under test.
+    pub fn binary_size(&self) -> u64 {
+        std::fs::metadata(&self.binary).unwrap().len()
     }
 
     /// The settings file of this cluster.
@@ -135,6 +137,14 @@ impl World {
     /// How much the API server has logged until now, for [`World::requests_since`]; `None` where its log cannot be read.
     pub fn audit_mark(&self) -> Option<u64> {
         Some(std::fs::metadata(self.state.join("log/audit.log")).ok()?.len())
+    }
+
+    /// That the API server was asked for something since the mark, and nothing was written.
+    pub fn asked_and_wrote_nothing(&self, mark: Option<u64>) {
+        let Some(mark) = mark else { return };
+        let (requests, writes) = self.requests_since(mark);
+        assert!(!requests.is_empty(), "the audit log says nothing");
+        assert_eq!(writes, Vec::<String>::new());
     }
 
     /// What users (not the cluster itself) asked of the API server since the mark: the requests, and of them the writes.
@@ -217,9 +227,24 @@ impl World {
         tokio::spawn(serve);
         local
     }
+}
+
+impl Setting for World {
+    const ONE_STORY: bool = true;
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(600)
+    }
+
+    fn does_not_apply(&self, step: &str) -> Option<String> {
+        let takes_rbac = ["jobs_that_lost_their_rights_are_named", "status_works_with_few_rights"];
+        (!self.rbac && takes_rbac.contains(&step)).then(|| "the cluster does not enforce RBAC".to_owned())
+    }
+
+    async fn begin(&self) {}
 
     /// What a person would look at first.
-    pub fn describe_failure(&self) {
+    async fn describe_failure(&self) {
         for arguments in [
             &["get", "pods,pvc,deployments,statefulsets,daemonsets,autoscalers", "-A", "-o", "wide"][..],
             &["get", "events", "-A", "--sort-by=.lastTimestamp"],

@@ -15,27 +15,21 @@ mod faults;
 mod killed;
 mod ownership;
 mod proxy;
+#[path = "../steps/mod.rs"]
+mod steps;
 mod upgrade;
 mod world;
 
-use std::{env, panic::AssertUnwindSafe, process::ExitCode, time::Instant};
+use std::{env, process::ExitCode};
 
 use futures::FutureExt;
+use steps::{run, steps};
 use world::World;
-
-macro_rules! steps {
-    ($($module:ident :: $step:ident),* $(,)?) => {
-        [$((stringify!($step), (|world| $module::$step(world).boxed_local()) as Step)),*]
-    };
-}
-
-type Step = for<'a> fn(&'a World) -> futures::future::LocalBoxFuture<'a, ()>;
 
 fn main() -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let only: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let (passed, failed) = runtime.block_on(async {
+    runtime.block_on(async {
         let world = World::open().await;
         println!("\nseed {}{}", seed(), if soak() { ", every kill point" } else { "" });
         let steps = steps![
@@ -54,28 +48,11 @@ fn main() -> ExitCode {
             upgrade::what_an_older_build_installed_is_brought_up_to_date_with_its_data,
             faults::a_fifth_of_all_requests_fails_and_the_run_gets_through,
         ];
-        let (mut passed, mut failed) = (0, 0);
-        for (name, step) in steps {
-            if !only.is_empty() && !only.iter().any(|wanted| wanted == name) {
-                continue;
-            }
-            if name.contains("an_older_build") && env::var_os(upgrade::OLD).is_none() {
-                println!("test {name} ... does not apply: {} names no earlier build", upgrade::OLD);
-                continue;
-            }
-            world.clear().await;
-            let began = Instant::now();
-            let ended = AssertUnwindSafe(step(&world)).catch_unwind().await;
-            let (word, seconds) = (if ended.is_ok() { "ok" } else { "FAILED" }, began.elapsed().as_secs_f64());
-            println!("test {name} ... {word} ({seconds:.1} s)");
-            if ended.is_ok() { passed += 1 } else { failed += 1 }
-        }
+        let ended = run(&world, &steps).await;
         world.clear().await;
         world.settled().await;
-        (passed, failed)
-    });
-    println!("\n{passed} passed, {failed} failed");
-    if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        ended
+    })
 }
 
 /// Whether every kill point is tried.

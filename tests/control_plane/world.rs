@@ -21,7 +21,12 @@ use scalekit::{
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
-use crate::proxy::{Plan, Proxy};
+use crate::{
+    proxy::{Plan, Proxy},
+    soak,
+    steps::Setting,
+    upgrade,
+};
 
 /// How a run of the binary ended.
 #[derive(Debug)]
@@ -190,6 +195,25 @@ impl World {
         });
         found.next().expect("an API server runs in the node")
     }
+}
+
+impl Setting for World {
+    const ONE_STORY: bool = false;
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(if soak() { 3600 } else { 300 })
+    }
+
+    fn does_not_apply(&self, step: &str) -> Option<String> {
+        let upgrade = step.contains("an_older_build") && env::var_os(upgrade::OLD).is_none();
+        upgrade.then(|| format!("{} names no earlier build", upgrade::OLD))
+    }
+
+    async fn begin(&self) {
+        self.clear().await;
+    }
+
+    async fn describe_failure(&self) {}
 }
 
 /// Waits for the end of a run and for what it said.
