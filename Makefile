@@ -13,13 +13,17 @@ export PATH := $(PATH):$(CARGO_HOME)/bin:/usr/local/go/bin
 # An installation must never land on the cluster that the user happens to work with.
 unexport KUBECONFIG
 
-.PHONY: help build cluster cluster-down demo test test-unit test-dev test-manifests test-cluster soak bench bench-autoscalers lint prerequisites
+.PHONY: help go build cluster cluster-down demo test test-unit test-dev test-manifests test-cluster soak bench bench-autoscalers lint prerequisites
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 prerequisites: ## Debian packages that a build needs, where they are missing
 	@dev/prerequisites
+
+# Before the minutes that a build takes: what is missing is said at once.
+go: prerequisites
+	@dev/prerequisites go
 
 # Static; with what only the command line needs apart from the scaler's code; and with relocations in the short form,
 # which are a twentieth of the long one and are read at every start.
@@ -30,16 +34,17 @@ build: prerequisites ## The static binary: target/scalekit
 	@install -m 755 target/$(ARCH)/dist/scalekit $(BINARY)
 	@ls -l $(BINARY)
 
-cluster: ## The test cluster; FLAVOUR=kind|microk8s, CLUSTER=name, RBAC=0|1, CLUSTER_KUBECONFIG=file
+cluster: go ## The test cluster; FLAVOUR=kind|microk8s, CLUSTER=name, RBAC=0|1, CLUSTER_KUBECONFIG=file
 	@dev/cluster/up
 
 cluster-down: ## Takes the test cluster down and leaves nothing behind
 	@dev/cluster/down
 
-demo: build ## A cluster if there is none, the stack, a workload, 25 tasks, 3 replicas
+demo: go build ## A cluster if there is none, the stack, a workload, 25 tasks, 3 replicas
 	@dev/demo
 
 test: ## Everything that has to pass
+	@dev/prerequisites go node venv
 	@for part in lint test-unit test-dev test-manifests test-cluster; do \
 	  began=$$(date +%s); \
 	  $(MAKE) --no-print-directory $$part || exit; \

@@ -38,6 +38,9 @@ def idle(flavour, minutes, state):
     jobs = ", ".join(f"{sample['metric']['job']} {sample['value'][1]}" for sample in by_job)
     [head] = query(state, "prometheus_tsdb_head_series")
     print(f"{flavour}: {head['value'][1]} series in the head; by job: {jobs}")
+    for sample in query(state, "sum by (job) (process_resident_memory_bytes)"):
+        # With the pages of its executable, which the kernel takes back when it needs them.
+        print(f"{flavour}: {sample['metric']['job']} says that {float(sample['value'][1]) / MEBIBYTE:.1f} MiB are resident")
     complaints = []
     if float(head["value"][1]) >= MOST_SERIES:
         complaints.append(f"{flavour}: {head['value'][1]} series, {MOST_SERIES} are too many")

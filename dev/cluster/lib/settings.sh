@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034 # sourced; its variables are read elsewhere
 # What a cluster is called, and everything that follows from it. Sourced by
-# up, down and smoke; the node gets the result as $STATE/settings.
+# up, down and test/works; the node gets the result as $STATE/settings.
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
@@ -105,7 +105,7 @@ addresses() {
   DNS_IP=${SERVICE_CIDR%.*}.10
 }
 
-# save_settings writes what the node, down and smoke need to know.
+# save_settings writes what the node, down and test/works need to know.
 save_settings() {
   local name
   for name in ENGINE CLUSTER_KUBECONFIG CLUSTER FLAVOUR RBAC NODE CONTEXT PROVIDER_ID NODE_LABELS STORAGE_CLASS PROVISIONER \
