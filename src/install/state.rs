@@ -172,7 +172,9 @@ impl Installer<'_> {
         } else {
             self.cluster.list_everything(&namespaces, &others).await.map_err(InstallError::Read)?
         };
-        let foreign = inside.into_iter().filter(is_somebodys).map(|object| ObjectRef::of(&object)).collect();
+        let counted: BTreeSet<&str> =
+            ours.iter().chain(&inside).filter_map(|object| object.metadata.uid.as_deref()).collect();
+        let foreign = inside.iter().filter(|object| is_somebodys(object, &counted)).map(ObjectRef::of).collect();
         let mut foreign_autoscalers = Vec::new();
         if let Some(kind) = Kind::named("scalekit.dev", "Autoscaler") {
             let found = self.cluster.list_kind(kind, None, &others).await.map_err(InstallError::Read)?;
@@ -208,13 +210,21 @@ impl Release {
     }
 }
 
+/// What Kubernetes' own controllers make objects for. One of these that is gone takes what it owns with it, a little later.
+const CONTROLLERS: [&str; 7] =
+    ["CronJob", "DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"];
+
 /// Whether an object without our label was put there by somebody: not what Kubernetes makes in every
-/// namespace, and not what a controller made for an object that is counted itself.
-fn is_somebodys(object: &DynamicObject) -> bool {
+/// namespace, and not what a controller made for an object that is counted itself, by its UID. What belongs to an object
+/// elsewhere, a cluster-scoped one say, would go with the namespace while its owner lives: it is somebody's.
+fn is_somebodys(object: &DynamicObject, counted: &BTreeSet<&str>) -> bool {
     let reference = ObjectRef::of(object);
     let made_by_kubernetes = matches!(
         (reference.kind.as_str(), reference.name.as_str()),
         ("ConfigMap", "kube-root-ca.crt" | "openshift-service-ca.crt") | ("ServiceAccount", "default")
     );
-    !made_by_kubernetes && object.metadata.owner_references.as_ref().is_none_or(Vec::is_empty)
+    let made_for_another = object.metadata.owner_references.iter().flatten().any(|owner| {
+        counted.contains(owner.uid.as_str()) || CONTROLLERS.contains(&owner.kind.as_str()) || owner.kind == "Service"
+    });
+    !made_by_kubernetes && !made_for_another
 }

@@ -141,6 +141,9 @@ impl ChangeSet {
 /// value, and the inventory knows it by the hash of this very manifest: a manifest that declares less than
 /// the last one has to be applied again, or what it dropped would stay.
 ///
+/// What the inventory knows and nobody desires any more is deleted, but for data: they go by a removal that is asked for
+/// them, which finds them by their label.
+///
 /// `live` holds the objects that carry our labels, and any that have the name of a desired one.
 pub fn plan(desired: &[DynamicObject], live: &[DynamicObject], inventory: &Inventory) -> ChangeSet {
     let live: BTreeMap<String, &DynamicObject> =
@@ -170,7 +173,9 @@ pub fn plan(desired: &[DynamicObject], live: &[DynamicObject], inventory: &Inven
         })
         .collect();
     let wanted: Vec<String> = items.iter().map(|item| key(&item.object)).collect();
-    items.extend(inventory.entries().filter(|entry| !wanted.contains(&key(&entry.object))).filter_map(|entry| {
+    let no_more =
+        inventory.entries().filter(|entry| !wanted.contains(&key(&entry.object)) && !teardown::is_data(&entry.object));
+    items.extend(no_more.filter_map(|entry| {
         let found = live.get(&key(&entry.object))?;
         let uid = found.metadata.uid.clone()?;
         // Made again by somebody else since: not what was installed, so not ours to delete.
@@ -242,6 +247,21 @@ mod tests {
     #[test]
     fn what_is_not_there_is_created() {
         assert_eq!(only(&plan(&[config_map("1")], &[], &Inventory::default())), &Change::Create);
+    }
+
+    #[test]
+    fn data_that_nothing_uses_any_more_stay() {
+        let data = |kind: &str, name: &str| {
+            object(json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "n",
+                "uid": name, "labels": {"app.kubernetes.io/managed-by": "scalekit"}}}))
+        };
+        let live = [
+            data("PersistentVolumeClaim", "prometheus-data"),
+            data("Secret", "grafana-admin"),
+            data("Secret", "scrape-configs"),
+        ];
+        let changes = plan(&[], &live, &installed(&live));
+        assert_eq!(only(&changes), &Change::Delete { uid: "scrape-configs".to_owned() });
     }
 
     #[test]

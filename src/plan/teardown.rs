@@ -90,10 +90,7 @@ pub fn teardown(
     data: Data,
 ) -> Teardown {
     let mut decided = Teardown::default();
-    let is_data = |object: &ObjectRef| {
-        data == Data::Keep
-            && (object.kind == "PersistentVolumeClaim" || (object.kind == "Secret" && object.name == GRAFANA_PASSWORD))
-    };
+    let is_data = |object: &ObjectRef| data == Data::Keep && is_data(object);
     let references: Vec<(ObjectRef, &DynamicObject)> =
         ours.iter().map(|object| (ObjectRef::of(object), object)).collect();
     let data_namespaces: BTreeSet<&str> = references
@@ -145,6 +142,11 @@ pub fn teardown(
 }
 
 /// The Secret that Grafana reads on an empty database only: it belongs to the data.
+/// Whether an object is data of the user's, or what it takes to use them.
+pub(super) fn is_data(object: &ObjectRef) -> bool {
+    object.kind == "PersistentVolumeClaim" || (object.kind == "Secret" && object.name == GRAFANA_PASSWORD)
+}
+
 const GRAFANA_PASSWORD: &str = "grafana-admin";
 /// The Deployment that scales.
 const SCALER: &str = "scaler";

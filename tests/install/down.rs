@@ -36,6 +36,22 @@ async fn somebody_elses_object_keeps_the_namespace_and_is_named(#[case] theirs: 
     assert!(fake.get("Deployment", "grafana").is_none() && fake.get("Namespace", "monitoring-nodes").is_none());
 }
 
+#[rstest]
+#[case::by_what_lies_elsewhere("Bundle", "elsewhere", true)]
+#[case::by_a_controller_that_has_gone("ReplicaSet", "gone", false)]
+#[tokio::test(start_paused = true)]
+async fn what_is_owned_is_somebodys_unless_its_owner_counts(
+    #[case] kind: &str,
+    #[case] uid: &str,
+    #[case] somebodys: bool,
+) {
+    let (fake, cluster) = installed().await;
+    fake.put(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs", "namespace": "monitoring",
+        "ownerReferences": [{"apiVersion": "x/v1", "kind": kind, "name": "owner", "uid": uid}]}}));
+    let ended = down(&cluster, Data::Purge).await;
+    assert_eq!(matches!(&ended, Err(CommandError::LeftBehind { .. })), somebodys, "{:?}", ended.err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_volume_that_is_retained_is_named() {
     let (fake, cluster) = installed().await;
