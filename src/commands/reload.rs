@@ -46,7 +46,7 @@ pub(super) async fn before(
 fn reconfigured(desired: &[DynamicObject], changes: &ChangeSet) -> Vec<Component> {
     let written = |object: &DynamicObject| {
         let reference = ObjectRef::of(object);
-        changes.items.iter().any(|item| item.object == reference && item.change.is_write())
+        changes.items.iter().any(|item| item.object == reference && changes_content(&item.change))
     };
     let of = |kinds: &[&str]| -> Vec<Component> {
         let objects = desired.iter().filter(|object| {
@@ -65,6 +65,16 @@ fn reconfigured(desired: &[DynamicObject], changes: &ChangeSet) -> Vec<Component
     components.dedup();
     components.retain(|component| !workloads.contains(component));
     components
+}
+
+/// Whether the files that a ConfigMap or Secret becomes may change. Other labels alone do not: a version's, say.
+fn changes_content(change: &Change) -> bool {
+    match change {
+        // Applied again because the manifest declares less than before; of what, nobody has kept.
+        Change::Configure { fields } if fields.is_empty() => true,
+        Change::Configure { fields } => fields.iter().any(|field| !field.field.starts_with("metadata.")),
+        other => other.is_write(),
+    }
 }
 
 /// Brings what was changed into the pods, and waits until Prometheus has loaded it.
@@ -146,10 +156,11 @@ fn causes(log: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
     use serde_json::json;
 
     use super::*;
-    use crate::plan::Planned;
+    use crate::plan::{FieldChange, Planned};
 
     fn object(kind: &str, name: &str, component: &str) -> DynamicObject {
         let api_version = if kind == "StatefulSet" { "apps/v1" } else { "v1" };
@@ -180,6 +191,15 @@ mod tests {
         assert_eq!(found(&["alertmanager-receivers"]), [Component::Alertmanager]);
         assert_eq!(found(&["prometheus-config", "prometheus"]), []);
         assert_eq!(found(&[]), []);
+    }
+
+    #[rstest]
+    #[case::a_file(&["data[\"prometheus.yml\"]"], true)]
+    #[case::a_file_and_a_label(&["metadata.labels[\"app.kubernetes.io/version\"]", "data[\"prometheus.yml\"]"], true)]
+    #[case::labels_alone(&["metadata.labels[\"app.kubernetes.io/version\"]"], false)]
+    fn only_other_content_is_waited_for(#[case] fields: &[&str], #[case] expected: bool) {
+        let field = |name: &&str| FieldChange { field: (*name).to_owned(), live: None, desired: json!("x") };
+        assert_eq!(changes_content(&Change::Configure { fields: fields.iter().map(field).collect() }), expected);
     }
 
     #[test]

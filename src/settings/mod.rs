@@ -247,13 +247,14 @@ fn checked_if<T>(
     value.map(|value| checked(origin, &value, check)).transpose()
 }
 
+/// A minute at most: rates look back five, and an alert on `up` one and a half.
 fn whole_seconds(interval: Duration) -> Result<u32, SettingsError> {
     u32::try_from(interval.as_secs())
         .ok()
-        .filter(|seconds| (1..=300).contains(seconds) && interval.subsec_nanos() == 0)
+        .filter(|seconds| (1..=60).contains(seconds) && interval.subsec_nanos() == 0)
         .ok_or_else(|| SettingsError::Value {
             origin: "scrape interval".to_owned(),
-            reason: "between 1s and 5m, in whole seconds".to_owned(),
+            reason: "between 1s and 1m, in whole seconds: rules and dashboards look back five minutes".to_owned(),
         })
 }
 
@@ -344,6 +345,7 @@ mod tests {
     #[case::component("images: {grafna: x}\n", "images.grafna")]
     #[case::interval("scrapeInterval: soon\n", "scrapeInterval")]
     #[case::too_short("scrapeInterval: 500ms\n", "scrape interval")]
+    #[case::too_long("scrapeInterval: 2m\n", "scrape interval")]
     #[case::platform("platform: minikube\n", "platform")]
     #[case::image("images: {grafana: ''}\n", "images.grafana")]
     #[case::registry("registry: https://r.example\n", "registry")]
