@@ -82,7 +82,17 @@ fn created(object: &Autoscaler) -> Option<Timestamp> {
 
 /// Which HPAs there are, by what they scale.
 #[derive(Clone, Default)]
-pub struct Hpas(Arc<Mutex<HashMap<Workload, BTreeSet<String>>>>);
+pub struct Hpas(Arc<Mutex<Listed>>);
+
+type ByWorkload = HashMap<Workload, BTreeSet<String>>;
+
+#[derive(Default)]
+struct Listed {
+    known: ByWorkload,
+    /// A list that is not complete yet. What was known holds until it is: a list that fails and is tried again for minutes
+    /// must not look as if there were none.
+    listing: Option<ByWorkload>,
+}
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -104,7 +114,7 @@ type Hpa = Object<HpaSpec, NotUsed>;
 impl Hpas {
     /// The HPA of the same workload, if there is one.
     pub fn of(&self, namespace: &str, target: &ScaleTargetRef) -> Option<String> {
-        self.lock().get(&Workload::of(namespace, target))?.first().cloned()
+        self.lock().known.get(&Workload::of(namespace, target))?.first().cloned()
     }
 
     /// Follows them. Whoever polls this keeps the list up to date; nothing comes out of it but errors.
@@ -142,7 +152,7 @@ impl Hpas {
             let workload = Workload::of(namespace, &ScaleTargetRef { api_version, kind, name });
             (workload, hpa.metadata.name.clone().unwrap_or_default())
         };
-        let forget = |all: &mut HashMap<Workload, BTreeSet<String>>, namespace: &str, name: &str| {
+        let forget = |all: &mut ByWorkload, namespace: &str, name: &str| {
             all.retain(|workload, names| {
                 if workload.0 == namespace {
                     names.remove(name);
@@ -151,21 +161,20 @@ impl Hpas {
             });
         };
         match event {
-            // Until the list is complete what was known before counts as gone; that is a moment.
-            Event::Init => all.clear(),
+            Event::Init => all.listing = Some(ByWorkload::default()),
             Event::InitApply(hpa) => {
                 let (workload, name) = of(&hpa);
-                all.entry(workload).or_default().insert(name);
+                all.listing.get_or_insert_default().entry(workload).or_default().insert(name);
             }
-            Event::InitDone => {}
+            Event::InitDone => all.known = all.listing.take().unwrap_or_default(),
             Event::Apply(hpa) => {
                 let (workload, name) = of(&hpa);
-                forget(&mut all, &workload.0, &name);
-                all.entry(workload).or_default().insert(name);
+                forget(&mut all.known, &workload.0, &name);
+                all.known.entry(workload).or_default().insert(name);
             }
             Event::Delete(hpa) => {
                 let (workload, name) = of(&hpa);
-                forget(&mut all, &workload.0, &name);
+                forget(&mut all.known, &workload.0, &name);
             }
         }
     }
@@ -173,16 +182,16 @@ impl Hpas {
     /// An HPA is there.
     #[cfg(test)]
     pub fn put(&self, namespace: &str, target: &ScaleTargetRef, name: &str) {
-        self.lock().entry(Workload::of(namespace, target)).or_default().insert(name.to_owned());
+        self.lock().known.entry(Workload::of(namespace, target)).or_default().insert(name.to_owned());
     }
 
     /// No HPA is there.
     #[cfg(test)]
     pub fn take_away(&self, namespace: &str, target: &ScaleTargetRef) {
-        self.lock().remove(&Workload::of(namespace, target));
+        self.lock().known.remove(&Workload::of(namespace, target));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Workload, BTreeSet<String>>> {
+    fn lock(&self) -> MutexGuard<'_, Listed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -233,14 +242,32 @@ mod tests {
         assert!(siblings.by_workload.is_empty());
     }
 
+    fn hpa(kind: &str) -> Hpa {
+        serde_json::from_value(json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "h", "namespace": "demo"},
+            "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": kind, "name": "w"}, "maxReplicas": 3}}))
+        .expect("an HPA")
+    }
+
+    #[test]
+    fn what_is_known_holds_until_a_new_list_is_complete() {
+        let hpas = Hpas::default();
+        let target = autoscaler("a", "2026-01-01T00:00:00Z", "Auto").spec.scale_target_ref;
+        let known = || hpas.of("demo", &target);
+        for event in [Event::Init, Event::InitApply(hpa("Deployment")), Event::InitDone] {
+            hpas.take(event);
+        }
+        assert_eq!(known().as_deref(), Some("h"));
+        // A list that breaks off begins again.
+        hpas.take(Event::Init);
+        hpas.take(Event::Init);
+        assert_eq!(known().as_deref(), Some("h"), "a list is on its way");
+        hpas.take(Event::InitDone);
+        assert_eq!(known(), None, "it is in no list any more");
+    }
+
     #[test]
     fn an_hpa_is_known_by_what_it_scales() {
-        let hpa = |kind: &str| -> Hpa {
-            serde_json::from_value(json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
-                "metadata": {"name": "h", "namespace": "demo"},
-                "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": kind, "name": "w"}, "maxReplicas": 3}}))
-            .expect("an HPA")
-        };
         let hpas = Hpas::default();
         let target = autoscaler("a", "2026-01-01T00:00:00Z", "Auto").spec.scale_target_ref;
         hpas.take(Event::Apply(hpa("Deployment")));
