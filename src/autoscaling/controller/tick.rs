@@ -21,7 +21,7 @@ use super::{
     leader::Fence,
     observe::{Readings, observation, readings},
     pods::Owners,
-    rivals::Hpas,
+    rivals::{Hpas, backs_off},
     servers::Servers,
     status,
     target::{Kinds, ReadScale, Target, TargetError},
@@ -31,7 +31,7 @@ use super::{
 use crate::{
     autoscaling::{
         api::{Autoscaler, AutoscalerSpec, MetricSpec, MetricType},
-        decision::{Action, Decision, Memory, Mode, Policy, memory::ConditionType, rivalry::Rivalry},
+        decision::{Action, Decision, Memory, Mode, Policy},
         policy::interval,
     },
     metrics::{self, MetricsApis},
@@ -93,7 +93,7 @@ impl Context {
 }
 
 /// A scale that needs not be read again for a while: nothing was to be changed. A write is refused all the same if
-/// somebody wrote since it was read, and then it is read anew.
+/// somebody wrote since it was read; then it is read anew, and who has ordered another count is found.
 #[derive(Clone, Debug)]
 pub struct Settled {
     scale: ReadScale,
@@ -180,7 +180,7 @@ async fn look(
         let fewer = decision.stabilized.is_some_and(|stabilized| stabilized.proposed < decision.current_replicas);
         context.crowd.note(key, &fed_by, fewer && policy.mode == Mode::Auto, now)
     };
-    let (memory, yields_to) = (&kept.memory, yields_to.as_deref());
+    let memory = &kept.memory;
     let settled = Settled { scale: scale.clone(), until };
     let acted = decide_and_act(policy, &target, scale, seen, memory, yields_to, distrust, passed, now).await;
     let decision = &acted.decision;
@@ -243,24 +243,11 @@ async fn note_writers(
     now: Timestamp,
 ) -> Option<String> {
     let changed = kept.left_at.filter(|left| mode == Mode::Auto && *left != scale.spec_replicas());
-    if let Some(left) = changed
-        && let Some(who) = target.foreign_writer().await
-    {
-        let before = kept.memory.rivalry.take();
-        kept.memory.rivalry = Some(Rivalry::next(before.as_ref(), who, left, scale.spec_replicas(), now));
-    }
-    kept.memory.rivalry = kept.memory.rivalry.take().filter(|rivalry| !rivalry.is_forgotten(now));
-    if let Some(rivalry) = kept.memory.rivalry.as_ref().filter(|rivalry| mode == Mode::Auto && rivalry.holds(now)) {
-        let (who, message) = (rivalry.who.clone(), rivalry.message());
-        kept.memory.set(ConditionType::Conflict, true, "ForeignWriter", message, now);
-        return Some(who);
-    }
-    // Where there never was a conflict there is no condition about it.
-    if kept.memory.condition(ConditionType::Conflict).is_some() {
-        let message = "nobody else writes the replica count";
-        kept.memory.set(ConditionType::Conflict, false, "NoConflict", message, now);
-    }
-    None
+    let wrote = match changed {
+        Some(left) => target.foreign_writer().await.map(|who| (who, left, scale.spec_replicas())),
+        None => None,
+    };
+    backs_off(&mut kept.memory, mode, wrote, now)
 }
 
 async fn read_target(

@@ -40,7 +40,8 @@ pub struct Cluster {
     pub version: u64,
     /// Who wrote the count last.
     pub writer: String,
-    /// What somebody else orders just before each of our next writes.
+    /// What there is just before each of our next writes: another count was ordered by somebody else, with the same one
+    /// something else of the target has changed.
     pub others: VecDeque<i32>,
     pub target_exists: bool,
     pub pods: Vec<Value>,
@@ -141,6 +142,9 @@ impl Cluster {
             }
             (&Method::PUT, "/apis/apps/v1/namespaces/demo/deployments/w/scale") => {
                 if let Some(replicas) = self.others.pop_front() {
+                    if replicas != self.replicas {
+                        "kubectl".clone_into(&mut self.writer);
+                    }
                     (self.replicas, self.version) = (replicas, self.version + 1);
                 }
                 if body["metadata"]["resourceVersion"].as_str() != Some(&self.version.to_string()) {
