@@ -14,6 +14,7 @@
 
 mod access;
 mod act;
+mod backoff;
 mod clock;
 mod crowd;
 mod event;
@@ -234,6 +235,7 @@ async fn lead(
         vitals.leads(false);
         context.telemetry.leads(false);
         context.history.clear();
+        context.servers.clear();
         if let Some(result) = ended {
             return result;
         }

@@ -200,12 +200,7 @@ impl Hpas {
 }
 
 /// Takes in that somebody changed the count (who, from what, to what), if somebody did, and says whom to leave alone now.
-pub fn backs_off(
-    memory: &mut Memory,
-    mode: Mode,
-    wrote: Option<(String, i32, i32)>,
-    now: Timestamp,
-) -> Option<String> {
+pub fn backs_off(memory: &mut Memory, mode: Mode, wrote: Option<(String, i32, i32)>, now: Timestamp) -> Option<String> {
     let before = memory.rivalry.take();
     let rivalry = match wrote {
         Some((who, from, to)) => Some(Rivalry::next(before.as_ref(), who, from, to, now)),

@@ -326,6 +326,11 @@ impl MetricSource for FakePrometheus {
         // In trouble, not gone.
         std::future::ready(true).boxed()
     }
+
+    fn is_well(&self) -> BoxFuture<'_, bool> {
+        let fails = self.0.lock().expect("a lock").0.as_ref().is_err_and(Error::is_outage);
+        std::future::ready(!fails).boxed()
+    }
 }
 
 /// A controller of one Autoscaler, looked at by hand.
