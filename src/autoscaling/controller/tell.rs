@@ -35,10 +35,11 @@ pub async fn tell(
     let (text, now) = (line::line(&decision), decision.at);
     match &result {
         Ok(_) => tracing::info!(autoscaler = %key, "{text}"),
-        Err(error) => tracing::warn!(autoscaler = %key, "{text} failed: {error}"),
+        Err(error) => tracing::warn!(autoscaler = %key, "{}", line::failed(&text, error)),
     }
+    let failed = result.as_ref().err().map(ToString::to_string);
     context.telemetry.decision(key, &decision, line::reason(&decision));
-    context.history.record(key, &decision, policy);
+    context.history.decided(key, &decision, policy, failed.as_deref());
 
     let foreign = memory.rivalry.as_ref().filter(|_| decision.yields_to.is_some());
     // Also when the others decided: somebody should know that one metric is gone.
@@ -59,7 +60,8 @@ pub async fn tell(
     let uid = kept.target_uid.as_deref().unwrap_or_default();
     let look_back = longest_look_back(policy);
     let generation = object.metadata.generation;
-    let status = status::after(&decision, &memory, uid, look_back, generation, object.status.as_ref());
+    let status =
+        status::after((&decision, failed.as_deref()), &memory, uid, look_back, generation, object.status.as_ref());
     write_status(context, key, object, &status).await;
     kept.memory = memory;
     kept
@@ -180,6 +182,7 @@ async fn tell_status(
     now: Timestamp,
 ) {
     context.telemetry.conditions(key, memory, false);
+    context.history.blocked(key, message, now);
     let generation = object.metadata.generation;
     let status = status::without_decision(reason, message, memory, now, generation, object.status.as_ref());
     write_status(context, key, object, &status).await;

@@ -44,6 +44,8 @@ pub struct Cluster {
     /// something else of the target has changed.
     pub others: VecDeque<i32>,
     pub target_exists: bool,
+    /// Nobody may write the scale.
+    pub scale_is_forbidden: bool,
     pub pods: Vec<Value>,
     /// What else is answered, by the beginning of the request's URI.
     pub answers: Vec<(String, Value)>,
@@ -74,6 +76,7 @@ impl FakeApi {
             writer: "kubectl".to_owned(),
             others: VecDeque::new(),
             target_exists: true,
+            scale_is_forbidden: false,
             pods: Vec::new(),
             answers: Vec::new(),
             autoscaler,
@@ -139,6 +142,9 @@ impl Cluster {
             }
             (&Method::GET, "/apis/apps/v1/namespaces/demo/deployments/w/scale") => {
                 respond(StatusCode::OK, &self.scale())
+            }
+            (&Method::PUT, "/apis/apps/v1/namespaces/demo/deployments/w/scale") if self.scale_is_forbidden => {
+                refuse(StatusCode::FORBIDDEN, "Forbidden", "deployments.apps \"w\" is forbidden")
             }
             (&Method::PUT, "/apis/apps/v1/namespaces/demo/deployments/w/scale") => {
                 if let Some(replicas) = self.others.pop_front() {
