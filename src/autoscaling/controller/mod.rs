@@ -336,7 +336,9 @@ fn seen(object: DeserializeGuard<Autoscaler>, schedule: &mut Schedule, context: 
             autoscaler.metadata.managed_fields = None;
             autoscaler.metadata.annotations = None;
             autoscaler.metadata.labels = None;
-            schedule.seen(key, autoscaler, &context.default_server, context.clock.now());
+            schedule.seen(key, autoscaler, &context.default_server, context.clock.now(), |object| {
+                Kept::restored(object, context.clock)
+            });
         }
         Err(invalid) => {
             tracing::warn!(autoscaler = %key, "the object cannot be read, it is not scaled: {invalid}");

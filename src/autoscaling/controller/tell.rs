@@ -114,7 +114,7 @@ pub async fn tell_invalid(
     mut kept: Kept,
     why: &InvalidSpec,
 ) -> Kept {
-    let (message, now) = (why.to_string(), context.clock.now());
+    let (message, now) = (why.to_string(), context.clock.wall());
     tracing::warn!(autoscaler = %key, "the spec cannot be decided on: {message}");
     kept.memory.set(ConditionType::ScalingActive, false, "InvalidSpec", &*message, now);
     tell_failure(context, object, &mut kept, Some(("InvalidSpec", message.clone())), now).await;
@@ -124,7 +124,7 @@ pub async fn tell_invalid(
 
 /// Tells that nothing is decided.
 pub async fn tell_paused(context: &Context, key: &Key, object: &Autoscaler, mut kept: Kept) -> Kept {
-    let now = context.clock.now();
+    let now = context.clock.wall();
     let message = "the autoscaler is paused; set spec.mode to Auto to go on";
     kept.memory.set(ConditionType::ScalingActive, false, "Paused", message, now);
     tell_status(context, key, object, &kept.memory, "Paused", message, now).await;
@@ -140,7 +140,7 @@ pub async fn tell_rival(
     reason: &'static str,
     message: &str,
 ) -> Kept {
-    let now = context.clock.now();
+    let now = context.clock.wall();
     tracing::warn!(autoscaler = %key, "{message}");
     kept.left_at = None;
     kept.memory.set(ConditionType::Conflict, true, reason, message, now);

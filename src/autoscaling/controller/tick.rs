@@ -15,6 +15,7 @@ use super::{
     Clock, Key,
     access::Credentials,
     act::decide_and_act,
+    clock::Ahead,
     crowd::Crowd,
     event::Recorder,
     history::History,
@@ -111,16 +112,19 @@ pub struct Kept {
     pub left_at: Option<i32>,
     /// The scale as it was last read, while it counts.
     pub settled: Option<Settled>,
+    /// The clock that the memory's times are of.
+    pub ahead: Ahead,
     /// The failure that was last told, so that it is told once and not at every look.
     pub told: Option<String>,
 }
 
 impl Kept {
     /// What an earlier controller kept in the status.
-    pub fn restored(object: &Autoscaler, now: Timestamp) -> Self {
+    pub fn restored(object: &Autoscaler, clock: Clock) -> Self {
         let Some(status) = &object.status else { return Self::default() };
-        let (target_uid, memory) = status::restore(status, now);
-        Self { target_uid, memory, left_at: None, settled: None, told: None }
+        let ahead = Ahead::noticed(clock);
+        let (target_uid, memory) = status::restore(status, ahead.of(clock.now()));
+        Self { target_uid, memory, left_at: None, settled: None, ahead, told: None }
     }
 }
 
@@ -158,9 +162,9 @@ async fn look(
 ) -> (Kept, Option<Timestamp>) {
     // Metrics first: a slow server must not let the scale that was read grow old.
     let Readings { readings, wake } = readings(context, key, &object.spec, interval).await;
-    let now = context.clock.now();
     let mut kept = kept;
-    let (target, scale, until) = match read_target(context, key, object, kept.settled.take(), interval, now).await {
+    let (steady, now) = (context.clock.now(), kept.ahead.now(context.clock, &mut kept.memory));
+    let (target, scale, until) = match read_target(context, key, object, kept.settled.take(), interval, steady).await {
         Ok(read) => read,
         Err(error) => return (tell_no_target(context, key, object, kept, &error, now).await, wake),
     };

@@ -391,7 +391,7 @@ impl Bench {
 
     /// Another controller takes over, with nothing but what is in the status.
     pub fn restart(&mut self) {
-        self.kept = Kept::restored(&self.object(), self.context.clock.now());
+        self.kept = Kept::restored(&self.object(), self.context.clock);
     }
 }
 

@@ -228,6 +228,42 @@ async fn a_window_goes_on_after_a_restart() {
     }
 }
 
+/// A machine that was suspended for an hour, or whose clock was wrong by one.
+#[rstest]
+#[case::forward(3600)]
+#[case::back(-3600)]
+#[tokio::test(start_paused = true)]
+async fn a_step_of_the_wall_clock_neither_empties_a_window_nor_stretches_it(#[case] step: i64) {
+    let mut bench = Bench::new(1, &with_default_window(), 35.0);
+    bench.look().await;
+    bench.prometheus.set(Ok(vec![5.0]));
+    bench.context.clock.step(step);
+    for (seconds, expected) in [(15, 4), (270, 4), (30, 1)] {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        bench.look().await;
+        assert_eq!(bench.api.cluster().replicas, expected);
+    }
+    let cluster = bench.api.cluster();
+    let told = cluster.status().last_decision.expect("a decision").time.0;
+    let late = bench.context.clock.wall().duration_since(told).abs();
+    assert!(late <= jiff::SignedDuration::from_secs(2), "told by the clock on the wall: {late}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn schedules_follow_the_wall_clock_after_a_step() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 5.0);
+    // The hour in which it will be in two hours.
+    let hour = (bench.context.clock.wall().to_zoned(jiff::tz::TimeZone::UTC).hour() + 2) % 24;
+    let schedule = json!([{"name": "busy", "timeZone": "UTC", "start": format!("0 {hour} * * *"),
+        "end": format!("0 {} * * *", (hour + 1) % 24), "minReplicas": 4}]);
+    bench.api.cluster().autoscaler["spec"]["schedules"] = schedule;
+    for (step, expected) in [(0, 1), (7200, 4), (7200, 1), (-7200, 4)] {
+        bench.context.clock.step(step);
+        bench.look().await;
+        assert_eq!(bench.api.cluster().replicas, expected, "{step}");
+    }
+}
+
 #[tokio::test]
 async fn another_target_of_the_same_name_starts_afresh() {
     let mut bench = Bench::new(1, &with_default_window(), 35.0);
