@@ -236,6 +236,7 @@ async fn lead(
         context.telemetry.leads(false);
         context.history.clear();
         context.servers.clear();
+        context.crowd.clear();
         if let Some(result) = ended {
             return result;
         }

@@ -16,7 +16,7 @@ use super::{
     access::Credentials,
     act::decide_and_act,
     clock::Ahead,
-    crowd::Crowd,
+    crowd::{Crowd, Wants},
     event::Recorder,
     history::History,
     leader::Fence,
@@ -180,9 +180,17 @@ async fn look(
     let about = (&object.spec, policy);
     let seen = observation(context, key, about, (&target, &scale), readings, interval).await;
     let fed_by = sources(&object.spec, &context.default_server);
+    let ahead = kept.ahead;
     let distrust = |decision: &Decision| {
         let fewer = decision.stabilized.is_some_and(|stabilized| stabilized.proposed < decision.current_replicas);
-        context.crowd.note(key, &fed_by, fewer && policy.mode == Mode::Auto, now)
+        let wants = match decision.action() {
+            _ if policy.mode != Mode::Auto => Wants::NoFewer,
+            Action::ScaleDown if fewer => Wants::FewerNow,
+            _ if fewer => Wants::Fewer,
+            _ => Wants::NoFewer,
+        };
+        let (source, until) = context.crowd.note(key, &fed_by, wants, steady)?;
+        Some(context.crowd.message((source, ahead.of(until))))
     };
     let memory = &kept.memory;
     let settled = Settled { scale: scale.clone(), until };
