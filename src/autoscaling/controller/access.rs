@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use tokio::time::Instant;
 
-use super::{servers::ServerRef, words::in_time};
+use super::{source::ServerRef, words::in_time};
 use crate::{
     autoscaling::api::{PrometheusMetric, SecretKey, ServerAuth},
     prometheus::Access,

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 use jiff::SignedDuration;
 use tokio::sync::OnceCell;
 
-use super::{Key, servers::Question, tick::Context};
+use super::{Key, source::Question, tick::Context};
 use crate::{
     autoscaling::{
         api::{MetricIdentifier, MetricSpec, ObjectMetric, ScaleTargetRef},

@@ -31,6 +31,7 @@ mod rivals;
 mod schedule;
 mod servers;
 mod service_account;
+mod source;
 mod status;
 mod target;
 mod telemetry;
@@ -170,7 +171,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     let (elector, fence) = Elector::new(&client, &instance, terms, clock, vitals.clone());
     let context = Arc::new(Context {
         client: client.clone(),
-        servers: Servers::new(Box::new(servers::direct), clock, telemetry.clone()),
+        servers: Servers::new(Box::new(source::direct), clock, telemetry.clone()),
         credentials: Credentials::new(client.clone(), prometheus.clone(), prometheus_credentials),
         default_server: prometheus,
         kinds: Kinds::default(),

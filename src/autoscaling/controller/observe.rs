@@ -10,7 +10,8 @@ use super::{
     line::decimal,
     measure::Measurement,
     pods,
-    servers::{Answer, Question},
+    servers::Answer,
+    source::Question,
     target::{ReadScale, Target},
     tick::Context,
 };

@@ -11,7 +11,7 @@ use kube::{Api, api::ListParams};
 use super::{
     Key,
     observe::one,
-    servers::Question,
+    source::Question,
     tick::Context,
     words::{ApiError, in_time},
 };

@@ -18,125 +18,26 @@ use futures::{
     future::{BoxFuture, Shared, WeakShared},
 };
 use jiff::{SignedDuration, Timestamp};
-use tokio::{net::TcpStream, sync::Semaphore};
+use tokio::sync::Semaphore;
 
 use super::{
     Clock,
     backoff::{Backoff, USUAL_INTERVAL},
+    source::{Connect, MetricSource, Question, ServerRef},
     telemetry::Telemetry,
 };
 use crate::{
     autoscaling::decision::Reading,
-    prometheus::{Access, Client, Direct, Error, Instant, Sample},
+    prometheus::{Error, Instant, Sample},
     quantity::milli_from_f64,
 };
 
-/// How long a server may take for one answer.
-const QUERY_LIMIT: Duration = Duration::from_secs(5);
 /// How many questions a server gets at a time.
 const CONCURRENCY: usize = 16;
 /// How often to look whether a server that was not there accepts connections.
 const PROBE_EVERY: SignedDuration = SignedDuration::from_secs(5);
 /// After how long without a question a server is forgotten: longer than the longest interval.
 const FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
-
-/// How long a server may take to accept a connection, or to answer the cheapest question.
-const PROBE_LIMIT: Duration = Duration::from_secs(2);
-/// A question that costs a server nothing.
-const CHEAPEST: &str = "1";
-
-/// Something that answers PromQL queries: the seam at which tests put another server.
-pub trait MetricSource: Send + Sync {
-    /// Evaluates `query` now, with samples that are at most `max_age` old.
-    fn query<'a>(&'a self, query: &'a str, max_age: Option<Duration>) -> BoxFuture<'a, Result<Vec<Sample>, Error>>;
-
-    /// Evaluates `what` at the start of `span`, in seconds since the epoch, and every `step` after it to its end.
-    fn range<'a>(
-        &'a self,
-        what: &'a Question,
-        span: (i64, i64),
-        step: Duration,
-    ) -> BoxFuture<'a, Result<Vec<Instant>, Error>>;
-
-    /// Whether it accepts connections.
-    fn accepts(&self) -> BoxFuture<'_, bool>;
-
-    /// Whether it answers the cheapest question, with whatever.
-    fn is_well(&self) -> BoxFuture<'_, bool>;
-}
-
-struct DirectSource {
-    client: Client<Direct>,
-    host: String,
-    port: u16,
-}
-
-impl MetricSource for DirectSource {
-    fn query<'a>(&'a self, query: &'a str, max_age: Option<Duration>) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
-        self.client.query_within(query, max_age).boxed()
-    }
-
-    fn range<'a>(
-        &'a self,
-        what: &'a Question,
-        span: (i64, i64),
-        step: Duration,
-    ) -> BoxFuture<'a, Result<Vec<Instant>, Error>> {
-        self.client.range(&what.query, span, step, what.max_age).boxed()
-    }
-
-    fn accepts(&self) -> BoxFuture<'_, bool> {
-        async {
-            let connect = TcpStream::connect((self.host.as_str(), self.port));
-            matches!(tokio::time::timeout(PROBE_LIMIT, connect).await, Ok(Ok(_)))
-        }
-        .boxed()
-    }
-
-    fn is_well(&self) -> BoxFuture<'_, bool> {
-        async {
-            match tokio::time::timeout(PROBE_LIMIT, self.client.query(CHEAPEST)).await {
-                Ok(Err(error)) => !error.is_outage(),
-                Ok(Ok(_)) => true,
-                Err(_) => false,
-            }
-        }
-        .boxed()
-    }
-}
-
-/// A server, and what it wants to see. The same address with other credentials is another server.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ServerRef {
-    /// Its address.
-    pub address: String,
-    /// Credentials and authorities, where there are any.
-    pub access: Option<Arc<Access>>,
-}
-
-/// Makes a source for a server.
-pub type Connect = dyn Fn(&ServerRef) -> Result<Arc<dyn MetricSource>, String> + Send + Sync;
-
-/// Connects straight.
-pub fn direct(server: &ServerRef) -> Result<Arc<dyn MetricSource>, String> {
-    let ServerRef { address, access } = server;
-    let direct = Direct::new(address, access.as_deref().unwrap_or(&Access::default()))?;
-    let client = Client::new(direct, QUERY_LIMIT);
-    let uri: http::Uri = address.parse().map_err(|error| format!("`{address}` is not a URL: {error}"))?;
-    let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
-    // An IPv6 address stands in brackets there, and must not here.
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    Ok(Arc::new(DirectSource { client, host, port }))
-}
-
-/// What is asked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Question {
-    /// A PromQL expression.
-    pub query: String,
-    /// How old a sample may be, where that is not left to the server.
-    pub max_age: Option<Duration>,
-}
 
 /// What a query gave.
 #[derive(Clone, Debug, PartialEq)]
@@ -181,16 +82,16 @@ impl Answer {
     }
 }
 
-type InFlight = Shared<BoxFuture<'static, Result<Arc<[Sample]>, Error>>>;
-type Probe = Shared<BoxFuture<'static, bool>>;
+type Asking = BoxFuture<'static, Result<Arc<[Sample]>, Error>>;
+type Probing = BoxFuture<'static, bool>;
 
 struct Server {
     source: Arc<dyn MetricSource>,
     slots: Arc<Semaphore>,
     /// Held by those who wait for the answer: what nobody waits for any more is dropped, with its slot.
-    in_flight: HashMap<Question, WeakShared<BoxFuture<'static, Result<Arc<[Sample]>, Error>>>>,
+    in_flight: HashMap<Question, WeakShared<Asking>>,
     /// The cheapest question, while somebody waits for its answer.
-    probe: Option<WeakShared<BoxFuture<'static, bool>>>,
+    probe: Option<WeakShared<Probing>>,
     /// Questions that were not answered lately.
     unanswered: HashMap<Question, Backoff>,
     outage: Option<Outage>,
@@ -325,7 +226,7 @@ impl Servers {
             server.probe.as_ref().and_then(WeakShared::upgrade).filter(|probe| probe.peek().is_none()).unwrap_or_else(
                 || {
                     let source = server.source.clone();
-                    let probe: Probe = async move { source.is_well().await }.boxed().shared();
+                    let probe: Shared<Probing> = async move { source.is_well().await }.boxed().shared();
                     server.probe = probe.downgrade();
                     probe
                 },
@@ -337,7 +238,7 @@ impl Servers {
         }
     }
 
-    fn question(&self, server: &ServerRef, what: &Question, now: Timestamp) -> Result<InFlight, Answer> {
+    fn question(&self, server: &ServerRef, what: &Question, now: Timestamp) -> Result<Shared<Asking>, Answer> {
         let mut servers = self.lock();
         if !servers.contains_key(server) {
             let source =

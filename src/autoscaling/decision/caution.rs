@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     memory::age,
     observation::{Observation, Phase, Pods},
-    policy::Policy,
+    policy::{Bounds, Policy},
 };
 
 /// How many pods may be Pending, and for how long, before no more are ordered.
@@ -31,8 +31,14 @@ pub struct Held {
     pub replicas: i32,
 }
 
-/// What becomes of a change from `current` to `desired`; `None` where nothing holds it back.
-pub fn caution(policy: &Policy, observation: &Observation, current: i32, desired: i32, now: Timestamp) -> Option<Held> {
+/// What becomes of a change from `current` to `desired`, which is within `bounds`; `None` where nothing holds it back.
+pub fn caution(
+    policy: &Policy,
+    observation: &Observation,
+    bounds: Bounds,
+    (current, desired): (i32, i32),
+    now: Timestamp,
+) -> Option<Held> {
     if desired > current
         && let Some(held) = policy.pending_pods.and_then(|limit| pending(limit, observation, current, now))
     {
@@ -45,6 +51,8 @@ pub fn caution(policy: &Policy, observation: &Observation, current: i32, desired
     }
     let step = policy.largest_step.map(|step| step.max(1))?;
     let replicas = desired.clamp(current.saturating_sub(step), current.saturating_add(step));
+    // Waking up may be from outside of the bounds.
+    let replicas = replicas.clamp(bounds.min(), bounds.max());
     (replicas != desired).then(|| Held {
         reason: "StepLimit",
         message: format!("the metrics call for {desired}; the scaler changes a count by {step} at once at most"),

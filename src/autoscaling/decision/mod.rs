@@ -189,7 +189,7 @@ fn decide_by_metrics(policy: &Policy, observation: &Observation, decision: &mut 
     decision.desired_replicas = if current == 0 { limited.replicas.max(bounds.min()) } else { limited.replicas };
     (decision.stabilized, decision.limited) = (Some(stabilized), Some(limited));
     let cooling_down = cool_down(policy, decision, now);
-    decision.held = caution::caution(policy, observation, current, decision.desired_replicas, now);
+    decision.held = caution::caution(policy, observation, bounds, (current, decision.desired_replicas), now);
     let (is_limited, reason, message) = match (&decision.held, cooling_down) {
         (Some(held), _) => {
             decision.desired_replicas = held.replicas;

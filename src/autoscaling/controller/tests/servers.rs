@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::*;
+use super::{super::source::QUERY_LIMIT, *};
 
 fn s() -> ServerRef {
     ServerRef { address: "s".to_owned(), access: None }

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
-use crate::autoscaling::decision::{Decision, Memory, Path, caution::PendingPods, decide, memory::ConditionType};
+use crate::autoscaling::decision::{
+    Decision, Memory, Path, caution::PendingPods, decide, memory::ConditionType, policy::FromZero,
+};
 
 /// Pods that have been Pending for so many seconds, beside three that serve.
 fn with_pending(ages: &[i64], count: i64) -> Observation {
@@ -37,6 +39,19 @@ fn no_more_are_ordered_while_those_there_are_do_not_start(
     let pending_pods = Some(PendingPods { count: 2, longer_than: seconds(120) });
     let decision = decide(&Policy { pending_pods, ..plain(1, 5) }, &with_pending(ages, count), &Memory::default(), NOW);
     assert_eq!((decision.desired_replicas, limited(&decision)), (desired, reason));
+}
+
+/// As the HPA wakes what it has put to sleep itself, with a minimum above 0.
+#[test]
+fn a_step_does_not_end_below_the_minimum() {
+    let mut policy = Policy { largest_step: Some(1), from_zero: FromZero::IfScaledToZero, ..plain(3, 9) };
+    let mut memory = Memory::default();
+    memory.set(ConditionType::ScaledToZero, true, "ScaledToZero", "it sleeps", NOW);
+    let of = |policy: &Policy| decide(policy, &seen(0, vec![tasks(55)]), &memory, NOW).desired_replicas;
+    assert_eq!(of(&policy), 3);
+    // Beyond the minimum, the rate upwards is what is left.
+    policy.largest_step = Some(5);
+    assert_eq!(of(&policy), 4);
 }
 
 #[test]

@@ -4,9 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::autoscaling::decision::{
-    Memory, Path, decide,
-    memory::{Recommendation, ScaleEvent},
-    policy::{FromZero, PolicyKind, ScalingPolicy, SelectPolicy},
+    Memory, Path,
+    caution::PendingPods,
+    decide,
+    memory::{ConditionType, Idle, Missing, Recommendation, ScaleEvent},
+    policy::{Fallback, FromZero, PolicyKind, ScalingPolicy, SelectPolicy},
+    schedule::Schedule,
     settle,
 };
 
@@ -41,13 +44,91 @@ fn any_metric() -> impl Strategy<Value = Metric> {
         any::<i64>().prop_map(Target::Value),
     ];
     let on_absent = prop_oneof![Just(OnAbsent::Hold), Just(OnAbsent::Zero), Just(OnAbsent::Error)];
-    (source, proptest::option::of(target), on_absent).prop_map(|(source, target, on_absent)| Metric {
-        name: "m".to_owned(),
-        source,
-        target,
-        on_absent,
-        activation: 0,
+    let activation = prop_oneof![Just(0), any::<i64>()];
+    (source, proptest::option::of(target), on_absent, activation).prop_map(|(source, target, on_absent, activation)| {
+        Metric { name: "m".to_owned(), source, target, on_absent, activation }
     })
+}
+
+fn any_fallback() -> impl Strategy<Value = Fallback> {
+    (0..2000_i64, replicas(), any::<bool>()).prop_map(|(after, replicas, below_current)| Fallback {
+        after: seconds(after),
+        replicas,
+        below_current,
+    })
+}
+
+/// Some hold at the time of the tests, some do not.
+fn any_schedule() -> impl Strategy<Value = Schedule> {
+    let cron = prop_oneof![Just("* * * * *"), Just("0 0 * * *"), Just("0 23 * * *"), Just("30 12 * 6 *")];
+    let bound = || proptest::option::of(replicas());
+    (cron.clone(), cron, bound(), bound()).prop_map(|(start, end, min, max)| Schedule {
+        name: "s".to_owned(),
+        zone: jiff::tz::TimeZone::UTC,
+        start: start.parse().expect("a cron expression"),
+        end: end.parse().expect("a cron expression"),
+        min,
+        max,
+    })
+}
+
+/// What the HPA does not have.
+fn beyond(policy: Policy) -> impl Strategy<Value = Policy> {
+    let pending =
+        (0..5_usize, 0..7200_i64).prop_map(|(count, longer)| PendingPods { count, longer_than: seconds(longer) });
+    (
+        proptest::option::of((0..2000_i64).prop_map(seconds)),
+        proptest::option::of(any_fallback()),
+        proptest::collection::vec(any_schedule(), 0..3),
+        proptest::option::of(pending),
+        proptest::option::of(any::<i32>()),
+    )
+        .prop_map(move |(cooldown, fallback, schedules, pending_pods, largest_step)| Policy {
+            cooldown,
+            fallback,
+            schedules,
+            pending_pods,
+            largest_step,
+            ..policy.clone()
+        })
+}
+
+fn any_pod(name: &'static str) -> impl Strategy<Value = Pod> {
+    let phase = prop_oneof![Just(Phase::Pending), Just(Phase::Running), Just(Phase::Succeeded), Just(Phase::Failed)];
+    let at = || proptest::option::of((-10_i64..10_000).prop_map(ago));
+    let ready = proptest::option::of((proptest::option::of(any::<bool>()), -10_i64..10_000));
+    (phase, ready, at(), at(), any::<bool>(), any::<bool>()).prop_map(
+        move |(phase, ready, started, created, deleting, requests)| {
+            let mut pod = ready_pod(name);
+            if !requests {
+                pod.containers[0].requests.clear();
+            }
+            let ready = ready.map(|(status, age)| ReadyCondition { status, since: ago(age) });
+            Pod { phase, ready, started, created, deleting, ..pod }
+        },
+    )
+}
+
+fn any_pods() -> impl Strategy<Value = Pods> {
+    prop_oneof![
+        Just(Pods::Unknown("they were not listed".to_owned())),
+        Just(Pods::Listed(Vec::new())),
+        (any_pod("pod-0"), any_pod("pod-1"), any_pod("pod-2")).prop_map(|(a, b, c)| Pods::Listed(vec![a, b, c])),
+    ]
+}
+
+/// Pods in any state, and perhaps a reason not to believe a scale-down.
+fn any_observation(readings: impl Strategy<Value = Vec<Reading>>) -> impl Strategy<Value = Observation> {
+    let distrust = proptest::option::of(Just("many want fewer at once".to_owned()));
+    (readings, replicas(), replicas(), any_pods(), distrust).prop_map(
+        |(readings, spec_replicas, status_replicas, pods, distrust)| Observation {
+            spec_replicas,
+            status_replicas,
+            pods,
+            readings,
+            distrust,
+        },
+    )
 }
 
 fn any_reading() -> impl Strategy<Value = Reading> {
@@ -57,8 +138,21 @@ fn any_reading() -> impl Strategy<Value = Reading> {
             let names = ["pod-0", "pod-1", "pod-2", "stray"];
             samples(&names.into_iter().zip(values).collect::<Vec<_>>())
         }),
+        proptest::collection::vec(any::<i64>(), 0..3)
+            .prop_map(|series| Reading::Partial { series, message: "a store is gone".to_owned() }),
+        nothing(),
+    ]
+}
+
+/// What tells nothing.
+fn nothing() -> impl Strategy<Value = Reading> {
+    prop_oneof![
         Just(Reading::Absent),
+        Just(Reading::Series(Vec::new())),
+        Just(Reading::PerPod(BTreeMap::new())),
         Just(Reading::Failed("it is down".to_owned())),
+        Just(Reading::Unusable { reason: "NotANumber", message: "it is NaN".to_owned() }),
+        Just(Reading::Partial { series: Vec::new(), message: "a store is gone".to_owned() }),
     ]
 }
 
@@ -67,14 +161,13 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     let behavior =
         proptest::option::of((rules(), rules()).prop_map(|(scale_up, scale_down)| Behavior { scale_up, scale_down }));
     let bounds = (any::<i32>(), any::<i32>());
-    (bounds, proptest::collection::vec(any_metric(), 0..3), behavior, from_zero, any::<f64>()).prop_map(
-        |((min, max), metrics, behavior, from_zero, tolerance)| Policy {
-            behavior,
-            tolerance,
-            from_zero,
-            ..Policy::new(Bounds::new(min, max), metrics)
-        },
-    )
+    (bounds, proptest::collection::vec(any_metric(), 0..3), behavior, from_zero, any::<f64>())
+        .prop_map(|((min, max), metrics, behavior, from_zero, tolerance)| {
+            let named = metrics.into_iter().enumerate();
+            let metrics = named.map(|(place, metric)| Metric { name: format!("m-{place}"), ..metric }).collect();
+            Policy { behavior, tolerance, from_zero, ..Policy::new(Bounds::new(min, max), metrics) }
+        })
+        .prop_flat_map(beyond)
 }
 
 fn any_memory() -> impl Strategy<Value = Memory> {
@@ -85,12 +178,37 @@ fn any_memory() -> impl Strategy<Value = Memory> {
     let events = proptest::collection::vec((any::<i32>(), at), 0..4).prop_map(|entries| {
         entries.into_iter().map(|(change, at)| ScaleEvent { change, at, outdated: false }).collect::<Vec<_>>()
     });
-    (proptest::option::of(log), events.clone(), events).prop_map(|(recommendations, scale_ups, scale_downs)| Memory {
-        recommendations,
-        scale_ups,
-        scale_downs,
-        ..Memory::default()
-    })
+    let idle = prop_oneof![
+        (-1000_i64..10_000).prop_map(|age| Idle::Since(ago(age))),
+        (0..10_000_i64).prop_map(|lasted| Idle::For(seconds(lasted))),
+    ];
+    let missing = proptest::collection::vec((0..3_usize, -1000_i64..10_000), 0..3).prop_map(|entries| {
+        let of = |(place, age)| Missing { metric: format!("m-{place}"), since: ago(age) };
+        entries.into_iter().map(of).collect::<Vec<_>>()
+    });
+    let put_to_sleep = proptest::option::of(any::<bool>());
+    (proptest::option::of(log), events.clone(), events, proptest::option::of(idle), missing, put_to_sleep).prop_map(
+        |(recommendations, scale_ups, scale_downs, idle, missing, put_to_sleep)| {
+            let mut memory = Memory { recommendations, scale_ups, scale_downs, idle, missing, ..Memory::default() };
+            if let Some(asleep) = put_to_sleep {
+                memory.set(ConditionType::ScaledToZero, asleep, "x", "x", NOW);
+            }
+            memory
+        },
+    )
+}
+
+/// Nothing says that missing data may scale down.
+fn without_leave(mut policy: Policy) -> Policy {
+    for metric in &mut policy.metrics {
+        if metric.on_absent == OnAbsent::Zero {
+            metric.on_absent = OnAbsent::Hold;
+        }
+    }
+    if let Some(fallback) = &mut policy.fallback {
+        fallback.below_current = false;
+    }
+    policy
 }
 
 fn replicas() -> impl Strategy<Value = i32> {
@@ -101,17 +219,15 @@ proptest! {
     #[test]
     fn bounds_hold_except_at_zero_and_nothing_panics(
         policy in any_policy(),
-        readings in proptest::collection::vec(any_reading(), 0..3),
-        spec in replicas(),
-        status in replicas(),
+        observation in any_observation(proptest::collection::vec(any_reading(), 0..3)),
         memory in any_memory(),
     ) {
-        let observation = Observation { status_replicas: status, ..seen(spec, readings) };
         let decision = decide(&policy, &observation, &memory, NOW);
-        let bounds = policy.bounds;
+        let bounds = decision.bounds;
         let within = (bounds.min()..=bounds.max()).contains(&decision.desired_replicas);
         let off = decision.current_replicas == 0 && decision.desired_replicas == 0;
         prop_assert!(within || off, "{decision:?}");
+        prop_assert!(!policy.schedules.is_empty() || bounds == policy.bounds);
         settle(&policy, &decision, NOW);
         prop_assert!(serde_json::to_string(&decision).is_ok());
     }
@@ -119,38 +235,69 @@ proptest! {
     #[test]
     fn without_data_the_count_never_falls_except_to_the_maximum(
         policy in any_policy(),
-        failed in proptest::collection::vec(any::<bool>(), 3),
-        spec in replicas(),
+        observation in any_observation(proptest::collection::vec(nothing(), 3)),
         memory in any_memory(),
     ) {
-        let mut policy = policy;
-        for metric in &mut policy.metrics {
-            metric.on_absent = OnAbsent::Hold;
-        }
-        let reading = |failed: bool| if failed { Reading::Failed("it is down".to_owned()) } else { Reading::Absent };
-        let decision = decide(&policy, &seen(spec, failed.into_iter().map(reading).collect()), &memory, NOW);
+        let policy = without_leave(policy);
+        let decision = decide(&policy, &observation, &memory, NOW);
         if decision.desired_replicas < decision.current_replicas {
-            prop_assert_eq!(decision.desired_replicas, policy.bounds.max());
+            prop_assert_eq!(decision.desired_replicas, decision.bounds.max());
             prop_assert_eq!(decision.path, Path::AboveMaximum);
+        }
+    }
+
+    /// Neither is the last replica put to sleep by time alone.
+    #[test]
+    fn a_cooldown_does_not_run_without_data(
+        policy in any_policy(),
+        observation in any_observation(proptest::collection::vec(nothing(), 3)),
+        memory in any_memory(),
+        hours in 0..100_i64,
+    ) {
+        let mut policy = without_leave(policy);
+        policy.metrics.push(ten_tasks());
+        let first = decide(&policy, &observation, &memory, NOW);
+        let later = NOW + SignedDuration::from_hours(hours);
+        let second = decide(&policy, &observation, &first.memory, later);
+        if first.path == Path::NoData && second.path == Path::NoData {
+            let lasted = |idle: Option<Idle>, now| idle.map(|idle| idle.lasted(now));
+            prop_assert_eq!(lasted(second.memory.idle, later), lasted(first.memory.idle, NOW));
         }
     }
 
     #[test]
     fn with_some_data_missing_the_count_never_falls_except_to_the_maximum(
         policy in any_policy(),
-        readings in proptest::collection::vec(any_reading(), 2),
-        spec in replicas(),
+        observation in any_observation(proptest::collection::vec(any_reading(), 3)),
+        missing in nothing(),
         memory in any_memory(),
     ) {
-        let mut policy = policy;
-        policy.metrics.push(Metric { on_absent: OnAbsent::Hold, ..ten_tasks() });
-        let failed = policy.metrics.len() - 1;
-        let mut readings = readings;
-        readings.resize(failed, Reading::Absent);
-        readings.push(Reading::Failed("it is down".to_owned()));
-        let decision = decide(&policy, &seen(spec, readings), &memory, NOW);
+        let mut policy = without_leave(policy);
+        policy.metrics.push(ten_tasks());
+        let place = policy.metrics.len() - 1;
+        let mut observation = observation;
+        observation.readings.truncate(place);
+        observation.readings.push(missing);
+        let decision = decide(&policy, &observation, &memory, NOW);
         if decision.desired_replicas < decision.current_replicas {
             prop_assert_eq!(decision.path, Path::AboveMaximum);
+        }
+    }
+
+    #[test]
+    fn a_decision_takes_no_more_than_the_largest_step(
+        policy in any_policy(),
+        observation in any_observation(proptest::collection::vec(any_reading(), 0..3)),
+        memory in any_memory(),
+        step in 1..10_i32,
+    ) {
+        let policy = Policy { largest_step: Some(step), ..policy };
+        let decision = decide(&policy, &observation, &memory, NOW);
+        if decision.path == Path::Metrics {
+            let change = decision.desired_replicas.abs_diff(decision.current_replicas);
+            // Awake again, it is outside of the bounds.
+            let wakes = decision.current_replicas == 0 && decision.desired_replicas == decision.bounds.min();
+            prop_assert!(change <= step.unsigned_abs() || wakes, "{decision:?}");
         }
     }
 
@@ -164,16 +311,21 @@ proptest! {
         (min, max) in (0..20_i32, 1..40_i32),
         tolerance in 0.0..2.0_f64,
         memory in any_memory(),
+        extra in beyond(Policy::new(Bounds::new(0, 0), Vec::new())),
+        activation in prop_oneof![Just(0), any::<i64>()],
+        distrust in proptest::option::of(Just("many want fewer at once".to_owned())),
     ) {
         let target = if value { Target::Value(target) } else { Target::AverageValue(target) };
         let mut policy = Policy {
             tolerance,
             configurable_tolerance: false,
-            ..Policy::new(Bounds::new(min, max), vec![metric(Source::Prometheus, target)])
+            bounds: Bounds::new(min, max),
+            metrics: vec![Metric { activation, ..metric(Source::Prometheus, target) }],
+            ..extra
         };
         policy.behavior = behavior.map(|(scale_up, scale_down)| Behavior { scale_up, scale_down });
         let of = |load: i64| {
-            let observation = seen(spec, vec![Reading::Series(vec![load])]);
+            let observation = Observation { distrust: distrust.clone(), ..seen(spec, vec![Reading::Series(vec![load])]) };
             decide(&policy, &observation, &memory, NOW).desired_replicas
         };
         let (less, more) = (less.min(more), less.max(more));
