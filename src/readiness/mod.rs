@@ -104,6 +104,13 @@ pub fn of(object: &DynamicObject, around: &Surroundings, now: Timestamp) -> Read
     }
 }
 
+/// When an event was last seen, whichever way its reporter says so.
+fn occurrence(event: &Event) -> Option<Timestamp> {
+    let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|time| time.0);
+    let last = event.last_timestamp.as_ref().map(|time| time.0);
+    series.or(last).or_else(|| event.event_time.as_ref().map(|time| time.0))
+}
+
 /// kstatus' rule for a CRD.
 fn definition(object: &DynamicObject) -> Readiness {
     let conditions = object.data.pointer("/status/conditions").and_then(serde_json::Value::as_array);
@@ -117,7 +124,8 @@ fn definition(object: &DynamicObject) -> Readiness {
         })
     };
     if let Some((false, _, message)) = condition("NamesAccepted") {
-        return Readiness::failed(format!("its names are not accepted: {message}"));
+        return Readiness::failed(format!("its names are not accepted: {message}"))
+            .hint("another definition has them: `kubectl get crds`; rename or remove it");
     }
     match condition("Established") {
         Some((true, _, _)) => Readiness::Current,
