@@ -16,6 +16,8 @@ use k8s_openapi::api::{
 use kube::core::DynamicObject;
 use serde::Serialize;
 
+pub use workload::PODS_REFUSED;
+
 use crate::object::ObjectRef;
 
 /// What an object is.
@@ -112,7 +114,7 @@ fn occurrence(event: &Event) -> Option<Timestamp> {
 }
 
 /// kstatus' rule for a CRD.
-fn definition(object: &DynamicObject) -> Readiness {
+pub fn definition(object: &DynamicObject) -> Readiness {
     let conditions = object.data.pointer("/status/conditions").and_then(serde_json::Value::as_array);
     let condition = |kind: &str| {
         conditions.into_iter().flatten().find(|condition| condition["type"] == kind).map(|condition| {
@@ -125,7 +127,7 @@ fn definition(object: &DynamicObject) -> Readiness {
     };
     if let Some((false, _, message)) = condition("NamesAccepted") {
         return Readiness::failed(format!("its names are not accepted: {message}"))
-            .hint("another definition has them: `kubectl get crds`; rename or remove it");
+            .hint("another definition has them: `kubectl get crds`; rename or remove that one");
     }
     match condition("Established") {
         Some((true, _, _)) => Readiness::Current,

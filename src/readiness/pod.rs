@@ -1,10 +1,10 @@
 //! Why a pod is not ready, and whether waiting for it makes sense.
 //!
-//! The doom rules are krane's (`kubernetes_resource/pod.rb`), with init containers, with the pull errors that a registry
-//! gives for good, with volumes that cannot be mounted, and with readiness probes that go on failing.
+//! The doom rules are krane's (`kubernetes_resource/pod.rb`), with init containers, with any error of a pull, with
+//! volumes that cannot be mounted, and with readiness probes that go on failing.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Event, Pod, Probe};
+use k8s_openapi::api::core::v1::{Container, ContainerStateTerminated, ContainerStatus, Event, Pod, Probe};
 
 use super::{Readiness, occurrence};
 
@@ -150,9 +150,10 @@ fn never_ready(
     }
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let said = failed.last().map_or("its readiness probe fails", |(_, said)| said);
-    Some(Readiness::failed(format!("pod {name}, container {} runs, but is not ready: {said}", status.name)).hint(
-        format!("`{}` says what it is at", logs(pod, &status.name)),
-    ))
+    Some(
+        Readiness::failed(format!("pod {name}, container {} runs, but is not ready: {said}", status.name))
+            .hint(format!("`{}` says what it is at", logs(pod, &status.name))),
+    )
 }
 
 /// When the readiness probe is tried at the latest, by its own numbers: after the start has been proved.
@@ -176,7 +177,15 @@ fn logs(pod: &Pod, container: &str) -> String {
 
 /// The verdict on a container that will not start by waiting.
 fn doomed(pod: &Pod, container: &ContainerStatus) -> Option<Readiness> {
-    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let state = container.state.as_ref()?;
+    if let Some(ended) = &state.terminated {
+        // That it backs off the kubelet says ten seconds late, and starts the container again then. An init container that
+        // ended well has done its work.
+        let first = pod.status.iter().flat_map(|status| status.init_container_statuses.iter().flatten());
+        let did_its_work = ended.exit_code == 0 && first.into_iter().any(|first| first.name == container.name);
+        return (container.restart_count > 0 && !did_its_work).then(|| crashes(pod, container, Some(ended)));
+    }
+    let waiting = state.waiting.as_ref()?;
     let reason = waiting.reason.as_deref().unwrap_or_default();
     let message = waiting.message.as_deref().unwrap_or_default();
     let image = &container.image;
@@ -190,9 +199,8 @@ fn doomed(pod: &Pod, container: &ContainerStatus) -> Option<Readiness> {
             Readiness::failed(format!("{of}: `{image}` is not an image reference"))
                 .hint("name another with --image COMPONENT=REF"),
         ),
-        // The first error is precise; after a few tries the kubelet may only say that it backs off.
-        "ErrImagePull" if is_final(message) => Some(cannot_pull(&of, image, message)),
-        "ImagePullBackOff" => Some(cannot_pull(&of, image, message)),
+        // The first error is precise, and the kubelet backs off for ten seconds after it, whether or not it may pass.
+        "ErrImagePull" | "ImagePullBackOff" => Some(cannot_pull(&of, image, message)),
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError"
             if !message.contains("failed to sync") =>
         {
@@ -205,35 +213,33 @@ fn doomed(pod: &Pod, container: &ContainerStatus) -> Option<Readiness> {
         }
         "CrashLoopBackOff" => {
             let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
-            let ended = last.map_or_else(String::new, |last| {
-                let reason = last.reason.as_deref().filter(|reason| *reason != "Error").map(|reason| format!(", {reason}"));
-                format!(" (exit code {}{})", last.exit_code, reason.unwrap_or_default())
-            });
-            let said = last.and_then(|last| last.message.as_deref()).map(|text| format!(": {}", text.trim()));
-            Some(
-                Readiness::failed(format!(
-                    "{of} ends again and again{ended}, {} restarts{}",
-                    container.restart_count,
-                    said.unwrap_or_default()
-                ))
-                .hint(format!("`{} --previous` shows all that it said", logs(pod, &container.name))),
-            )
+            Some(crashes(pod, container, last))
         }
         _ => None,
     }
 }
 
-/// Whether a registry's answer will be the same next time.
-fn is_final(message: &str) -> bool {
-    let message = message.to_lowercase();
-    ["not found", "manifest unknown", "unauthorized", "denied", "forbidden", "no match for platform"]
-        .iter()
-        .any(|word| message.contains(word))
+fn crashes(pod: &Pod, container: &ContainerStatus, last: Option<&ContainerStateTerminated>) -> Readiness {
+    let ended = last.map_or_else(String::new, |last| {
+        let reason = last.reason.as_deref().filter(|reason| !["Error", "Completed"].contains(reason));
+        let reason = reason.map(|reason| format!(", {reason}"));
+        format!(" (exit code {}{})", last.exit_code, reason.unwrap_or_default())
+    });
+    let said = last.and_then(|last| last.message.as_deref()).map(|text| format!(": {}", text.trim()));
+    let restarts = container.restart_count;
+    Readiness::failed(format!(
+        "pod {}, container {} ends again and again{ended}, {restarts} restart{}{}",
+        pod.metadata.name.as_deref().unwrap_or_default(),
+        container.name,
+        if restarts == 1 { "" } else { "s" },
+        said.unwrap_or_default()
+    ))
+    .hint(format!("`{} --previous` shows all that it said", logs(pod, &container.name)))
 }
 
 fn cannot_pull(of: &str, image: &str, message: &str) -> Readiness {
     Readiness::failed(format!("{of}: image {image} cannot be pulled: {message}"))
-        .hint("check the reference and whether the node reaches the registry; --registry or --image COMPONENT=REF name another")
+        .hint("check the reference and whether the node reaches the registry; --registry or --image COMPONENT=REF name another. The kubelet goes on trying")
 }
 
 #[cfg(test)]
@@ -284,7 +290,8 @@ mod tests {
         #[case] failed: bool,
     ) {
         let said = "Readiness probe failed: HTTP probe failed with statuscode: 503";
-        let events: Vec<Event> = failing.into_iter().map(|(first, last)| event("Unhealthy", said, first, last)).collect();
+        let events: Vec<Event> =
+            failing.into_iter().map(|(first, last)| event("Unhealthy", said, first, last)).collect();
         let answer = unready(started, &events);
         assert_eq!(matches!(answer, Readiness::Failed { .. }), failed, "{answer:?}");
         if let Readiness::Failed { why, hint } = answer {
@@ -302,15 +309,24 @@ mod tests {
 
     #[rstest]
     #[case::no_config_map("MountVolume.SetUp failed for volume \"v\" : configmap \"x\" not found", NOW - 9, true)]
-    #[case::no_key("MountVolume.SetUp failed for volume \"v\" : configmap references non-existent config key: k", NOW, true)]
+    #[case::no_key(
+        "MountVolume.SetUp failed for volume \"v\" : configmap references non-existent config key: k",
+        NOW,
+        true
+    )]
     #[case::long_ago("MountVolume.SetUp failed for volume \"v\" : configmap \"x\" not found", NOW - 151, false)]
-    #[case::a_kubelet_that_lags("MountVolume.SetUp failed for volume \"v\" : failed to sync configmap cache", NOW, false)]
+    #[case::a_kubelet_that_lags(
+        "MountVolume.SetUp failed for volume \"v\" : failed to sync configmap cache",
+        NOW,
+        false
+    )]
     fn a_volume_that_names_what_is_not_there_is_a_failure(#[case] said: &str, #[case] last: i64, #[case] failed: bool) {
         let mut status = waiting("ContainerCreating", "");
         status["containerStatuses"][0]["lastState"] = json!({});
         let pod: Pod =
             serde_json::from_value(json!({"metadata": {"name": "p", "uid": "u"}, "status": status})).unwrap();
-        let answer = readiness(&pod, &[event("FailedMount", said, NOW - 200, last)], Timestamp::from_second(NOW).unwrap());
+        let answer =
+            readiness(&pod, &[event("FailedMount", said, NOW - 200, last)], Timestamp::from_second(NOW).unwrap());
         assert_eq!(matches!(answer, Readiness::Failed { .. }), failed, "{answer:?}");
     }
 
@@ -323,7 +339,7 @@ mod tests {
     #[rstest]
     #[case::image_not_found("ErrImagePull", "rpc error: i: not found", true)]
     #[case::a_registry_that_refuses("ErrImagePull", "401 Unauthorized", true)]
-    #[case::a_registry_that_stumbles("ErrImagePull", "500 Internal Server Error", false)]
+    #[case::a_registry_that_stumbles("ErrImagePull", "500 Internal Server Error", true)]
     #[case::a_registry_that_keeps_failing("ImagePullBackOff", "Back-off pulling image", true)]
     #[case::not_side_loaded("ErrImageNeverPull", "", true)]
     #[case::a_missing_key("CreateContainerConfigError", "couldn't find key x in ConfigMap n/c", true)]
@@ -339,6 +355,24 @@ mod tests {
     fn a_crash_names_its_exit_code() {
         let Readiness::Failed { why, .. } = judge(waiting("CrashLoopBackOff", "")) else { panic!() };
         assert_eq!(why, "pod p, container c ends again and again (exit code 1), 3 restarts");
+    }
+
+    #[rstest]
+    #[case::once(0, 1, "containerStatuses", false)]
+    #[case::again(1, 1, "containerStatuses", true)]
+    #[case::again_though_well(1, 0, "containerStatuses", true)]
+    #[case::an_init_container_again(2, 3, "initContainerStatuses", true)]
+    #[case::an_init_container_that_did_its_work(1, 0, "initContainerStatuses", false)]
+    fn what_has_ended_again_is_a_crash_before_the_kubelet_calls_it_one(
+        #[case] restarts: i32,
+        #[case] code: i32,
+        #[case] which: &str,
+        #[case] failed: bool,
+    ) {
+        let container = json!([{"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": restarts,
+            "state": {"terminated": {"exitCode": code}}}]);
+        let answer = judge(json!({"phase": "Running", which: container}));
+        assert_eq!(matches!(answer, Readiness::Failed { .. }), failed, "{answer:?}");
     }
 
     #[test]

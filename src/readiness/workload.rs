@@ -167,13 +167,19 @@ fn failed_create(object: &DynamicObject, around: &Surroundings) -> Option<String
                 && event.involved_object.name.as_deref() == Some(&reference.name)
                 && event.involved_object.uid == object.metadata.uid
         })
-        .filter_map(|event| event.message.clone())
+        .filter_map(|event| event.message.as_deref())
         .next_back()
+        // Since the name of each pod is another, the API server puts their events together.
+        .map(|message| message.strip_prefix("(combined from similar events): ").unwrap_or(message).to_owned())
 }
+
+/// How the cause begins where the API server refuses a workload's pods: true when its controller last tried, which may be
+/// minutes ago.
+pub const PODS_REFUSED: &str = "its pods are refused";
 
 /// The API server refused the pods: a quota, a pod security level, a missing account.
 fn refused(object: &DynamicObject, message: &str) -> Readiness {
-    let answer = Readiness::failed(format!("its pods are refused: {message}"));
+    let answer = Readiness::failed(format!("{PODS_REFUSED}: {message}"));
     if message.contains("exceeded quota") {
         answer.hint("raise the ResourceQuota of the namespace, or remove it")
     } else if message.contains("violates PodSecurity") {
@@ -284,7 +290,8 @@ mod tests {
             "status": {"observedGeneration": 1, "desiredNumberScheduled": 0, "currentNumberScheduled": 0, "numberReady": 0,
                 "numberMisscheduled": 0}});
         let node = serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap();
-        let Readiness::Failed { why, hint } = judge(set, &Surroundings { nodes: vec![node], ..Surroundings::default() })
+        let Readiness::Failed { why, hint } =
+            judge(set, &Surroundings { nodes: vec![node], ..Surroundings::default() })
         else {
             panic!()
         };
