@@ -106,6 +106,7 @@ fn every_event_that_there_is_is_documented() {
         Step::Plan,
         Step::Apply,
         Step::Wait,
+        Step::Reload,
         Step::Targets,
         Step::Delete,
         Step::Proof,
