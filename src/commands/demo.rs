@@ -135,6 +135,7 @@ pub async fn demo_down(
             .collect::<Vec<_>>()
     };
     let survey = installer.survey().await?;
+    let recorded = survey.recorded;
     let ours = of_release(survey.ours);
     if ours.is_empty() {
         return Ok(downed(false, began.elapsed()));
@@ -145,7 +146,7 @@ pub async fn demo_down(
     let summary = format!("{name} is deleted");
     reporter.report(Event::StepFinished { step: Step::Delete, took: began.elapsed(), summary });
     let left: Vec<_> = installer
-        .left(&decided)
+        .left(&decided, &recorded)
         .await?
         .into_iter()
         .filter(|left| ours.iter().any(|object| ObjectRef::of(object) == left.object))
