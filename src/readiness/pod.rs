@@ -47,9 +47,10 @@ pub(super) fn readiness(pod: &Pod, events: &[Event], now: Timestamp) -> Readines
     {
         let text = scheduled.message.clone().unwrap_or_else(|| "the scheduler has not said why".to_owned());
         let since = scheduled.last_transition_time.as_ref().map_or(now, |time| time.0);
-        // A volume that is still being made: the claim itself says when that will come to nothing.
-        let volume = text.contains("unbound immediate PersistentVolumeClaims");
-        return if !volume && now.duration_since(since).as_secs() >= SCHEDULING_GRACE_SECONDS {
+        // A claim that is made, or made anew: it says itself when that will come to nothing, and the scheduler says what it
+        // saw last for as long as ten seconds.
+        let claim = text.to_lowercase().contains("persistentvolumeclaim");
+        return if !claim && now.duration_since(since).as_secs() >= SCHEDULING_GRACE_SECONDS {
             Readiness::failed(format!("pod {name} fits on no node: {text}"))
                 .hint("free resources, add a node, or remove what the scheduler names")
         } else {
@@ -382,6 +383,15 @@ mod tests {
             "restartCount": 0, "state": {"waiting": {"reason": "InvalidImageName"}}}]}),
         );
         assert!(matches!(answer, Readiness::Failed { .. }));
+    }
+
+    #[rstest]
+    #[case::that_is_not_bound("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.")]
+    #[case::that_is_made_anew("0/1 nodes are available: persistentvolumeclaim \"data\" is being deleted. not found")]
+    fn a_claim_that_the_scheduler_waits_for_speaks_for_itself(#[case] said: &str) {
+        let answer = judge(json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False",
+            "lastTransitionTime": at(NOW - 600), "message": said}]}));
+        assert!(matches!(answer, Readiness::InProgress { .. }), "{answer:?}");
     }
 
     #[rstest]

@@ -137,7 +137,7 @@ async fn an_image_that_a_removal_left_on_a_node_is_seen_by_the_next(#[case] imag
 async fn what_lost_its_label_is_no_proof_that_nothing_is_left(#[case] by_fields: bool) {
     let (fake, cluster) = installed().await;
     let mut role = fake.get("ClusterRole", "scalekit-prometheus").unwrap();
-    role["metadata"]["labels"] = json!({});
+    role["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "somebody"});
     if by_fields {
         fake.remove("ClusterRole", "scalekit-prometheus");
         role["metadata"].as_object_mut().unwrap().remove("uid");

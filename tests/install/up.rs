@@ -217,10 +217,11 @@ async fn what_is_no_longer_wanted_is_deleted_by_its_uid_and_what_took_its_name_i
 #[tokio::test(start_paused = true)]
 async fn what_is_fitted_to_the_cluster_is_fitted_to_what_is_there_under_the_lock() {
     let (fake, cluster) = installed().await;
+    fake.put(json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "another"},
+        "provisioner": "example.org/x"}));
     let mut claim = fake.get("PersistentVolumeClaim", "prometheus-data").unwrap();
     claim["spec"]["storageClassName"] = json!("another");
-    claim["status"] = json!({"phase": "Bound"});
-    fake.put(claim);
+    fake.put_as("scalekit", claim);
     // The plan was made without the claim: what is desired has its class still.
     let installer = Installer::new(&cluster, &Silent, TIMEOUT);
     let changes = plan::plan(stack(), &[], &Inventory::default());
