@@ -21,6 +21,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How long after the change a refusal may still be of what was loaded before it: Prometheus looks every 5 s.
 const STALE: Duration = Duration::from_secs(12);
 
+/// How far back the reason of an earlier refusal is looked for: Prometheus logs it once.
+pub(super) const LOGGED: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What is known before the change.
 pub(super) struct Before {
     /// Components whose configuration changes under a pod that stays.
@@ -99,6 +102,7 @@ pub(super) async fn after(
         }
     }
     let Some(before) = before.prometheus else { return Ok(()) };
+    let failed = |waited, refusals| CommandError::Reload { namespace: namespace.to_owned(), waited, refusals };
     let began = Instant::now();
     reporter.report(Event::StepStarted { step: Step::Reload, total: None });
     loop {
@@ -112,14 +116,29 @@ pub(super) async fn after(
             if !runtime.reload_config_success && new {
                 let refusals = refusals(cluster, namespace, began.elapsed()).await;
                 if !refusals.is_empty() {
-                    return Err(CommandError::Reload { waited: began.elapsed(), refusals });
+                    return Err(failed(Some(began.elapsed()), refusals));
                 }
             }
         }
         if Instant::now() >= deadline {
-            return Err(CommandError::Reload { waited: began.elapsed(), refusals: Vec::new() });
+            return Err(failed(Some(began.elapsed()), Vec::new()));
         }
         sleep(ASK_AGAIN).await;
+    }
+}
+
+/// That Prometheus does not refuse what an earlier run has written. Where it does not answer nothing is known of that.
+///
+/// # Errors
+///
+/// [`CommandError::Reload`] with its own words.
+pub(super) async fn is_loaded(cluster: &Cluster, namespace: &str) -> Result<(), CommandError> {
+    match runtime(cluster, namespace).await {
+        Ok(runtime) if !runtime.reload_config_success => {
+            let refusals = refusals(cluster, namespace, LOGGED).await;
+            Err(CommandError::Reload { namespace: namespace.to_owned(), waited: None, refusals })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -130,7 +149,7 @@ async fn runtime(cluster: &Cluster, namespace: &str) -> Result<Runtime, String> 
 }
 
 /// Why Prometheus refuses, by the errors that it has logged since.
-async fn refusals(cluster: &Cluster, namespace: &str, since: Duration) -> Vec<String> {
+pub(super) async fn refusals(cluster: &Cluster, namespace: &str, since: Duration) -> Vec<String> {
     let selector = format!("{}={}", catalog::NAME, Component::Prometheus);
     let Ok(Some(pod)) = targets::ready_pod(cluster, namespace, &selector).await else { return Vec::new() };
     let pods: Api<Pod> = Api::namespaced(cluster.client().clone(), namespace);

@@ -144,6 +144,10 @@ pub async fn up(
         {
             reporter.report(Event::Note { message: error.to_string() });
         }
+        // Ours are right. Those of the user's own may be refused, and still are when nothing is written.
+        if wait && options.external.is_none() && !options.additions.is_empty() {
+            reload::is_loaded(cluster, &options.namespace).await?;
+        }
         return Ok(done);
     }
 

@@ -85,6 +85,12 @@ pub async fn rules_and_jobs_of_the_users_own_are_taken_or_refused(world: &World)
     let refused = up().exits(6).says("nonsense").says("goes on with the old one");
     println!("{}", refused.stderr);
     assert!(!world.query("mine:up:sum").await.is_empty());
+    // It is there, and still refused: nothing to write is not the same as well.
+    up().exits(6).says("refuses its configuration").says("nonsense");
+    let status = world.scalekit(["status", "-o", "json"]).exits(6);
+    let status: Value = serde_json::from_str(&status.stdout).unwrap();
+    let found = status["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "configuration");
+    assert!(found.is_some_and(|finding| finding["message"].as_str().unwrap().contains("nonsense")), "{status:#}");
 
     world.scalekit(["up"]).exits(0).says("Prometheus has loaded its new configuration");
     world.scalekit(["plan"]).exits(0);
