@@ -260,7 +260,10 @@ impl CommandError {
             Self::Reload { namespace, refusals, .. } if refusals.is_empty() => {
                 Some(format!("see its log: `kubectl logs -n {namespace} statefulset/prometheus`"))
             }
-            Self::Reload { .. } => Some("mend what it names, and run `scalekit up` again".to_owned()),
+            Self::Reload { waited: None, .. } => Some("mend what it names, and run `scalekit up` again".to_owned()),
+            Self::Reload { .. } => {
+                Some("mend what it names, and run `scalekit up` again; until then the configuration of before is in its place".to_owned())
+            }
             Self::Targets { .. } => Some("`scalekit status` shows each with Prometheus' own error".to_owned()),
             Self::NotInstalled { fix, .. } => Some(fix.clone()),
             Self::PasswordUnknown { namespace } => Some(format!(

@@ -171,7 +171,7 @@ pub async fn up(
     }
     // What another Prometheus loads and scrapes is not ours to wait for.
     let before = if wait && options.external.is_none() {
-        Some(reload::before(&desired, &changes, cluster, &options.namespace).await)
+        Some(reload::before(&desired, &changes, &state.live, cluster, &options.namespace).await)
     } else {
         None
     };
@@ -179,7 +179,7 @@ pub async fn up(
     if wait {
         until_ready(&installer, &release, &desired, reporter).await?;
         if let Some(before) = before {
-            reload::after(before, &installer, cluster, &options.namespace, began + timeout, reporter).await?;
+            reload::after(before, &installer, &release, cluster, began + timeout, reporter).await?;
             let expected = catalog::expected_jobs(&options, &done.platform);
             done.targets =
                 Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);

@@ -27,7 +27,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 const SHORTEST: Duration = Duration::from_secs(2);
 
 /// What became of one write.
-enum Outcome {
+pub(super) enum Outcome {
     Applied(Box<DynamicObject>),
     Failed(cluster::Error),
 }
@@ -259,7 +259,7 @@ impl Installer<'_> {
     }
 
     /// Applies one object, as a definition so that it is served and nothing is stored in older versions of it.
-    async fn put(&self, object: &ObjectRef, desired: &DynamicObject) -> Outcome {
+    pub(super) async fn put(&self, object: &ObjectRef, desired: &DynamicObject) -> Outcome {
         let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
         params.force = self.force_conflicts;
         let applied = self
