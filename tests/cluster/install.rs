@@ -143,6 +143,8 @@ pub async fn status_is_healthy(world: &World) {
 pub async fn every_panel_has_data(world: &World) {
     let datasources: Value = serde_json::from_str(&grafana(world, "/api/datasources").await).unwrap();
     assert_eq!(datasources[0]["uid"], "prometheus", "{datasources:#}");
+    let health = grafana(world, "/api/datasources/uid/prometheus/health").await;
+    assert!(health.contains("\"status\":\"OK\""), "{health}");
     let found: Vec<Value> = serde_json::from_str(&grafana(world, "/api/search?type=dash-db").await).unwrap();
     assert!(found.len() >= 7, "{found:?}");
     let mut panels = 0;
