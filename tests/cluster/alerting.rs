@@ -84,10 +84,9 @@ pub async fn a_test_alert_arrives_and_a_receiver_that_refuses_it_is_quoted(world
     assert!(delivered.len() == 2 && delivered.iter().all(|one| one["outcome"] == "delivered"), "{answer:#}");
     let received = |file: &str| world.kubectl(["exec", "-n", "receiver", "receiver", "--", "cat", file]);
     let id = answer["test"].as_str().unwrap();
-    for file in ["/tmp/received", "/tmp/slack"] {
-        let text = received(file);
-        assert!(text.contains(id) && text.contains("this is a test"), "{file}: {text}");
-    }
+    let (webhook, slack) = (received("/tmp/received"), received("/tmp/slack"));
+    assert!(webhook.contains(id) && webhook.contains("this is a test"), "{webhook}");
+    assert!(slack.contains("\"title\":\"ScalekitTest\"") && slack.contains("this is a test"), "{slack}");
     a_rule_that_fires_gets_to_both(&with_receiver, folder.path(), received).await;
 
     for (url, cause) in [
