@@ -16,6 +16,7 @@ pub mod mode;
 mod nudge;
 mod proof;
 mod put_back;
+mod run;
 mod state;
 mod wait;
 

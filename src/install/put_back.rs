@@ -2,7 +2,7 @@
 
 use kube::{api::DynamicObject, core::ObjectMeta};
 
-use super::{InstallError, Installer, Release, apply::Outcome};
+use super::{InstallError, Installer, Release, run::Outcome};
 use crate::{cluster, object::ObjectRef};
 
 impl Installer<'_> {

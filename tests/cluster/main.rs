@@ -23,6 +23,7 @@ mod scaling;
 mod scraping;
 #[path = "../steps/mod.rs"]
 mod steps;
+mod verdicts;
 mod world;
 
 use std::process::ExitCode;
@@ -47,6 +48,23 @@ fn main() -> ExitCode {
             check::a_check_of_an_empty_cluster_finds_it_ready_and_writes_nothing,
             install::a_plan_of_an_empty_cluster_names_every_object_and_writes_nothing,
             install::a_class_that_does_not_exist_fails_with_its_name_in_seconds,
+            verdicts::an_image_that_is_not_there,
+            verdicts::a_registry_that_refuses,
+            verdicts::a_registry_that_fails,
+            verdicts::a_registry_that_hangs,
+            verdicts::a_container_that_exits_again_and_again,
+            verdicts::an_init_container_that_fails,
+            verdicts::a_missing_key_of_a_config_map,
+            verdicts::a_config_map_that_a_volume_needs,
+            verdicts::a_pod_that_fits_on_no_node,
+            verdicts::a_node_selector_that_no_node_has,
+            verdicts::a_quota_that_is_used_up,
+            verdicts::a_quota_that_was_raised_since,
+            verdicts::a_pod_security_level_that_is_too_strict,
+            verdicts::a_claim_of_an_unknown_class,
+            verdicts::a_readiness_probe_that_never_passes,
+            verdicts::a_definition_whose_names_are_taken,
+            verdicts::up_names_an_image_that_a_registry_refuses,
             install::up_makes_everything_ready_and_every_target_up,
             install::up_again_changes_nothing,
             install::status_is_healthy,
@@ -82,6 +100,7 @@ fn main() -> ExitCode {
             operations::a_rendered_folder_that_was_applied_is_taken_over,
             operations::a_cluster_without_a_registry_is_served_from_a_file,
             removal::down_on_an_empty_cluster_says_so,
+            removal::an_image_that_a_removal_left_is_taken_off_by_the_next,
         ];
         run(&world, &steps).await
     })
