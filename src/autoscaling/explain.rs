@@ -4,12 +4,14 @@
 //! frame that many runs share. So a day of one object's decisions takes little more than half a megabyte.
 
 mod explanation;
+mod outcome;
 
 use std::{fmt::Write, sync::Arc};
 
 use jiff::Timestamp;
 
 pub use explanation::{ExplainedMetric, Explanation};
+use outcome::Trouble;
 
 use super::decision::{
     Decision, Mode, Path, Policy,
@@ -48,7 +50,7 @@ struct Point {
     basis: Option<Basis>,
 }
 
-/// A decision that was made several times in a row.
+/// A decision that was made several times in a row, or that none could be made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
     frame: Arc<Frame>,
@@ -56,6 +58,7 @@ pub struct Run {
     failure: Option<Arc<String>>,
     yields_to: Option<Arc<String>>,
     held: Option<Arc<String>>,
+    trouble: Option<Arc<Trouble>>,
     from_s: u32,
     to_s: u32,
     current: i32,
@@ -122,6 +125,7 @@ impl Run {
                 decision.held.as_ref().map(|held| held.message.clone()),
                 before.and_then(|before| before.held.as_ref()),
             ),
+            trouble: None,
             from_s: seconds,
             to_s: seconds,
             current: decision.current_replicas,
@@ -169,7 +173,8 @@ impl Run {
             max_replicas: self.frame.max,
             metrics: self.metrics(),
             steps: self.steps(),
-            would_change: self.would_change(),
+            would_change: if self.is_blocked() { Vec::new() } else { self.would_change() },
+            problem: self.trouble.as_ref().map(|trouble| trouble.message().to_owned()),
             recomputed: false,
         }
     }
@@ -192,6 +197,9 @@ impl Run {
     }
 
     fn steps(&self) -> Vec<String> {
+        if let Some(Trouble::Blocked(why)) = self.trouble.as_deref() {
+            return vec![format!("nothing was decided: {why}")];
+        }
         let Frame { min, max, schedules, mode, .. } = &*self.frame;
         let mut steps = vec![format!("ordered: {}, there: {}", self.current, self.status)];
         if !schedules.is_empty() {
@@ -210,7 +218,12 @@ impl Run {
             (_, _, Some(who)) => {
                 format!("{} would be right; {who} set the count and is left alone for a while", self.desired)
             }
-            _ => format!("{} instead of {} is ordered", self.desired, self.current),
+            _ => match &self.trouble {
+                Some(trouble) => {
+                    format!("{} would be right, but it could not be ordered: {}", self.desired, trouble.message())
+                }
+                None => format!("{} instead of {} is ordered", self.desired, self.current),
+            },
         });
         steps
     }

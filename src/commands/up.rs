@@ -146,17 +146,21 @@ pub async fn up(
         {
             reporter.report(Event::Note { message: error.to_string() });
         }
+        // Ours are right. Those of the user's own may be refused, and still are when nothing is written.
+        if wait && options.external.is_none() && !options.additions.is_empty() {
+            reload::is_loaded(cluster, &options.namespace).await?;
+        }
         return Ok(done);
     }
 
-    let (adapted, changes) = if installer.until_settled(&state.live).await? {
+    let (live, adapted, changes) = if installer.until_settled(&state.live).await? {
         // What was read, and fitted to, belonged to an installation that is gone now.
         let state = installer.read(&release, &desired).await?;
         let adapted = plan::adapted(&desired, &state.live, &facts.classes);
         let changes = plan::plan(&adapted, &state.live, &state.inventory);
-        (adapted, changes)
+        (state.live, adapted, changes)
     } else {
-        (adapted, changes)
+        (state.live, adapted, changes)
     };
     let foreign = refused(&changes);
     if !foreign {
@@ -171,7 +175,7 @@ pub async fn up(
     }
     // What another Prometheus loads and scrapes is not ours to wait for.
     let before = if wait && options.external.is_none() {
-        Some(reload::before(&adapted, &changes, cluster, &options.namespace).await)
+        Some(reload::before(&adapted, &changes, &live, cluster, &options.namespace).await)
     } else {
         None
     };
@@ -179,7 +183,7 @@ pub async fn up(
     if wait {
         until_ready(&installer, &release, &desired, reporter).await?;
         if let Some(before) = before {
-            reload::after(before, &installer, cluster, &options.namespace, began + timeout, reporter).await?;
+            reload::after(before, &installer, &release, cluster, began + timeout, reporter).await?;
             let expected = catalog::expected_jobs(&options, &done.platform);
             done.targets =
                 Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);

@@ -248,7 +248,7 @@ impl Installer<'_> {
     }
 
     /// Applies one object, as a definition so that it is served and nothing is stored in older versions of it.
-    async fn put(&self, object: &ObjectRef, desired: &DynamicObject) -> Outcome {
+    pub(super) async fn put(&self, object: &ObjectRef, desired: &DynamicObject) -> Outcome {
         let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
         params.force = self.force_conflicts;
         let applied = self

@@ -12,7 +12,7 @@ mod direct;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 
 use crate::query::encode;
 
@@ -28,6 +28,12 @@ pub trait Transport: Send + Sync {
     /// Sends one GET and returns status and body, or why there was no answer, as a clause that
     /// completes «Prometheus did not answer: …». What is longer than [`LONGEST_ANSWER`] may be cut anywhere beyond it.
     fn get<'a>(&'a self, path_and_query: &'a str) -> BoxFuture<'a, Result<(http::StatusCode, Bytes), String>>;
+
+    /// Asks `path` with the parameters of `form`, which are URL-encoded: in the URL, unless the transport has another way
+    /// for those that are too long for one.
+    fn ask<'a>(&'a self, path: &'a str, form: &'a str) -> BoxFuture<'a, Result<(http::StatusCode, Bytes), String>> {
+        async move { self.get(&format!("{path}?{form}")).await }.boxed()
+    }
 }
 
 /// Why a question to Prometheus has no usable answer.
@@ -129,7 +135,7 @@ impl<T: Transport> Client<T> {
         let look_back = max_age.map(|age| format!("{}ms", age.as_millis()));
         let pairs = [("query", Some(query)), ("lookback_delta", look_back.as_deref())];
         let pairs: Vec<_> = pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        let (status, body) = self.get(&format!("/api/v1/query?{}", encode(&pairs))).await?;
+        let (status, body) = self.in_time(self.transport.ask("/api/v1/query", &encode(&pairs))).await?;
         if body.len() > LONGEST_ANSWER {
             return Err(Error::TooLarge(LONGEST_ANSWER));
         }
@@ -159,7 +165,7 @@ impl<T: Transport> Client<T> {
             ("lookback_delta", look_back.as_deref()),
         ];
         let pairs: Vec<_> = pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        let (status, body) = self.get(&format!("/api/v1/query_range?{}", encode(&pairs))).await?;
+        let (status, body) = self.in_time(self.transport.ask("/api/v1/query_range", &encode(&pairs))).await?;
         if body.len() > LONGEST_ANSWER {
             return Err(Error::TooLarge(LONGEST_ANSWER));
         }
@@ -200,7 +206,14 @@ impl<T: Transport> Client<T> {
     }
 
     async fn get(&self, path_and_query: &str) -> Result<(http::StatusCode, Bytes), Error> {
-        match tokio::time::timeout(self.timeout, self.transport.get(path_and_query)).await {
+        self.in_time(self.transport.get(path_and_query)).await
+    }
+
+    async fn in_time(
+        &self,
+        request: BoxFuture<'_, Result<(http::StatusCode, Bytes), String>>,
+    ) -> Result<(http::StatusCode, Bytes), Error> {
+        match tokio::time::timeout(self.timeout, request).await {
             Ok(answer) => answer.map_err(Error::Unreachable),
             Err(_) => Err(Error::Timeout(self.timeout)),
         }
@@ -210,8 +223,6 @@ impl<T: Transport> Client<T> {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-
-    use futures::FutureExt;
 
     use super::*;
 

@@ -9,15 +9,20 @@ pub(super) fn explained(explained: &Explained) -> String {
     let Explained { namespace, autoscaler, target, mode, others, explanation } = explained;
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = writeln!(
-        text,
-        "{}: {} ordered, {} right (between {} and {})",
-        bold(&format!("{namespace}/{target}")),
-        explanation.current_replicas,
-        explanation.desired_replicas,
-        explanation.min_replicas,
-        explanation.max_replicas
-    );
+    let _ = write!(text, "{}: ", bold(&format!("{namespace}/{target}")));
+    // The bounds are known from the first decision on.
+    let _ = if explanation.problem.is_some() && explanation.max_replicas == 0 {
+        writeln!(text, "no decision yet")
+    } else {
+        writeln!(
+            text,
+            "{} ordered, {} right (between {} and {})",
+            explanation.current_replicas,
+            explanation.desired_replicas,
+            explanation.min_replicas,
+            explanation.max_replicas
+        )
+    };
     let when = if explanation.from == explanation.to {
         format!("at {}", explanation.to)
     } else {
@@ -78,6 +83,7 @@ mod tests {
                 }],
                 steps: vec!["ordered: 1, there: 1".to_owned(), "3 instead of 1 is ordered".to_owned()],
                 would_change: vec!["needs 31 tasks to reach 4".to_owned()],
+                problem: None,
                 recomputed: true,
             },
         };

@@ -17,6 +17,7 @@ mod check;
 mod install;
 mod network;
 mod operations;
+mod panels;
 mod removal;
 mod scaling;
 mod scraping;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
             scraping::the_control_plane_is_scraped_once_and_what_is_not_is_said,
             scraping::an_idle_node_has_fewer_than_3000_series,
             scraping::no_alert_is_pending,
+            panels::no_panel_of_a_fresh_installation_is_empty_without_a_word,
             operations::a_watch_tells_each_change_and_ends_with_ctrl_c,
             alerting::a_test_alert_arrives_and_a_receiver_that_refuses_it_is_quoted,
             additions::rules_and_jobs_of_the_users_own_are_taken_or_refused,
@@ -82,7 +84,7 @@ fn main() -> ExitCode {
             install::a_second_run_names_the_first_and_takes_over_from_a_dead_one,
             scaling::watcherbot_starts_with_one_replica,
             scaling::replicas_follow_the_tasks,
-            install::every_panel_has_data,
+            panels::every_panel_has_data,
             scaling::the_binary_and_the_scaler_are_small,
             scaling::explain_says_why_now_and_then,
             scaling::when_the_leader_is_killed_the_other_goes_on,

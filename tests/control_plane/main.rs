@@ -11,6 +11,7 @@
     reason = "a test says what it does, and ends at what it did not expect"
 )]
 
+mod crd;
 mod faults;
 mod killed;
 mod ownership;
@@ -45,6 +46,8 @@ fn main() -> ExitCode {
             ownership::a_count_that_something_scales_is_left_alone,
             ownership::what_is_stored_in_an_older_version_of_the_definition_is_stored_anew,
             ownership::what_a_newer_version_installed_is_refused,
+            crd::every_rule_of_the_definition_is_told_with_its_field,
+            crd::kubectl_explains_and_lists_autoscalers,
             upgrade::what_an_older_build_installed_is_brought_up_to_date_with_its_data,
             faults::a_fifth_of_all_requests_fails_and_the_run_gets_through,
         ];

@@ -1,9 +1,10 @@
-//! Act: carry a decision out, and decide anew when somebody wrote in between.
+//! Act: carry a decision out, and decide anew when the target was changed in between.
 
 use jiff::Timestamp;
 
 use super::{
     leader::Fence,
+    rivals::backs_off,
     target::{ReadScale, Target},
     telemetry::Telemetry,
     words::ApiError,
@@ -20,11 +21,13 @@ pub struct Acted {
     pub result: Result<bool, ApiError>,
 }
 
-/// How often to decide anew when others write at the same time.
+/// How often to decide anew when the target is changed at the same time.
 const ATTEMPTS: usize = 5;
 
-/// Decides and carries it out. On a conflict the scale is read again and the decision made anew, from the
-/// same readings: the one that was made was for another count. Nothing is written while somebody else is left alone.
+/// Decides and carries it out. On a conflict the scale is read again and the decision made anew, from the same readings.
+/// Most conflicts are about something else of the target, its status for one: with the same count the write is tried
+/// again. Where the count is another one, somebody has ordered it: he is noted and left alone, as at the beginning of a
+/// look. Nothing is written while somebody else is left alone.
 /// `distrust` looks at a decision and says why a scale-down must not be carried out, if it must not.
 #[expect(clippy::too_many_arguments, reason = "each is another thing")]
 pub async fn decide_and_act(
@@ -33,20 +36,21 @@ pub async fn decide_and_act(
     scale: ReadScale,
     observation: Observation,
     memory: &Memory,
-    yields_to: Option<&str>,
+    yields_to: Option<String>,
     distrust: impl Fn(&Decision) -> Option<String>,
     (fence, telemetry): (&Fence, &Telemetry),
     now: Timestamp,
 ) -> Acted {
     let (mut scale, mut observation, mut attempt) = (scale, observation, 1);
+    let (mut memory, mut yields_to) = (memory.clone(), yields_to);
     loop {
         observation.distrust = None;
-        let mut decision = decide(policy, &observation, memory, now);
+        let mut decision = decide(policy, &observation, &memory, now);
         observation.distrust = distrust(&decision);
         if observation.distrust.is_some() && decision.action() == Action::ScaleDown {
-            decision = decide(policy, &observation, memory, now);
+            decision = decide(policy, &observation, &memory, now);
         }
-        decision.yields_to = yields_to.map(str::to_owned);
+        decision.yields_to.clone_from(&yields_to);
         if !decision.is_to_be_written() {
             let memory = decision.memory.clone();
             return Acted { decision, memory, result: Ok(false) };
@@ -69,6 +73,13 @@ pub async fn decide_and_act(
         match again {
             // Another object of the same name: what is remembered is not of it.
             Some(read) if read.uid() == scale.uid() => {
+                let (left, found) = (scale.spec_replicas(), read.spec_replicas());
+                // Our own: an earlier write whose answer was lost.
+                if left != found
+                    && let Some(who) = target.foreign_writer().await
+                {
+                    yields_to = backs_off(&mut memory, policy.mode, Some((who, left, found)), now);
+                }
                 (observation.spec_replicas, observation.status_replicas) =
                     (read.spec_replicas(), read.status_replicas());
                 (scale, attempt) = (read, attempt + 1);

@@ -4,6 +4,10 @@
 //! half minute, it is more likely that the server has lost something: it was restarted without its data, its
 //! discovery broke, its scrapes fail. Then nothing is scaled down by its word for a while; what still wants to shrink
 //! after that is believed.
+//!
+//! That a crowd begins is seen when it begins to want fewer, which with a stabilization window is long before anything is
+//! scaled down. The while begins for each when its window is over: a hold that ran beside the window would
+//! end with it.
 
 use std::{
     collections::HashMap,
@@ -21,10 +25,30 @@ pub const HOLD: SignedDuration = SignedDuration::from_mins(5);
 /// Of fewer objects a share says nothing.
 const FEWEST: usize = 10;
 
+/// What an object wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// As many replicas as there are, or more.
+    NoFewer,
+    /// Fewer, when its window is over.
+    Fewer,
+    /// Fewer, and nothing else is in the way.
+    FewerNow,
+}
+
+struct Wish {
+    since: Timestamp,
+    /// When its window was over.
+    due: Option<Timestamp>,
+    /// It began together with too many others.
+    in_crowd: bool,
+}
+
 #[derive(Default)]
 struct Source {
-    /// Every object that is fed by it; since when it has wanted fewer replicas, if it does.
-    wishes: HashMap<Key, Option<Timestamp>>,
+    /// Every object that is fed by it, and its wish for fewer replicas, if it has one.
+    wishes: HashMap<Key, Option<Wish>>,
+    /// Until when nobody is believed, whenever his wish began.
     held_until: Option<Timestamp>,
 }
 
@@ -41,9 +65,15 @@ impl Crowd {
         Self { share, sources: Mutex::default() }
     }
 
-    /// Notes whether an object wants fewer replicas now by the word of `sources`, and says why that must not be
-    /// believed, if it must not.
-    pub fn note(&self, key: &Key, sources: &[&str], wants_fewer: bool, now: Timestamp) -> Option<String> {
+    /// Notes what an object wants by the word of `sources`, and says until when that must not be believed, if it must
+    /// not, and which source it is.
+    pub fn note<'a>(
+        &self,
+        key: &Key,
+        sources: &[&'a str],
+        wants: Wants,
+        now: Timestamp,
+    ) -> Option<(&'a str, Timestamp)> {
         if self.share >= 1.0 {
             return None;
         }
@@ -54,9 +84,24 @@ impl Crowd {
                 all.insert((*name).to_owned(), Source::default());
             }
             let Some(source) = all.get_mut(*name) else { continue };
-            why = why.or(source.note(key, wants_fewer, self.share, now).map(|said| format!("{name}: {said}")));
+            let until = source.note(key, wants, self.share, now);
+            why = why.into_iter().chain(until.map(|until| (*name, until))).max_by_key(|(_, until)| *until);
         }
         why
+    }
+
+    /// Why it must not be believed, in a sentence. `until` is by the clock on the wall.
+    pub fn message(&self, (source, until): (&str, Timestamp)) -> String {
+        format!(
+            "{source}: more than {:.0} % of the Autoscalers that it feeds began to want fewer replicas at once; it is not \
+             believed before {until:.0}",
+            self.share * 100.0
+        )
+    }
+
+    /// Everything is another's to know.
+    pub fn clear(&self) {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// An object is gone.
@@ -70,40 +115,44 @@ impl Crowd {
 }
 
 impl Source {
-    fn note(&mut self, key: &Key, wants_fewer: bool, share: f64, now: Timestamp) -> Option<String> {
-        let before = self.wishes.get(key).copied().flatten();
-        let wish = wants_fewer.then(|| before.unwrap_or(now));
+    fn note(&mut self, key: &Key, wants: Wants, share: f64, now: Timestamp) -> Option<Timestamp> {
+        let before = self.wishes.get_mut(key).and_then(Option::take);
+        let begins = before.is_none() && wants != Wants::NoFewer;
+        let wish = (wants != Wants::NoFewer).then(|| {
+            let wish = before.unwrap_or(Wish { since: now, due: None, in_crowd: false });
+            let due = (wants == Wants::FewerNow).then(|| wish.due.unwrap_or(now));
+            Wish { due, ..wish }
+        });
         match self.wishes.get_mut(key) {
             Some(known) => *known = wish,
             None => {
                 self.wishes.insert(key.clone(), wish);
             }
         }
-        if !wants_fewer {
-            return None;
+        if begins && self.wishes.len() >= FEWEST {
+            self.look_for_a_crowd(share, now);
         }
-        if before.is_none() && self.wishes.len() >= FEWEST {
-            let at_once = |since: &&Timestamp| now.duration_since(**since) <= AT_ONCE;
-            let began = self.wishes.values().flatten().filter(at_once).count();
-            #[expect(clippy::cast_precision_loss, reason = "a share of some thousands")]
-            let limit = self.wishes.len() as f64 * share;
-            #[expect(clippy::cast_precision_loss, reason = "as above")]
-            if began as f64 > limit {
-                if self.held_until.is_none_or(|until| until < now) {
-                    tracing::warn!(
-                        "{began} of {} Autoscalers began to want fewer replicas at once: none is scaled down for {HOLD:#}",
-                        self.wishes.len()
-                    );
-                }
-                self.held_until = Some(now.saturating_add(HOLD).unwrap_or(Timestamp::MAX));
-            }
+        let wish = self.wishes.get(key)?.as_ref()?;
+        let due = wish.due?;
+        let own = wish.in_crowd.then(|| due.saturating_add(HOLD).unwrap_or(Timestamp::MAX));
+        self.held_until.max(own).filter(|until| *until > now)
+    }
+
+    fn look_for_a_crowd(&mut self, share: f64, now: Timestamp) {
+        let at_once = |wish: &&mut Wish| now.duration_since(wish.since) <= AT_ONCE;
+        let objects = self.wishes.len();
+        let began = self.wishes.values_mut().flatten().filter(at_once).count();
+        #[expect(clippy::cast_precision_loss, reason = "a share of some thousands")]
+        if began as f64 <= objects as f64 * share {
+            return;
         }
-        let until = self.held_until.filter(|until| *until > now)?;
-        Some(format!(
-            "more than {:.0} % of the Autoscalers that it feeds began to want fewer replicas at once; it is not \
-             believed before {until:.0}",
-            share * 100.0
-        ))
+        if self.held_until.is_none_or(|until| until < now) {
+            tracing::warn!(
+                "{began} of {objects} Autoscalers began to want fewer replicas at once: none is scaled down for {HOLD:#}"
+            );
+        }
+        self.held_until = Some(now.saturating_add(HOLD).unwrap_or(Timestamp::MAX));
+        self.wishes.values_mut().flatten().filter(at_once).for_each(|wish| wish.in_crowd = true);
     }
 }
 
@@ -119,9 +168,14 @@ mod tests {
 
     /// So many objects, of which the first `fewer` want fewer replicas; how many of those are believed.
     fn tick(crowd: &Crowd, objects: usize, fewer: usize, second: i64) -> usize {
+        tick_with(crowd, objects, fewer, Wants::FewerNow, second)
+    }
+
+    fn tick_with(crowd: &Crowd, objects: usize, fewer: usize, how: Wants, second: i64) -> usize {
         let believed = |place: usize| {
             let key = Key { namespace: "demo".to_owned(), name: format!("w-{place}") };
-            crowd.note(&key, &["http://prometheus"], place < fewer, after(second)).is_none()
+            let wants = if place < fewer { how } else { Wants::NoFewer };
+            crowd.note(&key, &["http://prometheus"], wants, after(second)).is_none()
         };
         // All of them are looked at, whatever the first ones want.
         let all: Vec<bool> = (0..objects).map(believed).collect();
@@ -137,6 +191,39 @@ mod tests {
         assert_eq!(tick(&crowd, 20, 20, 30), 0);
         assert_eq!(tick(&crowd, 20, 20, 300), 0);
         assert_eq!(tick(&crowd, 20, 20, 316), 20);
+    }
+
+    #[test]
+    fn the_hold_begins_when_the_window_is_over() {
+        let crowd = Crowd::new(0.5);
+        tick(&crowd, 20, 0, 0);
+        for second in (15..315).step_by(15) {
+            tick_with(&crowd, 20, 20, Wants::Fewer, second);
+        }
+        // Nothing was scaled down before it was known, so none goes unnoticed.
+        assert_eq!(tick(&crowd, 20, 20, 315), 0);
+        assert_eq!(tick(&crowd, 20, 20, 600), 0);
+        assert_eq!(tick(&crowd, 20, 20, 615), 20);
+    }
+
+    #[test]
+    fn what_comes_back_within_the_window_is_forgiven() {
+        let crowd = Crowd::new(0.5);
+        tick(&crowd, 20, 0, 0);
+        tick_with(&crowd, 20, 20, Wants::Fewer, 15);
+        tick(&crowd, 20, 0, 60);
+        for fewer in 1..=5 {
+            assert_eq!(tick(&crowd, 20, fewer, 316 + i64::try_from(fewer).expect("few") * 31), fewer);
+        }
+    }
+
+    #[test]
+    fn a_new_lead_begins_without_suspicion() {
+        let crowd = Crowd::new(0.5);
+        tick(&crowd, 20, 0, 0);
+        tick(&crowd, 20, 20, 15);
+        crowd.clear();
+        assert_eq!(tick(&crowd, 20, 1, 30), 1);
     }
 
     #[test]
@@ -184,6 +271,6 @@ mod tests {
         tick(&crowd, 20, 0, 0);
         tick(&crowd, 20, 20, 15);
         let key = Key { namespace: "demo".to_owned(), name: "other".to_owned() };
-        assert_eq!(crowd.note(&key, &["metrics.k8s.io"], true, after(16)), None);
+        assert_eq!(crowd.note(&key, &["metrics.k8s.io"], Wants::FewerNow, after(16)), None);
     }
 }

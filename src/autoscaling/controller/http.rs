@@ -157,7 +157,7 @@ async fn explain(
         return (StatusCode::BAD_REQUEST, "at is not an instant; write one such as 2026-11-25T14:05:00Z\n")
             .into_response();
     };
-    if at.is_some_and(|at| at.duration_since(shared.vitals.clock.now()) > SKEW) {
+    if at.is_some_and(|at| at.duration_since(shared.vitals.clock.wall()) > SKEW) {
         return (StatusCode::BAD_REQUEST, "at lies in the future\n").into_response();
     }
     let key = Key { namespace, name };

@@ -25,6 +25,11 @@ pub fn line(decision: &Decision) -> String {
     line
 }
 
+/// The line of a decision that could not be carried out.
+pub fn failed(line: &str, why: &dyn std::fmt::Display) -> String {
+    format!("{line} failed: {why}")
+}
+
 /// `active_tasks=25`.
 pub fn reading(metric: &MetricResult) -> String {
     format!("{}={}", metric.name.replace('-', "_"), value(metric))

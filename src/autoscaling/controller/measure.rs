@@ -99,7 +99,7 @@ impl<'a> Measurement<'a> {
         let question = Question { query, max_age: None };
         match self.context.servers.series(&server, &question, self.interval).await {
             Ok(series) => {
-                let now = self.context.clock.now();
+                let now = self.context.clock.wall();
                 let samples = series.iter().filter_map(|series| {
                     let value = milli_from_f64(series.value)?;
                     Some((series.labels.get("pod")?.clone(), Sample { value, at: now, window: RANGE }))

@@ -14,6 +14,7 @@
 
 mod access;
 mod act;
+mod backoff;
 mod clock;
 mod crowd;
 mod event;
@@ -234,6 +235,8 @@ async fn lead(
         vitals.leads(false);
         context.telemetry.leads(false);
         context.history.clear();
+        context.servers.clear();
+        context.crowd.clear();
         if let Some(result) = ended {
             return result;
         }
@@ -334,7 +337,9 @@ fn seen(object: DeserializeGuard<Autoscaler>, schedule: &mut Schedule, context: 
             autoscaler.metadata.managed_fields = None;
             autoscaler.metadata.annotations = None;
             autoscaler.metadata.labels = None;
-            schedule.seen(key, autoscaler, &context.default_server, context.clock.now());
+            schedule.seen(key, autoscaler, &context.default_server, context.clock.now(), |object| {
+                Kept::restored(object, context.clock)
+            });
         }
         Err(invalid) => {
             tracing::warn!(autoscaler = %key, "the object cannot be read, it is not scaled: {invalid}");

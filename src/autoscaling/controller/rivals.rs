@@ -1,4 +1,4 @@
-//! Who else scales the same workload: other Autoscalers, and HPAs.
+//! Who else scales the same workload: other Autoscalers, HPAs, and whoever writes the count.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -20,7 +20,10 @@ use kube::{
 use serde::{Deserialize, Serialize};
 
 use super::{FIELD_MANAGER, Key};
-use crate::autoscaling::api::{Autoscaler, ModeSpec, ScaleTargetRef};
+use crate::autoscaling::{
+    api::{Autoscaler, ModeSpec, ScaleTargetRef},
+    decision::{Memory, Mode, memory::ConditionType, rivalry::Rivalry},
+};
 
 /// A workload: namespace, group, kind, name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -194,6 +197,27 @@ impl Hpas {
     fn lock(&self) -> MutexGuard<'_, Listed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Takes in that somebody changed the count (who, from what, to what), if somebody did, and says whom to leave alone now.
+pub fn backs_off(memory: &mut Memory, mode: Mode, wrote: Option<(String, i32, i32)>, now: Timestamp) -> Option<String> {
+    let before = memory.rivalry.take();
+    let rivalry = match wrote {
+        Some((who, from, to)) => Some(Rivalry::next(before.as_ref(), who, from, to, now)),
+        None => before,
+    };
+    memory.rivalry = rivalry.filter(|rivalry| !rivalry.is_forgotten(now));
+    if let Some(rivalry) = memory.rivalry.as_ref().filter(|rivalry| mode == Mode::Auto && rivalry.holds(now)) {
+        let (who, message) = (rivalry.who.clone(), rivalry.message());
+        memory.set(ConditionType::Conflict, true, "ForeignWriter", message, now);
+        return Some(who);
+    }
+    // Where there never was a conflict there is no condition about it.
+    if memory.condition(ConditionType::Conflict).is_some() {
+        let message = "nobody else writes the replica count";
+        memory.set(ConditionType::Conflict, false, "NoConflict", message, now);
+    }
+    None
 }
 
 /// Who wrote the replica count last, by its field managers; ours is nobody.

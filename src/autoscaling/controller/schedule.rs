@@ -73,8 +73,15 @@ impl Schedule {
     }
 
     /// An object was seen. One that is new is looked at when its phase comes, if it is part of a list (there
-    /// may be thousands), else at once; so is one whose spec has changed.
-    pub fn seen(&mut self, key: Key, object: Autoscaler, default_server: &str, now: Timestamp) {
+    /// may be thousands), else at once; so is one whose spec has changed. `restored` is what was kept of a new one.
+    pub fn seen(
+        &mut self,
+        key: Key,
+        object: Autoscaler,
+        default_server: &str,
+        now: Timestamp,
+        restored: impl FnOnce(&Autoscaler) -> Kept,
+    ) {
         if let Some(listed) = &mut self.listed {
             listed.insert(key.clone());
         }
@@ -102,7 +109,7 @@ impl Schedule {
             }
             _ => {
                 let due = if in_list { next_tick(now, interval, phase) } else { now };
-                let kept = Some(Kept::restored(&object, now));
+                let kept = Some(restored(&object));
                 self.tracked.insert(key.clone(), Tracked { object, kept, due, interval, phase });
                 due
             }
@@ -170,6 +177,10 @@ mod tests {
         Key { namespace: "demo".to_owned(), name: "w".to_owned() }
     }
 
+    fn kept(_: &Autoscaler) -> Kept {
+        Kept::default()
+    }
+
     fn object(uid: &str, generation: i64) -> Autoscaler {
         let object = json!({
             "apiVersion": "scalekit.dev/v1alpha1",
@@ -191,7 +202,7 @@ mod tests {
     /// A new object, looked at once.
     fn looked_at_once() -> Schedule {
         let mut schedule = Schedule::default();
-        schedule.seen(key(), object("1", 1), SERVER, NOW);
+        schedule.seen(key(), object("1", 1), SERVER, NOW, kept);
         let due = schedule.take_due(NOW).expect("a new object is looked at at once");
         schedule.looked_at(&due, Kept::default(), None, NOW);
         schedule
@@ -209,18 +220,18 @@ mod tests {
     #[test]
     fn a_status_that_was_written_does_not_bring_it_forward_and_a_spec_does() {
         let mut schedule = looked_at_once();
-        schedule.seen(key(), object("1", 1), SERVER, NOW);
+        schedule.seen(key(), object("1", 1), SERVER, NOW, kept);
         assert!(schedule.take_due(NOW).is_none());
-        schedule.seen(key(), object("1", 2), SERVER, NOW);
+        schedule.seen(key(), object("1", 2), SERVER, NOW, kept);
         assert!(schedule.take_due(NOW).is_some());
     }
 
     #[test]
     fn nobody_looks_at_an_object_twice_at_the_same_time() {
         let mut schedule = looked_at_once();
-        schedule.seen(key(), object("1", 2), SERVER, after(1));
+        schedule.seen(key(), object("1", 2), SERVER, after(1), kept);
         let due = schedule.take_due(after(1)).expect("its spec has changed");
-        schedule.seen(key(), object("1", 3), SERVER, after(2));
+        schedule.seen(key(), object("1", 3), SERVER, after(2), kept);
         assert!(schedule.take_due(after(2)).is_none(), "somebody still looks");
         schedule.looked_at(&due, Kept::default(), None, after(3));
         let again = schedule.take_due(after(3)).expect("its spec has changed meanwhile");
@@ -238,9 +249,9 @@ mod tests {
     #[test]
     fn an_object_made_anew_keeps_nothing_of_the_one_before() {
         let mut schedule = looked_at_once();
-        schedule.seen(key(), object("1", 2), SERVER, after(1));
+        schedule.seen(key(), object("1", 2), SERVER, after(1), kept);
         let due = schedule.take_due(after(1)).expect("its spec has changed");
-        schedule.seen(key(), object("2", 1), SERVER, after(2));
+        schedule.seen(key(), object("2", 1), SERVER, after(2), kept);
         let kept = Kept { target_uid: Some("of the first".to_owned()), ..Kept::default() };
         schedule.looked_at(&due, kept, None, after(3));
         let due = schedule.take_due(after(3)).expect("the second is new");
@@ -251,7 +262,7 @@ mod tests {
     fn waking_up_is_before_the_next_tick_and_never_after() {
         for (wake, expected) in [(after(-5), NOW), (after(3600), after(15))] {
             let mut schedule = Schedule::default();
-            schedule.seen(key(), object("1", 1), SERVER, NOW);
+            schedule.seen(key(), object("1", 1), SERVER, NOW, kept);
             let due = schedule.take_due(NOW).expect("it is new");
             schedule.looked_at(&due, Kept::default(), Some(wake), NOW);
             assert!(schedule.next().is_some_and(|next| next <= expected));

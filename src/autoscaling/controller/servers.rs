@@ -1,8 +1,10 @@
 //! The Prometheus servers: each asked at most once for the same thing at the same time, by few at a
 //! time, and left alone for a while when it does not answer.
 //!
-//! The while grows, for a server in trouble must not be asked harder. One that is not there at all cannot be
-//! in trouble: whether something accepts connections again is looked at every interval, which costs nobody
+//! A question that is not answered is not asked again for a while, which grows. That one question is too slow, or that a
+//! proxy refuses it, says nothing about the others: the server as a whole is left alone only when it does not answer the
+//! cheapest question either. How long does not depend on who asked. A server that is not there at all cannot be
+//! in trouble: whether something accepts connections again is looked at every few seconds, which costs nobody
 //! anything, and ends the wait.
 
 use std::{
@@ -13,12 +15,16 @@ use std::{
 
 use futures::{
     FutureExt,
-    future::{BoxFuture, Shared},
+    future::{BoxFuture, Shared, WeakShared},
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::{net::TcpStream, sync::Semaphore};
 
-use super::{Clock, telemetry::Telemetry};
+use super::{
+    Clock,
+    backoff::{Backoff, USUAL_INTERVAL},
+    telemetry::Telemetry,
+};
 use crate::{
     autoscaling::decision::Reading,
     prometheus::{Access, Client, Direct, Error, Instant, Sample},
@@ -29,14 +35,15 @@ use crate::{
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
 /// How many questions a server gets at a time.
 const CONCURRENCY: usize = 16;
-/// The longest time that a server is left alone.
-const LONGEST_WAIT: Duration = Duration::from_mins(5);
-
+/// How often to look whether a server that was not there accepts connections.
+const PROBE_EVERY: SignedDuration = SignedDuration::from_secs(5);
 /// After how long without a question a server is forgotten: longer than the longest interval.
 const FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
 
-/// How long a server may take to accept a connection.
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// How long a server may take to accept a connection, or to answer the cheapest question.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+/// A question that costs a server nothing.
+const CHEAPEST: &str = "1";
 
 /// Something that answers PromQL queries: the seam at which tests put another server.
 pub trait MetricSource: Send + Sync {
@@ -53,6 +60,9 @@ pub trait MetricSource: Send + Sync {
 
     /// Whether it accepts connections.
     fn accepts(&self) -> BoxFuture<'_, bool>;
+
+    /// Whether it answers the cheapest question, with whatever.
+    fn is_well(&self) -> BoxFuture<'_, bool>;
 }
 
 struct DirectSource {
@@ -78,7 +88,18 @@ impl MetricSource for DirectSource {
     fn accepts(&self) -> BoxFuture<'_, bool> {
         async {
             let connect = TcpStream::connect((self.host.as_str(), self.port));
-            matches!(tokio::time::timeout(CONNECT_LIMIT, connect).await, Ok(Ok(_)))
+            matches!(tokio::time::timeout(PROBE_LIMIT, connect).await, Ok(Ok(_)))
+        }
+        .boxed()
+    }
+
+    fn is_well(&self) -> BoxFuture<'_, bool> {
+        async {
+            match tokio::time::timeout(PROBE_LIMIT, self.client.query(CHEAPEST)).await {
+                Ok(Err(error)) => !error.is_outage(),
+                Ok(Ok(_)) => true,
+                Err(_) => false,
+            }
         }
         .boxed()
     }
@@ -129,9 +150,9 @@ pub enum Answer {
         /// Why, in a sentence.
         message: String,
     },
-    /// The server did not answer lately and is left alone until then.
+    /// The server did not answer lately, at least not this question, which is not asked until then.
     LeftAlone {
-        /// Why it was left alone, in one word.
+        /// Why, in one word.
         reason: &'static str,
         /// The same in a sentence.
         message: String,
@@ -153,21 +174,25 @@ impl Answer {
 }
 
 type InFlight = Shared<BoxFuture<'static, Result<Arc<[Sample]>, Error>>>;
+type Probe = Shared<BoxFuture<'static, bool>>;
 
 struct Server {
     source: Arc<dyn MetricSource>,
     slots: Arc<Semaphore>,
-    in_flight: HashMap<Question, InFlight>,
+    /// Held by those who wait for the answer: what nobody waits for any more is dropped, with its slot.
+    in_flight: HashMap<Question, WeakShared<BoxFuture<'static, Result<Arc<[Sample]>, Error>>>>,
+    /// The cheapest question, while somebody waits for its answer.
+    probe: Option<WeakShared<BoxFuture<'static, bool>>>,
+    /// Questions that were not answered lately.
+    unanswered: HashMap<Question, Backoff>,
     outage: Option<Outage>,
     used: Timestamp,
 }
 
+/// It does not answer anything.
 #[derive(Clone, Debug, PartialEq)]
 struct Outage {
-    failures: u32,
-    until: Timestamp,
-    reason: &'static str,
-    message: String,
+    backoff: Backoff,
     /// It did not even accept connections, when that was last looked at.
     gone: bool,
     looked_at: Timestamp,
@@ -187,8 +212,7 @@ impl Servers {
         Self { connect, clock, telemetry, known: Mutex::default() }
     }
 
-    /// Asks `server`. `interval` is the shortest time that the server is left alone for when
-    /// it does not answer.
+    /// Asks `server`. `interval` is how often this is asked: a question that is not answered is asked again no sooner.
     pub async fn ask(&self, server: &ServerRef, what: &Question, interval: Duration) -> Answer {
         match self.series(server, what, interval).await {
             // NaN does not get here: the client makes it an error.
@@ -204,32 +228,31 @@ impl Servers {
         what: &Question,
         interval: Duration,
     ) -> Result<Arc<[Sample]>, Answer> {
-        self.look_whether_it_is_back(server, interval).await;
+        self.look_whether_it_is_back(server).await;
         let address = &server.address;
         let started = self.clock.now();
-        let question = match self.question(server, what, started) {
-            Ok(question) => question,
-            Err(answer) => return Err(answer),
-        };
+        let question = self.question(server, what, started)?;
         let answer = question.await;
-        self.lock().get_mut(server).map(|server| server.in_flight.remove(what));
         match answer {
             Ok(series) => {
-                self.answered(server);
+                self.answered(server, what);
                 Ok(series)
             }
             Err(error) if error.is_outage() => {
                 let (reason, message) = (error.reason(), format!("{address}: {error}"));
-                let gone = matches!(error, Error::Unreachable(_)) && !self.accepts(server).await;
-                let until = self.did_not_answer(server, (reason, &message), gone, started, interval);
-                Err(Answer::LeftAlone { reason, message, until })
+                Err(self.did_not_answer(server, what, (reason, message), started, interval).await)
             }
             // The server is well; it is the query that is not.
             Err(error) => {
-                self.answered(server);
+                self.answered(server, what);
                 Err(Answer::Failed { reason: error.reason(), message: format!("{address}: {error}") })
             }
         }
+    }
+
+    /// Forgets all servers, with what they are asked just now: nobody waits for it any more.
+    pub fn clear(&self) {
+        self.lock().clear();
     }
 
     /// Asks `server` about a time that is past, for whoever wants to know why: not for a decision, so an outage is
@@ -264,10 +287,10 @@ impl Servers {
     }
 
     /// Ends the wait for a server that was not there and is now. One at a time looks.
-    async fn look_whether_it_is_back(&self, server: &ServerRef, interval: Duration) {
+    async fn look_whether_it_is_back(&self, server: &ServerRef) {
         let now = self.clock.now();
         let is_time = |outage: &&mut Outage| {
-            outage.gone && outage.until > now && now.duration_since(outage.looked_at).unsigned_abs() >= interval / 2
+            outage.gone && outage.backoff.until > now && now.duration_since(outage.looked_at) >= PROBE_EVERY
         };
         match self.lock().get_mut(server).and_then(|server| server.outage.as_mut()).filter(is_time) {
             Some(outage) => outage.looked_at = now,
@@ -275,9 +298,31 @@ impl Servers {
         }
         if self.accepts(server).await {
             tracing::info!(server = server.address, "Prometheus accepts connections again");
-            if let Some(outage) = self.lock().get_mut(server).and_then(|server| server.outage.as_mut()) {
-                outage.until = now;
+            if let Some(server) = self.lock().get_mut(server) {
+                // Its questions failed for the same reason.
+                server.unanswered.clear();
+                if let Some(outage) = &mut server.outage {
+                    outage.backoff.until = now;
+                }
             }
+        }
+    }
+
+    /// Whether the server answers at all. However many want to know at the same time, it is asked once.
+    async fn is_well(&self, server: &ServerRef) -> bool {
+        let probe = self.lock().get_mut(server).map(|server| {
+            server.probe.as_ref().and_then(WeakShared::upgrade).filter(|probe| probe.peek().is_none()).unwrap_or_else(
+                || {
+                    let source = server.source.clone();
+                    let probe: Probe = async move { source.is_well().await }.boxed().shared();
+                    server.probe = probe.downgrade();
+                    probe
+                },
+            )
+        });
+        match probe {
+            Some(probe) => probe.await,
+            None => false,
         }
     }
 
@@ -286,28 +331,38 @@ impl Servers {
         if !servers.contains_key(server) {
             let source =
                 (self.connect)(server).map_err(|message| Answer::Failed { reason: "InvalidServerAddress", message })?;
-            let slots = Arc::new(Semaphore::new(CONCURRENCY));
+            let server_of_it = Server {
+                source,
+                slots: Arc::new(Semaphore::new(CONCURRENCY)),
+                in_flight: HashMap::new(),
+                probe: None,
+                unanswered: HashMap::new(),
+                outage: None,
+                used: now,
+            };
             // With every Secret that is changed a server becomes another one.
             servers.retain(|_, other| now.duration_since(other.used) < FORGOTTEN);
-            servers
-                .insert(server.clone(), Server { source, slots, in_flight: HashMap::new(), outage: None, used: now });
+            servers.insert(server.clone(), server_of_it);
         }
         let Some(server) = servers.get_mut(server) else {
             let message = format!("{} is not known", server.address);
             return Err(Answer::Failed { reason: "InvalidServerAddress", message });
         };
         server.used = now;
-        if let Some(outage) = server.outage.as_ref().filter(|outage| outage.until > now) {
-            let Outage { reason, message, until, .. } = outage.clone();
-            return Err(Answer::LeftAlone { reason, message, until });
+        let left_alone = server.outage.as_ref().map(|outage| &outage.backoff).or_else(|| server.unanswered.get(what));
+        if let Some(backoff) = left_alone.filter(|backoff| backoff.until > now) {
+            return Err(backoff.answer());
         }
-        if let Some(question) = server.in_flight.get(what) {
-            return Ok(question.clone());
+        if let Some(question) = server.in_flight.get(what).and_then(WeakShared::upgrade) {
+            return Ok(question);
         }
+        server.in_flight.retain(|_, question| question.upgrade().is_some_and(|question| question.peek().is_none()));
         let (source, slots, telemetry) = (server.source.clone(), server.slots.clone(), self.telemetry.clone());
         let (asked, clock) = (what.clone(), self.clock);
         let question = async move {
-            let _slot = slots.acquire_owned().await;
+            let Ok(_slot) = slots.acquire_owned().await else {
+                return Err(Error::Unreachable("it did not answer what was asked before".to_owned()));
+            };
             let started = clock.now();
             let answer = source.query(&asked.query, asked.max_age).await.map(Arc::from);
             telemetry.query(&answer, clock.now().duration_since(started));
@@ -315,53 +370,77 @@ impl Servers {
         }
         .boxed()
         .shared();
-        server.in_flight.insert(what.clone(), question.clone());
+        if let Some(question) = question.downgrade() {
+            server.in_flight.insert(what.clone(), question);
+        }
         Ok(question)
     }
 
-    fn answered(&self, server: &ServerRef) {
-        let outage = self.lock().get_mut(server).and_then(|server| server.outage.take());
+    fn answered(&self, server: &ServerRef, what: &Question) {
+        let outage = self.lock().get_mut(server).and_then(|server| {
+            server.unanswered.remove(what);
+            server.outage.take()
+        });
         if let Some(outage) = outage {
-            tracing::info!(server = server.address, failures = outage.failures, "Prometheus answers again");
+            let failures = outage.backoff.failures;
+            tracing::info!(server = server.address, failures, "Prometheus answers again");
         }
     }
 
-    /// Leaves the server alone for a while. Of many questions that failed together only the first counts.
-    fn did_not_answer(
+    /// Leaves the question alone for a while, or, where the server answers nothing at all, the server. Of many questions
+    /// that failed together only the first counts.
+    async fn did_not_answer(
         &self,
         named: &ServerRef,
-        (reason, message): (&'static str, &str),
-        gone: bool,
+        what: &Question,
+        (reason, message): (&'static str, String),
         started: Timestamp,
         interval: Duration,
-    ) -> Timestamp {
+    ) -> Answer {
+        let known =
+            self.lock().get(named).and_then(|server| server.outage.as_ref().map(|outage| outage.backoff.clone()));
+        if let Some(backoff) = known.filter(|backoff| started < backoff.until) {
+            return backoff.answer();
+        }
+        let is_well = self.is_well(named).await;
+        let gone = !is_well && !self.accepts(named).await;
         let now = self.clock.now();
         let mut servers = self.lock();
-        let Some(server) = servers.get_mut(named) else { return now };
-        let failures = match &server.outage {
-            Some(outage) if started < outage.until => return outage.until,
-            Some(outage) => outage.failures.saturating_add(1),
-            None => 1,
+        let Some(server) = servers.get_mut(named) else { return Answer::LeftAlone { reason, message, until: now } };
+        let (before, interval) = if is_well {
+            // What is asked every 5 minutes must not be left alone for longer by others that ask it every 15 seconds.
+            (server.unanswered.get(what), interval.min(USUAL_INTERVAL))
+        } else {
+            (server.outage.as_ref().map(|outage| &outage.backoff), USUAL_INTERVAL)
         };
-        let wait = wait(failures, interval, fastrand::f64());
-        let until = now.saturating_add(SignedDuration::try_from(wait).unwrap_or_default()).unwrap_or(Timestamp::MAX);
-        server.outage = Some(Outage { failures, until, reason, message: message.to_owned(), gone, looked_at: now });
+        if let Some(backoff) = before.filter(|backoff| started < backoff.until) {
+            return backoff.answer();
+        }
+        let backoff = Backoff::next(before, (reason, message), interval, now);
+        let (answer, Backoff { failures, message, .. }) = (backoff.answer(), backoff.clone());
+        let seconds = backoff.until.duration_since(now).as_secs_f64();
+        if is_well {
+            server.unanswered.retain(|_, old| now.duration_since(old.until) < FORGOTTEN);
+            server.unanswered.insert(what.clone(), backoff);
+        } else {
+            server.outage = Some(Outage { backoff, gone, looked_at: now });
+            // Who waits for a slot would only wait longer.
+            std::mem::replace(&mut server.slots, Arc::new(Semaphore::new(CONCURRENCY))).close();
+        }
         drop(servers);
-        tracing::warn!(
-            server = named.address,
-            failures,
-            "{message}; the replica counts are held, next try in {:.1} s",
-            wait.as_secs_f64()
-        );
-        until
+        if is_well {
+            tracing::warn!(
+                server = named.address,
+                query = what.query,
+                failures,
+                "{message}; only this query is left alone, next try in {seconds:.1} s"
+            );
+        } else {
+            let server = &named.address;
+            tracing::warn!(server, failures, "{message}; the replica counts are held, next try in {seconds:.1} s");
+        }
+        answer
     }
-}
-
-/// How long to wait after so many failures: exponential with full jitter, one interval at least, 5 minutes
-/// at most. `jitter` is between 0 and 1.
-fn wait(failures: u32, interval: Duration, jitter: f64) -> Duration {
-    let ceiling = interval.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_WAIT);
-    ceiling.mul_f64(jitter.clamp(0.0, 1.0)).max(interval).min(LONGEST_WAIT)
 }
 
 #[cfg(test)]

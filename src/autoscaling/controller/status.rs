@@ -25,16 +25,20 @@ use crate::{
     quantity::Quantity,
 };
 
-/// The status after a decision. `before` is the last one, whose time is kept where nothing changed.
+/// The status after a decision, and why it could not be carried out, if it could not. `before` is the last one, whose time is kept where nothing changed.
 pub fn after(
-    decision: &Decision,
+    (decision, failed): (&Decision, Option<&str>),
     memory: &Memory,
     target_uid: &str,
     look_back: SignedDuration,
     generation: Option<i64>,
     before: Option<&AutoscalerStatus>,
 ) -> AutoscalerStatus {
-    let reason = line::reason(decision).to_owned();
+    let line = line::line(decision);
+    let (reason, message) = match failed {
+        Some(why) => ("FailedRescale", line::failed(&line, &why)),
+        None => (line::reason(decision), line),
+    };
     AutoscalerStatus {
         observed_generation: generation,
         current_replicas: Some(decision.current_replicas),
@@ -42,7 +46,7 @@ pub fn after(
         current_metrics: decision.metrics.iter().map(|result| metric(result, decision.status_replicas)).collect(),
         conditions: memory.conditions.iter().map(condition).collect(),
         last_scale_time: memory.last_scale.map(Time),
-        last_decision: Some(last_decision(reason, line::line(decision), decision.at, before)),
+        last_decision: Some(last_decision(reason.to_owned(), message, decision.at, before)),
         memory: Some(kept(memory, target_uid, look_back, decision.at)),
     }
 }

@@ -35,10 +35,11 @@ pub async fn tell(
     let (text, now) = (line::line(&decision), decision.at);
     match &result {
         Ok(_) => tracing::info!(autoscaler = %key, "{text}"),
-        Err(error) => tracing::warn!(autoscaler = %key, "{text} failed: {error}"),
+        Err(error) => tracing::warn!(autoscaler = %key, "{}", line::failed(&text, error)),
     }
+    let failed = result.as_ref().err().map(ToString::to_string);
     context.telemetry.decision(key, &decision, line::reason(&decision));
-    context.history.record(key, &decision, policy);
+    context.history.decided(key, &decision, policy, failed.as_deref());
 
     let foreign = memory.rivalry.as_ref().filter(|_| decision.yields_to.is_some());
     // Also when the others decided: somebody should know that one metric is gone.
@@ -59,7 +60,8 @@ pub async fn tell(
     let uid = kept.target_uid.as_deref().unwrap_or_default();
     let look_back = longest_look_back(policy);
     let generation = object.metadata.generation;
-    let status = status::after(&decision, &memory, uid, look_back, generation, object.status.as_ref());
+    let status =
+        status::after((&decision, failed.as_deref()), &memory, uid, look_back, generation, object.status.as_ref());
     write_status(context, key, object, &status).await;
     kept.memory = memory;
     kept
@@ -112,7 +114,7 @@ pub async fn tell_invalid(
     mut kept: Kept,
     why: &InvalidSpec,
 ) -> Kept {
-    let (message, now) = (why.to_string(), context.clock.now());
+    let (message, now) = (why.to_string(), context.clock.wall());
     tracing::warn!(autoscaler = %key, "the spec cannot be decided on: {message}");
     kept.memory.set(ConditionType::ScalingActive, false, "InvalidSpec", &*message, now);
     tell_failure(context, object, &mut kept, Some(("InvalidSpec", message.clone())), now).await;
@@ -122,7 +124,7 @@ pub async fn tell_invalid(
 
 /// Tells that nothing is decided.
 pub async fn tell_paused(context: &Context, key: &Key, object: &Autoscaler, mut kept: Kept) -> Kept {
-    let now = context.clock.now();
+    let now = context.clock.wall();
     let message = "the autoscaler is paused; set spec.mode to Auto to go on";
     kept.memory.set(ConditionType::ScalingActive, false, "Paused", message, now);
     tell_status(context, key, object, &kept.memory, "Paused", message, now).await;
@@ -138,7 +140,7 @@ pub async fn tell_rival(
     reason: &'static str,
     message: &str,
 ) -> Kept {
-    let now = context.clock.now();
+    let now = context.clock.wall();
     tracing::warn!(autoscaler = %key, "{message}");
     kept.left_at = None;
     kept.memory.set(ConditionType::Conflict, true, reason, message, now);
@@ -180,6 +182,7 @@ async fn tell_status(
     now: Timestamp,
 ) {
     context.telemetry.conditions(key, memory, false);
+    context.history.blocked(key, message, now);
     let generation = object.metadata.generation;
     let status = status::without_decision(reason, message, memory, now, generation, object.status.as_ref());
     write_status(context, key, object, &status).await;

@@ -15,13 +15,14 @@ use super::{
     Clock, Key,
     access::Credentials,
     act::decide_and_act,
-    crowd::Crowd,
+    clock::Ahead,
+    crowd::{Crowd, Wants},
     event::Recorder,
     history::History,
     leader::Fence,
     observe::{Readings, observation, readings},
     pods::Owners,
-    rivals::Hpas,
+    rivals::{Hpas, backs_off},
     servers::Servers,
     status,
     target::{Kinds, ReadScale, Target, TargetError},
@@ -31,7 +32,7 @@ use super::{
 use crate::{
     autoscaling::{
         api::{Autoscaler, AutoscalerSpec, MetricSpec, MetricType},
-        decision::{Action, Decision, Memory, Mode, Policy, memory::ConditionType, rivalry::Rivalry},
+        decision::{Action, Decision, Memory, Mode, Policy},
         policy::interval,
     },
     metrics::{self, MetricsApis},
@@ -93,7 +94,7 @@ impl Context {
 }
 
 /// A scale that needs not be read again for a while: nothing was to be changed. A write is refused all the same if
-/// somebody wrote since it was read, and then it is read anew.
+/// somebody wrote since it was read; then it is read anew, and who has ordered another count is found.
 #[derive(Clone, Debug)]
 pub struct Settled {
     scale: ReadScale,
@@ -111,16 +112,19 @@ pub struct Kept {
     pub left_at: Option<i32>,
     /// The scale as it was last read, while it counts.
     pub settled: Option<Settled>,
+    /// The clock that the memory's times are of.
+    pub ahead: Ahead,
     /// The failure that was last told, so that it is told once and not at every look.
     pub told: Option<String>,
 }
 
 impl Kept {
     /// What an earlier controller kept in the status.
-    pub fn restored(object: &Autoscaler, now: Timestamp) -> Self {
+    pub fn restored(object: &Autoscaler, clock: Clock) -> Self {
         let Some(status) = &object.status else { return Self::default() };
-        let (target_uid, memory) = status::restore(status, now);
-        Self { target_uid, memory, left_at: None, settled: None, told: None }
+        let ahead = Ahead::noticed(clock);
+        let (target_uid, memory) = status::restore(status, ahead.of(clock.now()));
+        Self { target_uid, memory, left_at: None, settled: None, ahead, told: None }
     }
 }
 
@@ -158,9 +162,9 @@ async fn look(
 ) -> (Kept, Option<Timestamp>) {
     // Metrics first: a slow server must not let the scale that was read grow old.
     let Readings { readings, wake } = readings(context, key, &object.spec, interval).await;
-    let now = context.clock.now();
     let mut kept = kept;
-    let (target, scale, until) = match read_target(context, key, object, kept.settled.take(), interval, now).await {
+    let (steady, now) = (context.clock.now(), kept.ahead.now(context.clock, &mut kept.memory));
+    let (target, scale, until) = match read_target(context, key, object, kept.settled.take(), interval, steady).await {
         Ok(read) => read,
         Err(error) => return (tell_no_target(context, key, object, kept, &error, now).await, wake),
     };
@@ -176,11 +180,19 @@ async fn look(
     let about = (&object.spec, policy);
     let seen = observation(context, key, about, (&target, &scale), readings, interval).await;
     let fed_by = sources(&object.spec, &context.default_server);
+    let ahead = kept.ahead;
     let distrust = |decision: &Decision| {
         let fewer = decision.stabilized.is_some_and(|stabilized| stabilized.proposed < decision.current_replicas);
-        context.crowd.note(key, &fed_by, fewer && policy.mode == Mode::Auto, now)
+        let wants = match decision.action() {
+            _ if policy.mode != Mode::Auto => Wants::NoFewer,
+            Action::ScaleDown if fewer => Wants::FewerNow,
+            _ if fewer => Wants::Fewer,
+            _ => Wants::NoFewer,
+        };
+        let (source, until) = context.crowd.note(key, &fed_by, wants, steady)?;
+        Some(context.crowd.message((source, ahead.of(until))))
     };
-    let (memory, yields_to) = (&kept.memory, yields_to.as_deref());
+    let memory = &kept.memory;
     let settled = Settled { scale: scale.clone(), until };
     let acted = decide_and_act(policy, &target, scale, seen, memory, yields_to, distrust, passed, now).await;
     let decision = &acted.decision;
@@ -243,24 +255,11 @@ async fn note_writers(
     now: Timestamp,
 ) -> Option<String> {
     let changed = kept.left_at.filter(|left| mode == Mode::Auto && *left != scale.spec_replicas());
-    if let Some(left) = changed
-        && let Some(who) = target.foreign_writer().await
-    {
-        let before = kept.memory.rivalry.take();
-        kept.memory.rivalry = Some(Rivalry::next(before.as_ref(), who, left, scale.spec_replicas(), now));
-    }
-    kept.memory.rivalry = kept.memory.rivalry.take().filter(|rivalry| !rivalry.is_forgotten(now));
-    if let Some(rivalry) = kept.memory.rivalry.as_ref().filter(|rivalry| mode == Mode::Auto && rivalry.holds(now)) {
-        let (who, message) = (rivalry.who.clone(), rivalry.message());
-        kept.memory.set(ConditionType::Conflict, true, "ForeignWriter", message, now);
-        return Some(who);
-    }
-    // Where there never was a conflict there is no condition about it.
-    if kept.memory.condition(ConditionType::Conflict).is_some() {
-        let message = "nobody else writes the replica count";
-        kept.memory.set(ConditionType::Conflict, false, "NoConflict", message, now);
-    }
-    None
+    let wrote = match changed {
+        Some(left) => target.foreign_writer().await.map(|who| (who, left, scale.spec_replicas())),
+        None => None,
+    };
+    backs_off(&mut kept.memory, mode, wrote, now)
 }
 
 async fn read_target(

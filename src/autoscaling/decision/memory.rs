@@ -146,6 +146,22 @@ impl Memory {
         }
     }
 
+    /// Moves what windows, rates and waits are reckoned from by a step of the clock that `now` is read from. What was told
+    /// about the past stays.
+    pub fn shift(&mut self, by: SignedDuration) {
+        let shift = |at: &mut Timestamp| *at = at.saturating_add(by).unwrap_or(*at);
+        self.recommendations.iter_mut().flatten().for_each(|entry| shift(&mut entry.at));
+        self.scale_ups.iter_mut().chain(&mut self.scale_downs).for_each(|event| shift(&mut event.at));
+        self.missing.iter_mut().for_each(|missing| shift(&mut missing.since));
+        if let Some(Idle::Since(at)) = &mut self.idle {
+            shift(at);
+        }
+        if let Some(rivalry) = &mut self.rivalry {
+            shift(&mut rivalry.at);
+            shift(&mut rivalry.until);
+        }
+    }
+
     pub(super) fn remove(&mut self, kind: ConditionType) {
         self.conditions.retain(|condition| condition.kind != kind);
     }

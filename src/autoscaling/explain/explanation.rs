@@ -27,6 +27,9 @@ pub struct Explanation {
     pub steps: Vec<String>,
     /// What would make it another one.
     pub would_change: Vec<String>,
+    /// Why what was decided could not be ordered, or why nothing could be decided; absent where neither is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// It was not remembered, but made again from what Prometheus kept.
     #[serde(default)]
     pub recomputed: bool,

@@ -10,7 +10,10 @@ use serde_json::json;
 use tower::ServiceExt;
 
 use super::{
-    super::http::{Vitals, router},
+    super::{
+        Key,
+        http::{Vitals, router},
+    },
     fake::{Bench, spec},
 };
 use crate::autoscaling::explain::Explanation;
@@ -45,6 +48,67 @@ async fn what_is_remembered_is_told_as_it_was() {
     assert_eq!((told.desired_replicas, told.recomputed), (3, false));
     assert_eq!(told.metrics[0].value.as_deref(), Some("25"));
     assert_eq!(told.would_change[0], "needs 31 active-tasks to reach 4");
+}
+
+#[tokio::test]
+async fn what_could_not_be_ordered_is_not_told_as_if_it_was() {
+    let (mut bench, _) = bench();
+    bench.prometheus.set(Ok(vec![45.0]));
+    bench.api.cluster().scale_is_forbidden = true;
+    bench.look().await;
+    let last = bench.api.cluster().status().last_decision.expect("a decision");
+    assert_eq!(last.reason, "FailedRescale");
+    assert!(last.message.ends_with("→ scaling up failed: deployments.apps \"w\" is forbidden"), "{}", last.message);
+    let (_, text) = ask(bench, "?output=json").await;
+    let told: Explanation = serde_json::from_str(&text).expect("an explanation");
+    assert_eq!((told.current_replicas, told.desired_replicas), (3, 5));
+    assert_eq!(told.problem.as_deref(), Some("deployments.apps \"w\" is forbidden"));
+    let said = "5 would be right, but it could not be ordered: deployments.apps \"w\" is forbidden";
+    assert_eq!(told.steps.last().map(String::as_str), Some(said));
+}
+
+#[tokio::test]
+async fn looks_that_came_to_no_decision_are_told_rather_than_the_decision_before() {
+    let (mut bench, _) = bench();
+    bench.prometheus.set(Ok(vec![45.0]));
+    bench.look().await;
+    let last = |bench: &Bench| bench.context.history.explain(&key(), None).expect("a look");
+    let target = bench.object().spec.scale_target_ref;
+    for (said, begin, end) in [
+        (
+            "not found",
+            (|bench, _| bench.api.cluster().target_exists = false) as fn(&Bench, &_),
+            (|bench, _| bench.api.cluster().target_exists = true) as fn(&Bench, &_),
+        ),
+        (
+            "paused",
+            |bench, _| bench.api.cluster().autoscaler["spec"]["mode"] = json!("Paused"),
+            |bench, _| bench.api.cluster().autoscaler["spec"]["mode"] = json!("Auto"),
+        ),
+        (
+            "less than minReplicas",
+            |bench, _| bench.api.cluster().autoscaler["spec"]["minReplicas"] = json!(9),
+            |bench, _| bench.api.cluster().autoscaler["spec"]["minReplicas"] = json!(1),
+        ),
+        (
+            "old-hpa scales",
+            |bench, target| bench.context.hpas.put("demo", target, "old-hpa"),
+            |bench, target| bench.context.hpas.take_away("demo", target),
+        ),
+    ] {
+        begin(&bench, &target);
+        bench.look().await;
+        let told = last(&bench);
+        assert!(told.steps[0].starts_with("nothing was decided: ") && told.steps[0].contains(said), "{told:?}");
+        assert_eq!((told.current_replicas, told.desired_replicas, told.steps.len()), (5, 5, 1));
+        end(&bench, &target);
+        bench.look().await;
+        assert_eq!(last(&bench).problem, None, "{said}");
+    }
+}
+
+fn key() -> Key {
+    Key { namespace: "demo".to_owned(), name: "w".to_owned() }
 }
 
 #[tokio::test]

@@ -40,9 +40,12 @@ pub struct Cluster {
     pub version: u64,
     /// Who wrote the count last.
     pub writer: String,
-    /// What somebody else orders just before each of our next writes.
+    /// What there is just before each of our next writes: another count was ordered by somebody else, with the same one
+    /// something else of the target has changed.
     pub others: VecDeque<i32>,
     pub target_exists: bool,
+    /// Nobody may write the scale.
+    pub scale_is_forbidden: bool,
     pub pods: Vec<Value>,
     /// What else is answered, by the beginning of the request's URI.
     pub answers: Vec<(String, Value)>,
@@ -73,6 +76,7 @@ impl FakeApi {
             writer: "kubectl".to_owned(),
             others: VecDeque::new(),
             target_exists: true,
+            scale_is_forbidden: false,
             pods: Vec::new(),
             answers: Vec::new(),
             autoscaler,
@@ -139,8 +143,14 @@ impl Cluster {
             (&Method::GET, "/apis/apps/v1/namespaces/demo/deployments/w/scale") => {
                 respond(StatusCode::OK, &self.scale())
             }
+            (&Method::PUT, "/apis/apps/v1/namespaces/demo/deployments/w/scale") if self.scale_is_forbidden => {
+                refuse(StatusCode::FORBIDDEN, "Forbidden", "deployments.apps \"w\" is forbidden")
+            }
             (&Method::PUT, "/apis/apps/v1/namespaces/demo/deployments/w/scale") => {
                 if let Some(replicas) = self.others.pop_front() {
+                    if replicas != self.replicas {
+                        "kubectl".clone_into(&mut self.writer);
+                    }
                     (self.replicas, self.version) = (replicas, self.version + 1);
                 }
                 if body["metadata"]["resourceVersion"].as_str() != Some(&self.version.to_string()) {
@@ -322,6 +332,11 @@ impl MetricSource for FakePrometheus {
         // In trouble, not gone.
         std::future::ready(true).boxed()
     }
+
+    fn is_well(&self) -> BoxFuture<'_, bool> {
+        let fails = self.0.lock().expect("a lock").0.as_ref().is_err_and(Error::is_outage);
+        std::future::ready(!fails).boxed()
+    }
 }
 
 /// A controller of one Autoscaler, looked at by hand.
@@ -376,7 +391,7 @@ impl Bench {
 
     /// Another controller takes over, with nothing but what is in the status.
     pub fn restart(&mut self) {
-        self.kept = Kept::restored(&self.object(), self.context.clock.now());
+        self.kept = Kept::restored(&self.object(), self.context.clock);
     }
 }
 

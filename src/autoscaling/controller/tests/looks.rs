@@ -115,23 +115,46 @@ async fn no_series_is_not_an_outage(
 }
 
 #[rstest]
-#[case::somebody_scales_to_where_we_would(3, 0)]
-#[case::somebody_scales_further(5, 1)]
-#[tokio::test]
-async fn on_a_conflict_the_decision_is_made_anew(#[case] others: i32, #[case] successful_rescales: usize) {
+#[case::somebody_scales_to_where_we_would(3)]
+#[case::somebody_scales_further(5)]
+#[case::somebody_scales_less(2)]
+#[tokio::test(start_paused = true)]
+async fn who_orders_another_count_just_before_us_is_named_and_left_alone(#[case] others: i32) {
     let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
     bench.api.cluster().others.push_back(others);
     bench.look().await;
-    let cluster = bench.api.cluster();
-    assert_eq!(cluster.replicas, 3);
-    assert_eq!(cluster.status().current_replicas, Some(others), "the decision is about what was there");
-    assert_eq!(cluster.notes().iter().filter(|note| note.starts_with("New size")).count(), successful_rescales);
+    {
+        let cluster = bench.api.cluster();
+        assert_eq!(cluster.replicas, others, "not fought");
+        assert_eq!(cluster.status().current_replicas, Some(others), "the decision is about what was there");
+        assert_eq!(cluster.reason("Conflict", "True").as_deref(), Some("ForeignWriter"));
+        assert_eq!(cluster.notes().len(), 1, "{:?}", cluster.notes());
+        let said = format!("kubectl set the replica count from 1 to {others}; it is left alone");
+        assert!(cluster.notes()[0].starts_with(&said), "{:?}", cluster.notes());
+    }
+    // Once by hand is not the last word.
+    for seconds in [30, 31] {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        bench.look().await;
+    }
+    assert_eq!(bench.api.cluster().replicas, 3);
+    assert_eq!(bench.api.cluster().reason("Conflict", "False").as_deref(), Some("NoConflict"));
+}
+
+#[tokio::test]
+async fn a_conflict_about_something_else_than_the_count_is_tried_again() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.api.cluster().others.extend([1, 1]);
+    bench.look().await;
+    assert_eq!(scale_writes(&bench), 3);
+    assert_eq!(bench.api.cluster().replicas, 3);
+    assert_eq!(bench.api.cluster().reason("Conflict", "True"), None);
 }
 
 #[tokio::test]
 async fn a_conflict_that_does_not_end_is_told_and_given_up() {
     let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
-    bench.api.cluster().others.extend([2, 1, 2, 1, 2, 1, 2]);
+    bench.api.cluster().others.extend([1; 7]);
     bench.look().await;
     assert_eq!(scale_writes(&bench), 5);
     let cluster = bench.api.cluster();
@@ -202,6 +225,42 @@ async fn a_window_goes_on_after_a_restart() {
         bench.look().await;
         let expected = if step * 15 < 15 + 300 { 4 } else { 1 };
         assert_eq!(bench.api.cluster().replicas, expected, "after {} s", step * 15);
+    }
+}
+
+/// A machine that was suspended for an hour, or whose clock was wrong by one.
+#[rstest]
+#[case::forward(3600)]
+#[case::back(-3600)]
+#[tokio::test(start_paused = true)]
+async fn a_step_of_the_wall_clock_neither_empties_a_window_nor_stretches_it(#[case] step: i64) {
+    let mut bench = Bench::new(1, &with_default_window(), 35.0);
+    bench.look().await;
+    bench.prometheus.set(Ok(vec![5.0]));
+    bench.context.clock.step(step);
+    for (seconds, expected) in [(15, 4), (270, 4), (30, 1)] {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        bench.look().await;
+        assert_eq!(bench.api.cluster().replicas, expected);
+    }
+    let cluster = bench.api.cluster();
+    let told = cluster.status().last_decision.expect("a decision").time.0;
+    let late = bench.context.clock.wall().duration_since(told).abs();
+    assert!(late <= jiff::SignedDuration::from_secs(2), "told by the clock on the wall: {late}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn schedules_follow_the_wall_clock_after_a_step() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 5.0);
+    // The hour in which it will be in two hours.
+    let hour = (bench.context.clock.wall().to_zoned(jiff::tz::TimeZone::UTC).hour() + 2) % 24;
+    let schedule = json!([{"name": "busy", "timeZone": "UTC", "start": format!("0 {hour} * * *"),
+        "end": format!("0 {} * * *", (hour + 1) % 24), "minReplicas": 4}]);
+    bench.api.cluster().autoscaler["spec"]["schedules"] = schedule;
+    for (step, expected) in [(0, 1), (7200, 4), (7200, 1), (-7200, 4)] {
+        bench.context.clock.step(step);
+        bench.look().await;
+        assert_eq!(bench.api.cluster().replicas, expected, "{step}");
     }
 }
 
@@ -453,6 +512,17 @@ async fn of_many_objects_a_scale_that_needs_no_change_is_not_read_every_time() {
     }
     assert_eq!(counts, [5, 5, 5, 5], "somebody else wrote it and is left alone once it is seen");
     assert_eq!(bench.api.cluster().reason("Conflict", "True").as_deref(), Some("ForeignWriter"));
+    // It is found too when the metrics call for a change before the scale is read again.
+    let mut bench = Bench::new(3, &spec(&json!({})), 25.0);
+    bench.context.objects.store(5000, std::sync::atomic::Ordering::Relaxed);
+    bench.look().await;
+    written_by(&bench, "argocd-controller", 1);
+    bench.prometheus.set(Ok(vec![45.0]));
+    tokio::time::advance(Duration::from_secs(15)).await;
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 1, "not fought");
+    let said = bench.api.cluster().notes().first().map(|note| (*note).to_owned()).unwrap_or_default();
+    assert!(said.starts_with("argocd-controller set the replica count from 3 to 1"), "{said}");
     // What the metrics call for is ordered at once, whatever was read when.
     let mut bench = Bench::new(3, &spec(&json!({})), 25.0);
     bench.context.objects.store(5000, std::sync::atomic::Ordering::Relaxed);

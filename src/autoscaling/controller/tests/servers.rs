@@ -1,24 +1,8 @@
 //! What servers are asked, and when they are left alone.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use rstest::rstest;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
-
-#[rstest]
-#[case::shortest(1, 0.0, 15)]
-#[case::first(1, 1.0, 30)]
-#[case::second(2, 1.0, 60)]
-#[case::half_of_the_third(3, 0.5, 60)]
-#[case::longest(30, 1.0, 300)]
-fn the_wait_doubles_between_one_interval_and_five_minutes(
-    #[case] failures: u32,
-    #[case] jitter: f64,
-    #[case] seconds: u64,
-) {
-    assert_eq!(wait(failures, Duration::from_secs(15), jitter), Duration::from_secs(seconds));
-}
 
 fn s() -> ServerRef {
     ServerRef { address: "s".to_owned(), access: None }
@@ -28,12 +12,21 @@ fn s() -> ServerRef {
 struct Fake {
     answers: Mutex<Vec<Result<Vec<f64>, Error>>>,
     accepts: AtomicBool,
+    /// It answers the cheapest question.
+    well: AtomicBool,
+    probed: AtomicUsize,
+    /// What it never answers.
+    hangs: Option<&'static str>,
 }
 
 impl MetricSource for Fake {
-    fn query<'a>(&'a self, _: &'a str, _: Option<Duration>) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
-        async {
+    fn query<'a>(&'a self, query: &'a str, _: Option<Duration>) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
+        async move {
             tokio::task::yield_now().await;
+            if self.hangs == Some(query) {
+                tokio::time::sleep(QUERY_LIMIT).await;
+                return Err(Error::Timeout(QUERY_LIMIT));
+            }
             let answer = self.answers.lock().expect("a lock").remove(0);
             let sample = |value| Sample { labels: std::collections::BTreeMap::new(), value, at: 0.0 };
             answer.map(|values| values.into_iter().map(sample).collect())
@@ -47,6 +40,15 @@ impl MetricSource for Fake {
 
     fn accepts(&self) -> BoxFuture<'_, bool> {
         std::future::ready(self.accepts.load(Ordering::Relaxed)).boxed()
+    }
+
+    fn is_well(&self) -> BoxFuture<'_, bool> {
+        self.probed.fetch_add(1, Ordering::Relaxed);
+        async {
+            tokio::task::yield_now().await;
+            self.well.load(Ordering::Relaxed)
+        }
+        .boxed()
     }
 }
 
@@ -65,18 +67,18 @@ async fn a_server_that_was_not_there_is_asked_as_soon_as_it_accepts_connections(
     let fake = Arc::new(Fake { answers: Mutex::new(answers), ..Fake::default() });
     let servers = servers_of(&fake);
     servers.ask(&s(), &q("q"), INTERVAL).await;
-    tokio::time::advance(Duration::from_secs(8)).await;
+    tokio::time::advance(Duration::from_secs(6)).await;
     assert!(matches!(servers.ask(&s(), &q("q"), INTERVAL).await, Answer::LeftAlone { .. }), "still not there");
     fake.accepts.store(true, Ordering::Relaxed);
     assert!(matches!(servers.ask(&s(), &q("q"), INTERVAL).await, Answer::LeftAlone { .. }), "looked at just now");
-    tokio::time::advance(Duration::from_secs(8)).await;
+    tokio::time::advance(Duration::from_secs(6)).await;
     assert_eq!(servers.ask(&s(), &q("q"), INTERVAL).await, Answer::Values(vec![1000]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_accepts_and_does_not_answer_is_left_alone_for_the_whole_wait() {
     let answers = vec![Err(Error::Unreachable("no answer within 5s".to_owned()))];
-    let fake = Arc::new(Fake { answers: Mutex::new(answers), accepts: AtomicBool::new(true) });
+    let fake = Arc::new(Fake { answers: Mutex::new(answers), accepts: AtomicBool::new(true), ..Fake::default() });
     let servers = servers_of(&fake);
     servers.ask(&s(), &q("q"), INTERVAL).await;
     tokio::time::advance(Duration::from_secs(14)).await;
@@ -125,6 +127,77 @@ async fn questions_that_fail_together_count_once() {
     let (a, b) = (q("a"), q("b"));
     let s = s();
     tokio::join!(servers.ask(&s, &a, INTERVAL), servers.ask(&s, &b, INTERVAL));
-    let failures = servers.lock().get(&s).and_then(|server| server.outage.clone()).expect("an outage").failures;
-    assert_eq!(failures, 1);
+    let outage = servers.lock().get(&s).and_then(|server| server.outage.clone()).expect("an outage");
+    assert_eq!(outage.backoff.failures, 1);
+}
+
+fn well(answers: Vec<Result<Vec<f64>, Error>>) -> Arc<Fake> {
+    let yes = || AtomicBool::new(true);
+    Arc::new(Fake { answers: Mutex::new(answers), accepts: yes(), well: yes(), hangs: Some("slow"), ..Fake::default() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_slow_question_blinds_nobody_else() {
+    let fake = well(vec![Ok(vec![1.0]), Ok(vec![2.0])]);
+    let servers = servers_of(&fake);
+    let slow = servers.ask(&s(), &q("slow"), Duration::from_mins(5)).await;
+    let Answer::LeftAlone { reason, until, .. } = &slow else { panic!("{slow:?}") };
+    assert_eq!(*reason, "PrometheusTimeout");
+    // However seldom it is asked, who else asks it is not held up by that.
+    let wait = until.duration_since(servers.clock.now());
+    assert!((15..=30).contains(&wait.as_secs()), "{wait}");
+    assert_eq!(servers.ask(&s(), &q("q"), INTERVAL).await, Answer::Values(vec![1000]));
+    // It is not asked again meanwhile, and answers to others do not change that.
+    assert_eq!(servers.ask(&s(), &q("slow"), INTERVAL).await, slow);
+    assert_eq!(servers.ask(&s(), &q("q"), INTERVAL).await, Answer::Values(vec![2000]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_proxy_answers_to_one_question_is_about_that_question() {
+    let page = Error::NotPrometheus { status: 414, reason: "expected value".to_owned() };
+    let servers = servers_of(&well(vec![Err(page), Ok(vec![1.0])]));
+    assert!(matches!(servers.ask(&s(), &q("long"), INTERVAL).await, Answer::LeftAlone { reason: "NotPrometheus", .. }));
+    assert_eq!(servers.ask(&s(), &q("q"), INTERVAL).await, Answer::Values(vec![1000]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_a_server_is_left_alone_does_not_depend_on_who_asked() {
+    let servers = servers(vec![Err(Error::Unreachable("refused".to_owned()))]);
+    let Answer::LeftAlone { until, .. } = servers.ask(&s(), &q("q"), Duration::from_mins(5)).await else {
+        panic!("it failed")
+    };
+    assert!(until.duration_since(servers.clock.now()) <= SignedDuration::from_secs(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_a_server_hangs_who_waits_for_a_slot_is_told_soon() {
+    let fake = Arc::new(Fake { accepts: AtomicBool::new(true), hangs: Some("slow"), ..Fake::default() });
+    let servers = servers_of(&fake);
+    let started = servers.clock.now();
+    let (server, questions): (_, Vec<Question>) = (
+        s(),
+        (0..100).map(|age| Question { query: "slow".to_owned(), max_age: Some(Duration::from_secs(age)) }).collect(),
+    );
+    let answers =
+        futures::future::join_all(questions.iter().map(|question| servers.ask(&server, question, INTERVAL))).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Answer::LeftAlone { reason: "PrometheusTimeout", .. })));
+    // As many as there are slots are on their way by the time that it is known.
+    assert!(servers.clock.now().duration_since(started) < SignedDuration::from_secs(11));
+    assert!(fake.probed.load(Ordering::Relaxed) < 10, "asked once by all who want to know");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_nobody_waits_for_any_more_gives_its_slot_back_and_is_asked_anew() {
+    let fake = well(vec![Ok(vec![1.0])]);
+    let servers = servers_of(&fake);
+    let (server, slow) = (s(), q("slow"));
+    let left = tokio::time::timeout(Duration::from_secs(1), servers.ask(&server, &slow, INTERVAL)).await;
+    assert!(left.is_err(), "whoever asked is gone");
+    let free = servers.lock().get(&server).map(|server| server.slots.available_permits());
+    assert_eq!(free, Some(CONCURRENCY));
+    // Long after, it has its whole time again.
+    tokio::time::advance(Duration::from_mins(1)).await;
+    let started = servers.clock.now();
+    servers.ask(&server, &slow, INTERVAL).await;
+    assert!(servers.clock.now().duration_since(started) >= SignedDuration::try_from(QUERY_LIMIT).expect("short"));
 }

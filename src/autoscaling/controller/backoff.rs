@@ -1,0 +1,72 @@
+//! How long to leave alone what did not answer.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::servers::Answer;
+
+/// What a wait is measured by where it is nobody's own.
+pub const USUAL_INTERVAL: Duration = Duration::from_secs(15);
+/// The longest time that something is left alone.
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
+
+/// Something that did not answer, so many times in a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backoff {
+    /// How often.
+    pub failures: u32,
+    /// Until when it is left alone.
+    pub until: Timestamp,
+    /// Why, in one word.
+    reason: &'static str,
+    /// Why, in a sentence.
+    pub message: String,
+}
+
+impl Backoff {
+    /// It did not answer once more.
+    pub fn next(
+        before: Option<&Self>,
+        (reason, message): (&'static str, String),
+        interval: Duration,
+        now: Timestamp,
+    ) -> Self {
+        let failures = before.map_or(0, |before| before.failures).saturating_add(1);
+        let wait = SignedDuration::try_from(wait(failures, interval, fastrand::f64())).unwrap_or_default();
+        Self { failures, until: now.saturating_add(wait).unwrap_or(Timestamp::MAX), reason, message }
+    }
+
+    /// What whoever asks meanwhile is told.
+    pub fn answer(&self) -> Answer {
+        Answer::LeftAlone { reason: self.reason, message: self.message.clone(), until: self.until }
+    }
+}
+
+/// How long to wait after so many failures: exponential with full jitter, one interval at least, 5 minutes
+/// at most. `jitter` is between 0 and 1.
+fn wait(failures: u32, interval: Duration, jitter: f64) -> Duration {
+    let ceiling = interval.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_WAIT);
+    ceiling.mul_f64(jitter.clamp(0.0, 1.0)).max(interval).min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::shortest(1, 0.0, 15)]
+    #[case::first(1, 1.0, 30)]
+    #[case::second(2, 1.0, 60)]
+    #[case::half_of_the_third(3, 0.5, 60)]
+    #[case::longest(30, 1.0, 300)]
+    fn the_wait_doubles_between_one_interval_and_five_minutes(
+        #[case] failures: u32,
+        #[case] jitter: f64,
+        #[case] seconds: u64,
+    ) {
+        assert_eq!(wait(failures, USUAL_INTERVAL, jitter), Duration::from_secs(seconds));
+    }
+}

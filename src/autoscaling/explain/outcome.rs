@@ -1,0 +1,114 @@
+//! What came of a decision, where it is not what was decided.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Decision, Frame, LimitReason, Mode, Path, Policy, Run};
+use crate::autoscaling::decision::policy::Tolerances;
+
+/// Why the count is not the one that was decided on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// It could not be written.
+    Unwritten(String),
+    /// None was decided on.
+    Blocked(String),
+}
+
+impl Trouble {
+    pub(super) fn message(&self) -> &str {
+        match self {
+            Self::Unwritten(message) | Self::Blocked(message) => message,
+        }
+    }
+}
+
+impl Run {
+    /// A decision that could not be carried out.
+    pub fn unwritten(decision: &Decision, policy: &Policy, why: &str, before: Option<&Self>) -> Self {
+        let trouble = Trouble::Unwritten(why.to_owned());
+        Self { trouble: Some(shared(trouble, before)), ..Self::of(decision, policy, before) }
+    }
+
+    /// A look that came to no decision. The count is what it was when there was one.
+    pub fn blocked(why: &str, at: Timestamp, before: Option<&Self>) -> Self {
+        let seconds = u32::try_from(at.as_second()).unwrap_or(0);
+        let current = before.map_or(0, Self::left_at);
+        Self {
+            frame: before.map_or_else(unknown, |before| before.frame.clone()),
+            points: Box::default(),
+            failure: None,
+            yields_to: None,
+            held: None,
+            trouble: Some(shared(Trouble::Blocked(why.to_owned()), before)),
+            from_s: seconds,
+            to_s: seconds,
+            current,
+            status: current,
+            desired: current,
+            proposed: current,
+            stabilized: current,
+            limited: current,
+            cooling_down_s: 0,
+            path: Path::NoData,
+            limit: LimitReason::DesiredWithinRange,
+        }
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        matches!(self.trouble.as_deref(), Some(Trouble::Blocked(_)))
+    }
+
+    /// The count that was ordered when it was over.
+    fn left_at(&self) -> i32 {
+        let carried_out = self.trouble.is_none() && self.yields_to.is_none() && self.frame.mode == Mode::Auto;
+        if carried_out { self.desired } else { self.current }
+    }
+
+    /// How many bytes it takes, without what it shares with the one before.
+    pub fn bytes(&self, before: Option<&Self>) -> usize {
+        let own = |text: Option<&Arc<String>>, of: fn(&Self) -> Option<&Arc<String>>| {
+            let is_shared = text.zip(before.and_then(of)).is_some_and(|(text, before)| Arc::ptr_eq(text, before));
+            text.filter(|_| !is_shared).map_or(0, |text| text.len() + size_of::<String>())
+        };
+        let frame = match before {
+            Some(before) if Arc::ptr_eq(&self.frame, &before.frame) => 0,
+            _ => {
+                size_of::<Frame>()
+                    + self.frame.metrics.iter().map(|known| size_of_val(known) + known.name.len()).sum::<usize>()
+            }
+        };
+        let trouble = match (&self.trouble, before.and_then(|before| before.trouble.as_ref())) {
+            (Some(trouble), Some(before)) if Arc::ptr_eq(trouble, before) => 0,
+            (Some(trouble), _) => size_of::<Trouble>() + trouble.message().len(),
+            (None, _) => 0,
+        };
+        size_of::<Self>()
+            + size_of_val(&*self.points)
+            + frame
+            + trouble
+            + own(self.failure.as_ref(), |run| run.failure.as_ref())
+            + own(self.yields_to.as_ref(), |run| run.yields_to.as_ref())
+            + own(self.held.as_ref(), |run| run.held.as_ref())
+    }
+}
+
+fn shared(trouble: Trouble, before: Option<&Run>) -> Arc<Trouble> {
+    match before.and_then(|before| before.trouble.as_ref()) {
+        Some(before) if **before == trouble => before.clone(),
+        _ => Arc::new(trouble),
+    }
+}
+
+/// Nothing is known of the policy.
+fn unknown() -> Arc<Frame> {
+    Arc::new(Frame {
+        metrics: Vec::new(),
+        tolerances: Tolerances { up: 0.0, down: 0.0 },
+        min: 0,
+        max: 0,
+        schedules: Vec::new(),
+        mode: Mode::Auto,
+    })
+}
