@@ -85,6 +85,14 @@ struct Envelope<T> {
 }
 
 fn open<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error> {
+    match open_with_warnings(status, body)? {
+        (data, None) => Ok(data),
+        (_, Some(why)) => Err(Error::Partial { why, samples: Vec::new() }),
+    }
+}
+
+/// What was answered, and what the server warned of.
+fn open_with_warnings<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<(T, Option<String>), Error> {
     let not_prometheus = |reason: &str| Error::NotPrometheus { status: status.as_u16(), reason: reason.to_owned() };
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(not_prometheus("the server does not accept the credentials, or wants some"));
@@ -98,10 +106,12 @@ fn open<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error
     if envelope.status != "success" {
         return Err(Error::Refused { kind: envelope.error_type, message: envelope.error });
     }
-    if !envelope.warnings.is_empty() {
-        return Err(Error::Partial(envelope.warnings.join("; ")));
+    let warnings = (!envelope.warnings.is_empty()).then(|| envelope.warnings.join("; "));
+    match (envelope.data, warnings) {
+        (Some(data), warnings) => Ok((data, warnings)),
+        (None, Some(why)) => Err(Error::Partial { why, samples: Vec::new() }),
+        (None, None) => Err(not_prometheus("it holds no data")),
     }
-    envelope.data.ok_or_else(|| not_prometheus("it holds no data"))
 }
 
 #[derive(Deserialize)]
@@ -122,7 +132,8 @@ struct Series {
 }
 
 pub(super) fn query(status: StatusCode, body: &[u8]) -> Result<Vec<Sample>, Error> {
-    match open(status, body)? {
+    let (data, warnings) = open_with_warnings(status, body)?;
+    let samples = match data {
         QueryData::Scalar((at, value)) => Ok(vec![Sample { labels: BTreeMap::new(), value: finite(&value)?, at }]),
         QueryData::Vector(series) => series
             .into_iter()
@@ -133,6 +144,10 @@ pub(super) fn query(status: StatusCode, body: &[u8]) -> Result<Vec<Sample>, Erro
             .collect(),
         QueryData::String(_) => Err(Error::WrongType("string".to_owned())),
         QueryData::Matrix(_) => Err(Error::WrongType("range vector".to_owned())),
+    }?;
+    match warnings {
+        None => Ok(samples),
+        Some(why) => Err(Error::Partial { why, samples }),
     }
 }
 
@@ -301,8 +316,10 @@ mod tests {
 
     #[test]
     fn a_partial_answer_is_not_an_answer() {
-        let body = r#"{"status":"success","warnings":["store x is gone"],"data":{"resultType":"vector","result":[]}}"#;
-        assert_eq!(answer(body), Err(Error::Partial("store x is gone".to_owned())));
+        let body = r#"{"status":"success","warnings":["store x is gone"],"data":{"resultType":"vector","result":[
+            {"metric":{},"value":[1,"25"]}]}}"#;
+        let samples = vec![Sample { labels: BTreeMap::new(), value: 25.0, at: 1.0 }];
+        assert_eq!(answer(body), Err(Error::Partial { why: "store x is gone".to_owned(), samples }));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub trait Transport: Send + Sync {
 }
 
 /// Why a question to Prometheus has no usable answer.
-#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq)]
 pub enum Error {
     /// No connection, a broken one, or no answer in time.
     #[error("Prometheus did not answer: {0}")]
@@ -71,8 +71,13 @@ pub enum Error {
     #[error("the query gives {0}, which is not a number to scale on")]
     NotFinite(String),
     /// Part of the data was missing, as Thanos and Mimir report it in `warnings`.
-    #[error("the answer is partial: {0}")]
-    Partial(String),
+    #[error("the answer is partial: {why}")]
+    Partial {
+        /// What the server warned of.
+        why: String,
+        /// What there was all the same: no less than this is there.
+        samples: Vec<Sample>,
+    },
 }
 
 impl Error {
@@ -90,7 +95,7 @@ impl Error {
             Self::WrongType(_) => "WrongResultType",
             Self::NotFinite(text) if text.eq_ignore_ascii_case("nan") => "NotANumber",
             Self::NotFinite(_) => "InfiniteValue",
-            Self::Partial(_) => "PartialAnswer",
+            Self::Partial { .. } => "PartialAnswer",
         }
     }
 

@@ -49,6 +49,13 @@ pub async fn readings(context: &Context, key: &Key, spec: &AutoscalerSpec, inter
     let of = |(answer, metric): (Option<Answer>, &MetricSpec)| {
         Some(match answer? {
             Answer::Values(values) => one(values, metric.prometheus.as_ref().and_then(|metric| metric.reduce)),
+            Answer::Partial { values, message } => {
+                match one(values, metric.prometheus.as_ref().and_then(|metric| metric.reduce)) {
+                    Reading::Series(series) => Reading::Partial { series, message },
+                    Reading::Absent => Reading::Unusable { reason: "PartialAnswer", message },
+                    other => other,
+                }
+            }
             other => {
                 if let Answer::LeftAlone { until, .. } = other {
                     wake = Some(wake.map_or(until, |earlier| earlier.min(until)));

@@ -143,6 +143,13 @@ pub struct Question {
 pub enum Answer {
     /// One value for each series, in milli-units; empty when there is none.
     Values(Vec<i64>),
+    /// Values, of which some are missing.
+    Partial {
+        /// Those that are there.
+        values: Vec<i64>,
+        /// What is missing, in a sentence.
+        message: String,
+    },
     /// No usable answer.
     Failed {
         /// Why, in one word.
@@ -166,6 +173,7 @@ impl Answer {
     pub fn unusable(self) -> Reading {
         match self {
             Self::Values(values) => Reading::Series(values),
+            Self::Partial { message, .. } => Reading::Unusable { reason: "PartialAnswer", message },
             Self::Failed { reason, message } | Self::LeftAlone { reason, message, .. } => {
                 Reading::Unusable { reason, message }
             }
@@ -215,8 +223,7 @@ impl Servers {
     /// Asks `server`. `interval` is how often this is asked: a question that is not answered is asked again no sooner.
     pub async fn ask(&self, server: &ServerRef, what: &Question, interval: Duration) -> Answer {
         match self.series(server, what, interval).await {
-            // NaN does not get here: the client makes it an error.
-            Ok(series) => Answer::Values(series.iter().filter_map(|sample| milli_from_f64(sample.value)).collect()),
+            Ok(series) => Answer::Values(milli(&series)),
             Err(answer) => answer,
         }
     }
@@ -242,10 +249,14 @@ impl Servers {
                 let (reason, message) = (error.reason(), format!("{address}: {error}"));
                 Err(self.did_not_answer(server, what, (reason, message), started, interval).await)
             }
-            // The server is well; it is the query that is not.
+            // The server is well; it is the query that is not, or what is behind it.
             Err(error) => {
                 self.answered(server, what);
-                Err(Answer::Failed { reason: error.reason(), message: format!("{address}: {error}") })
+                let message = format!("{address}: {error}");
+                if let Error::Partial { samples, .. } = &error {
+                    return Err(Answer::Partial { values: milli(samples), message });
+                }
+                Err(Answer::Failed { reason: error.reason(), message })
             }
         }
     }
@@ -441,6 +452,11 @@ impl Servers {
         }
         answer
     }
+}
+
+/// NaN does not get here: the client makes it an error.
+fn milli(series: &[Sample]) -> Vec<i64> {
+    series.iter().filter_map(|sample| milli_from_f64(sample.value)).collect()
 }
 
 #[cfg(test)]

@@ -296,7 +296,7 @@ impl Telemetry {
             Err(Error::Refused { .. }) => "refused",
             Err(Error::WrongType(_)) => "wrong_type",
             Err(Error::NotFinite(_)) => "not_finite",
-            Err(Error::Partial(_)) => "partial",
+            Err(Error::Partial { .. }) => "partial",
         };
         self.queries.get_or_create(&Outcome { outcome }).inc();
         self.query_duration.observe(took.as_secs_f64());

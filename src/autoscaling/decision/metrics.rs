@@ -148,6 +148,14 @@ fn propose(
         (Reading::Unusable { reason, message }, _) => {
             Err(Failure { reason, message: message.clone(), expected: false })
         }
+        (Reading::Partial { series, message }, _) => {
+            // What is missing could only add to it. (A mean may be off either way; too many replicas are the lesser evil.)
+            let whole = Reading::Series(series.clone());
+            match propose(policy, metric, &whole, observation, tolerances, now) {
+                Ok(proposal) if proposal.replicas > observation.spec_replicas => Ok(proposal),
+                _ => Err(Failure { reason: "PartialAnswer", message: message.clone(), expected: false }),
+            }
+        }
         (Reading::Absent, _) => Err(absent(metric, reason)),
         (Reading::PerPod(samples), _) if samples.is_empty() => Err(absent(metric, reason)),
         (Reading::Series(series), _) if series.is_empty() => Err(absent(metric, reason)),

@@ -95,6 +95,13 @@ pub enum Reading {
     PerPod(BTreeMap<String, Sample>),
     /// One value for each series, in milli-units.
     Series(Vec<i64>),
+    /// The same, of which some are missing: enough for a scale-up, and an error for anything else.
+    Partial {
+        /// Those that are there, in milli-units.
+        series: Vec<i64>,
+        /// What is missing, in a sentence.
+        message: String,
+    },
     /// The source answered, and there is nothing.
     Absent,
     /// The source did not answer, or not with something usable.

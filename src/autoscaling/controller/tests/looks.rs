@@ -333,12 +333,31 @@ async fn our_own_metrics_say_what_was_decided() {
     assert!(!bench.context.telemetry.text().contains("name=\"w\""));
 }
 
+fn partial(value: f64) -> Error {
+    let sample = crate::prometheus::Sample { labels: std::collections::BTreeMap::new(), value, at: 0.0 };
+    Error::Partial { why: "a store is gone".to_owned(), samples: vec![sample] }
+}
+
+#[tokio::test]
+async fn what_is_there_of_a_partial_answer_may_call_for_more() {
+    let mut bench = Bench::new(3, &spec(&json!({})), 0.0);
+    bench.prometheus.set(Err(partial(45.0)));
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 5);
+    // With the rest of it missing, fewer is no answer.
+    bench.prometheus.set(Err(partial(5.0)));
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!((cluster.replicas, cluster.reason("ScalingActive", "False").as_deref()), (5, Some("PartialAnswer")));
+}
+
 #[rstest]
 #[case::not_a_number(Err(Error::NotFinite("NaN".to_owned())), "NotANumber")]
 #[case::infinite(Err(Error::NotFinite("+Inf".to_owned())), "InfiniteValue")]
 #[case::negative(Ok(vec![-1.0]), "NegativeValue")]
 #[case::several(Ok(vec![1.0, 2.0]), "SeveralSeries")]
-#[case::partial(Err(Error::Partial("a store is gone".to_owned())), "PartialAnswer")]
+#[case::partial(Err(partial(0.0)), "PartialAnswer")]
+#[case::partial_and_as_many(Err(partial(35.0)), "PartialAnswer")]
 #[case::a_page(Err(Error::NotPrometheus { status: 200, reason: "expected value".to_owned() }), "NotPrometheus")]
 #[case::a_login(Err(Error::NotPrometheus { status: 401, reason: "expected value".to_owned() }), "PrometheusUnauthorized")]
 #[case::a_long_answer(Err(Error::TooLarge(1)), "AnswerTooLarge")]
@@ -377,7 +396,7 @@ async fn a_cooldown_and_a_fallback_go_on_after_a_restart_and_write_nothing_meanw
     assert!(bench.api.cluster().writes.len() <= writes + 1, "270 s");
     assert_eq!(bench.api.cluster().status().last_decision.expect("one").reason, "CoolingDown");
     // 29 seconds are left; without data it does not run, but the fallback's time does.
-    bench.prometheus.set(Err(Error::Partial("a store is gone".to_owned())));
+    bench.prometheus.set(Err(partial(0.0)));
     for seconds in [0, 60, 119] {
         tokio::time::advance(Duration::from_secs(seconds)).await;
         bench.restart();
