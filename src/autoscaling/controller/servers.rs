@@ -181,14 +181,15 @@ impl Answer {
     }
 }
 
-type InFlight = Shared<BoxFuture<'static, Result<Arc<[Sample]>, Error>>>;
+type Asking = BoxFuture<'static, Result<Arc<[Sample]>, Error>>;
+type InFlight = Shared<Asking>;
 type Probe = Shared<BoxFuture<'static, bool>>;
 
 struct Server {
     source: Arc<dyn MetricSource>,
     slots: Arc<Semaphore>,
     /// Held by those who wait for the answer: what nobody waits for any more is dropped, with its slot.
-    in_flight: HashMap<Question, WeakShared<BoxFuture<'static, Result<Arc<[Sample]>, Error>>>>,
+    in_flight: HashMap<Question, WeakShared<Asking>>,
     /// The cheapest question, while somebody waits for its answer.
     probe: Option<WeakShared<BoxFuture<'static, bool>>>,
     /// Questions that were not answered lately.
