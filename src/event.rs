@@ -140,6 +140,11 @@ pub enum Event {
         /// Bytes of all images.
         total: u64,
     },
+    /// How many requests the run has made to the API server, at its end.
+    Requests {
+        /// Watches, port-forwards and what was asked again included.
+        count: u64,
+    },
     /// Something that a check found.
     Finding(Finding),
     /// Something worth saying that is neither progress nor a finding.

@@ -484,11 +484,24 @@ fn a_full_disk_is_an_error() {
 #[case::zsh(&["completions", "zsh"], "#compdef scalekit")]
 #[case::fish(&["completions", "fish"], "complete -c scalekit")]
 #[case::man(&["man"], ".TH scalekit")]
+#[case::man_of_a_command(&["man", "images", "load"], ".TH scalekit-images-load")]
 #[case::samples(&["demo", "list"], "watcherbot")]
 fn what_needs_no_cluster_works_without_one(#[case] arguments: &[&str], #[case] expected: &str) {
     let ran = Home::new().run(arguments.iter().copied()).exits(0);
     assert!(ran.stdout.contains(expected), "{}", ran.stdout);
     assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let home = Home::new();
+    let folder = tempfile::tempdir().unwrap();
+    home.run(["man", "--output-dir", folder.path().to_str().unwrap()]).exits(0);
+    for page in ["scalekit.1", "scalekit-up.1", "scalekit-images-load.1"] {
+        assert!(folder.path().join(page).exists(), "{page}");
+    }
+    let ran = home.run(["man", "images", "lode"]).exits(2);
+    assert!(ran.stderr.contains("there is no command `images lode`"), "{}", ran.stderr);
 }
 
 #[test]

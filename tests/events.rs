@@ -106,6 +106,7 @@ fn every_event_that_there_is_is_documented() {
         Step::Plan,
         Step::Apply,
         Step::Wait,
+        Step::Reload,
         Step::Targets,
         Step::Delete,
         Step::Proof,
@@ -128,6 +129,7 @@ fn every_event_that_there_is_is_documented() {
         Event::Targets { up: 1, total: 2, waiting: vec!["a".to_owned()] },
         Event::Transfer { what: "x".to_owned(), bytes: 1, total: 2 },
         Event::Finding(Finding::new("nodes", Severity::Warning, "x").hint("y")),
+        Event::Requests { count: 17 },
         Event::Note { message: "x".to_owned() },
     ]);
     // Whoever adds an event comes by here, and adds it above.
@@ -139,6 +141,7 @@ fn every_event_that_there_is_is_documented() {
         | Event::Current { .. }
         | Event::Targets { .. }
         | Event::Transfer { .. }
+        | Event::Requests { .. }
         | Event::Finding(_)
         | Event::Note { .. } => true,
     };
@@ -179,7 +182,7 @@ async fn installed() -> Vec<Value> {
     let installer = Installer::new(&cluster, &recorded, Duration::from_secs(300));
     let state = installer.read(&release, &desired).await.unwrap();
     let changes = plan::plan(&desired, &state.live, &state.inventory);
-    installer.write(&release, &desired, &changes).await.unwrap();
+    installer.write(&release, &desired, &[], &changes).await.unwrap();
     let objects: Vec<ObjectRef> = desired.iter().map(ObjectRef::of).collect();
     installer.wait(&release, &objects).await.unwrap();
     lines(recorded)

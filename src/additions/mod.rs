@@ -26,6 +26,13 @@ pub struct Additions {
     pub scrapes: Vec<File>,
 }
 
+impl Additions {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.scrapes.is_empty()
+    }
+}
+
 /// One file as it was given.
 #[derive(Clone, PartialEq, Eq)]
 pub struct File {

@@ -110,8 +110,14 @@ pub enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page of the program or of one of its commands
+    Man {
+        /// The command, as in: images load
+        command: Vec<String>,
+        /// Folder to write the pages of all commands into, instead of stdout
+        #[arg(long, value_name = "DIR", conflicts_with = "command")]
+        output_dir: Option<PathBuf>,
+    },
 }
 
 // What the stack is made of. The same for `up`, `plan`, `render`, `status` and `check`.

@@ -2,7 +2,7 @@
 
 use std::{env, io, io::IsTerminal, path::Path, process::ExitCode, sync::Arc};
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, error::ErrorKind};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -18,7 +18,7 @@ use crate::{
     catalog::{self, Component},
     cluster::{Cluster, ConnectError, Connection, connect},
     commands::{self, CommandError, Consent, ControllerSettings, RemovalOptions, Service, WatchError, Wish},
-    event::Reporter,
+    event::{Event, Reporter},
     plan::Data,
     report::{self, Ndjson, Phases, Terminal, Verbosity},
     settings::{self, StackFlags, StackSettings},
@@ -72,13 +72,17 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
         Command::Up(UpArgs { stack, force_conflicts, no_wait }) => {
             let (settings, cluster) = stack_settings(&common, stack, force_conflicts).await?;
             let reporter = Phases::around(reporter);
-            let done = commands::up(settings, !no_wait, &cluster, &reporter).await?;
+            let done = commands::up(settings, !no_wait, &cluster, &reporter).await;
+            reporter.report(Event::Requests { count: cluster.requests() });
+            let done = done?;
             report::upped(&done, &reporter.into_words());
         }
         Command::Plan(PlanArgs { stack, output }) => {
             let (settings, cluster) = stack_settings(&common, stack, false).await?;
-            let plan = commands::plan(settings, &cluster, reporter.as_ref()).await?;
+            let plan = commands::plan(settings, &cluster, reporter.as_ref()).await;
+            reporter.report(Event::Requests { count: cluster.requests() });
             drop(reporter);
+            let plan = plan?;
             match output {
                 OutputFormat::Text => report::plan(&plan),
                 OutputFormat::Json => report::json(&plan),
@@ -149,14 +153,34 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
             clap_complete::generate(shell, &mut Cli::command(), "scalekit", &mut script);
             report::document(&String::from_utf8_lossy(&script)).map_err(unprintable)?;
         }
-        Command::Man => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(unprintable)?;
-            report::document(&String::from_utf8_lossy(&page)).map_err(unprintable)?;
-        }
+        Command::Man { command, output_dir } => man(&command, output_dir.as_deref())?,
         Command::Run(_) => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The manual page of a command, or those of all in a folder.
+fn man(command: &[String], folder: Option<&Path>) -> Result<(), CommandError> {
+    let mut root = Cli::command();
+    if let Some(folder) = folder {
+        let written = std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(root, folder));
+        return written.map_err(|source| CommandError::Io {
+            what: format!("the pages could not be written into {}", folder.display()),
+            source,
+        });
+    }
+    root.build();
+    let mut found = &root;
+    for name in command {
+        let Some(next) = found.find_subcommand(name) else {
+            let message = format!("there is no command `{}`", command.join(" "));
+            root.error(ErrorKind::InvalidSubcommand, message).exit();
+        };
+        found = next;
+    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(found.clone()).render(&mut page).map_err(unprintable)?;
+    report::document(&String::from_utf8_lossy(&page)).map_err(unprintable)
 }
 
 async fn program(common: &CommonArgs, program: RunCommand, stop: CancellationToken) -> Result<ExitCode, CommandError> {
@@ -251,8 +275,10 @@ async fn down(common: &CommonArgs, args: DownArgs, reporter: Arc<dyn Reporter>) 
     let StackSettings { timeout, containerd_socket, .. } = settings;
     let options =
         RemovalOptions { containerd_socket: containerd_socket.as_deref(), timeout, force_finalizers, reset_replicas };
-    let done = commands::down(&planned, Consent::Given, options, &cluster, reporter.as_ref()).await?;
+    let done = commands::down(&planned, Consent::Given, options, &cluster, reporter.as_ref()).await;
+    reporter.report(Event::Requests { count: cluster.requests() });
     drop(reporter);
+    let done = done?;
     report::downed(&done, "scalekit");
     Ok(())
 }

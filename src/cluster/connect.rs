@@ -121,7 +121,7 @@ pub async fn connect(connection: &Connection) -> Result<Cluster, ConnectError> {
     let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
     let namespace = config.default_namespace.clone();
     let unusable = |source| ConnectError::Server { server: server.clone(), source };
-    let Clients { requests: client, upgrades } = clients(config).map_err(|error| unusable(Error::from(error)))?;
+    let Clients { requests: client, upgrades, made } = clients(config).map_err(|error| unusable(Error::from(error)))?;
     let version = match timeout(FIRST_ANSWER, client.apiserver_version()).await {
         Ok(Ok(version)) => Some(version.git_version),
         Ok(Err(error)) => match Error::from(error) {
@@ -134,7 +134,7 @@ pub async fn connect(connection: &Connection) -> Result<Cluster, ConnectError> {
             return Err(unusable(Error::Unreachable { cause }));
         }
     };
-    Ok(Cluster::new(client, &server, &context, &namespace).with_version(version).with_upgrades(upgrades))
+    Ok(Cluster::new(client, &server, &context, &namespace).with_version(version).with_upgrades(upgrades).counted(made))
 }
 
 /// Connects from inside a pod, else by kubeconfig: how the in-cluster programs start.

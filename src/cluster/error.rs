@@ -79,6 +79,12 @@ impl Error {
         }
     }
 
+    /// Whether somebody else was faster, and nobody's field is concerned: the object, or a quota's count, changed meanwhile.
+    /// The same request may well do when it names no version of the object.
+    pub fn is_overtaken(&self) -> bool {
+        matches!(self, Self::Conflict { fields, .. } if fields.is_empty())
+    }
+
     /// Whether the cluster cannot be reached, or the credentials are not accepted or not enough.
     pub fn is_about_access(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Unauthorized { .. } | Self::Forbidden { .. })
@@ -153,6 +159,16 @@ mod tests {
             {"reason": "FieldManagerConflict", "field": ".spec.replicas", "message": "conflict with \"kubectl\" using apps/v1"}]}}),
         );
         assert!(matches!(&error, Error::Conflict { fields, .. } if fields[0].0 == ".spec.replicas"), "{error}");
+    }
+
+    #[test]
+    fn who_was_overtaken_is_told_apart_from_who_meets_another_manager() {
+        let overtaken = status(json!({"code": 409, "reason": "Conflict",
+            "message": "Operation cannot be fulfilled on resourcequotas: the object has been modified"}));
+        assert!(overtaken.is_overtaken() && !overtaken.is_transient());
+        let managed = status(json!({"code": 409, "details": {"causes": [
+            {"reason": "FieldManagerConflict", "field": ".spec.replicas", "message": "conflict"}]}}));
+        assert!(!managed.is_overtaken());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use rustls::pki_types::ServerName;
 use tower::{BoxError, ServiceBuilder, buffer::BufferLayer};
 use tower_http::decompression::DecompressionLayer;
 
-use super::patience::PatienceLayer;
+use super::{counted::Requests, patience::PatienceLayer};
 
 /// A connection that says nothing for this long is asked whether it lives. Only while something waits for an answer.
 const PING: Duration = Duration::from_secs(15);
@@ -35,6 +35,8 @@ pub(super) struct Clients {
     pub(super) requests: Client,
     /// For port-forwards, which take a connection over for themselves.
     pub(super) upgrades: Client,
+    /// How many requests both have made.
+    pub(super) made: Requests,
 }
 
 /// The clients for this configuration.
@@ -43,16 +45,19 @@ pub(super) struct Clients {
 ///
 /// When certificates, keys or headers of the kubeconfig cannot be used.
 pub(super) fn clients(config: Config) -> Result<Clients, kube::Error> {
+    let made = Requests::default();
     let requests = if goes_direct(&config) {
-        one_connection(&config)?
+        one_connection(&config, &made)?
     } else {
         // Of its services only a buffered one can be cloned, which asking again takes.
         ClientBuilder::try_from(config.clone())?
+            .with_layer(&made)
             .with_layer(&BufferLayer::new(BUFFERED))
             .with_layer(&PatienceLayer)
             .build()
     };
-    Ok(Clients { requests, upgrades: Client::try_from(config)? })
+    let upgrades = ClientBuilder::try_from(config)?.with_layer(&made).build();
+    Ok(Clients { requests, upgrades, made })
 }
 
 /// Whether the way to the server and the credentials are of the plain kind. A proxy has to be spoken to, and the
@@ -65,7 +70,7 @@ fn goes_direct(config: &Config) -> bool {
         && config.cluster_url.scheme() == Some(&http::uri::Scheme::HTTPS)
 }
 
-fn one_connection(config: &Config) -> Result<Client, kube::Error> {
+fn one_connection(config: &Config, made: &Requests) -> Result<Client, kube::Error> {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     connector.set_nodelay(true);
@@ -83,6 +88,7 @@ fn one_connection(config: &Config) -> Result<Client, kube::Error> {
         .build::<_, Body>(https);
     let service = ServiceBuilder::new()
         .layer(PatienceLayer)
+        .layer(made.clone())
         .layer(config.base_uri_layer())
         // The API server compresses what is large: a list of all pods, its page of metrics.
         .layer(DecompressionLayer::new().gzip(!config.disable_compression))

@@ -4,6 +4,7 @@
 //! decides anything.
 
 mod connect;
+mod counted;
 mod error;
 mod forward;
 mod http2;
@@ -24,6 +25,7 @@ pub use kinds::{INSTALLED, Kind, LEASE, TRACES};
 pub use read::{CONCURRENCY, Listed, answered};
 
 use crate::object::ObjectRef;
+use counted::Requests;
 
 /// A cluster that a connection was configured for. Cheap to clone.
 #[derive(Clone)]
@@ -35,6 +37,7 @@ pub struct Cluster {
     context: String,
     default_namespace: String,
     version: Option<String>,
+    made: Requests,
 }
 
 impl Cluster {
@@ -47,6 +50,7 @@ impl Cluster {
             context: context.to_owned(),
             default_namespace: default_namespace.to_owned(),
             version: None,
+            made: Requests::default(),
         }
     }
 
@@ -60,6 +64,18 @@ impl Cluster {
     #[must_use]
     pub fn with_upgrades(self, upgrades: Client) -> Self {
         Self { upgrades, ..self }
+    }
+
+    /// The same with the count of what its clients ask.
+    #[must_use]
+    fn counted(self, made: Requests) -> Self {
+        Self { made, ..self }
+    }
+
+    /// How many requests were made by this connection until now, watches and what was asked again included. 0 where the
+    /// client was made elsewhere.
+    pub fn requests(&self) -> u64 {
+        self.made.made()
     }
 
     /// The API server's version, such as `v1.37.2`.

@@ -123,6 +123,38 @@ impl Cluster {
         Ok(lists.into_iter().flatten().collect())
     }
 
+    /// Lists what of these kinds, anywhere, has fields that this manager has applied; names and metadata only.
+    ///
+    /// # Errors
+    ///
+    /// The first request that fails; a kind that the cluster does not have is not a failure.
+    pub async fn applied_by(&self, kinds: &[Kind], manager: &str) -> Result<Vec<Listed>, Error> {
+        let params = &ListParams::default();
+        let lists: Vec<Vec<Listed>> = stream::iter(kinds.to_vec())
+            .map(|kind| async move {
+                match answered(self.api(&kind, None).list_metadata(params)).await {
+                    Ok(list) => Ok(list
+                        .items
+                        .into_iter()
+                        .map(metadata_only)
+                        .filter(|object| {
+                            let mut entries = object.metadata.managed_fields.iter().flatten();
+                            entries.any(|entry| {
+                                entry.manager.as_deref() == Some(manager) && entry.operation.as_deref() == Some("Apply")
+                            })
+                        })
+                        .map(|object| typed(object, &kind))
+                        .collect()),
+                    Err(Error::NotFound { .. }) => Ok(Vec::new()),
+                    Err(error) => Err(error),
+                }
+            })
+            .buffered(CONCURRENCY)
+            .try_collect()
+            .await?;
+        Ok(lists.into_iter().flatten().collect())
+    }
+
     /// Reads one object, or `None` when it is not there.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::core::DynamicObject;
 
 use super::CommandError;
@@ -17,13 +18,14 @@ pub(super) async fn write(
     installer: &Installer<'_>,
     release: &Release,
     desired: &[DynamicObject],
+    classes: &[StorageClass],
     changes: &ChangeSet,
     reporter: &dyn Reporter,
 ) -> Result<(), CommandError> {
     let step = Instant::now();
     let written = changes.items.iter().filter(|item| item.change.is_write()).count();
     reporter.report(Event::StepStarted { step: Step::Apply, total: Some(written) });
-    installer.write(release, desired, changes).await?;
+    installer.write(release, desired, classes, changes).await?;
     let summary = format!("{written} objects written");
     reporter.report(Event::StepFinished { step: Step::Apply, took: step.elapsed(), summary });
     Ok(())

@@ -55,7 +55,7 @@ pub async fn check(settings: StackSettings, before: bool, cluster: &Cluster) -> 
     let (facts_to_write, listeners, tried, around) = futures::join!(
         preflight::before_writing(cluster, &options.namespace, &desired),
         preflight::listeners(&facts.nodes),
-        installer.dry_run(&namespaces, &changes),
+        installer.dry_run(&namespaces, &changes, &state.live),
         async {
             match stage {
                 Stage::Installed => Some(status::look_around(cluster, &options).await),

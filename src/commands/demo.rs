@@ -97,7 +97,7 @@ pub async fn demo_up(
     if let Some(executable) = own.executable {
         image::provide(executable, &facts.nodes, &platform, containerd_socket.as_deref(), reporter).await?;
     }
-    write(&installer, &release, &desired, &changes, reporter).await?;
+    write(&installer, &release, &desired, &facts.classes, &changes, reporter).await?;
     until_ready(&installer, &release, &desired, reporter).await?;
     Ok(DemoUp {
         name: name.to_owned(),
@@ -135,6 +135,7 @@ pub async fn demo_down(
             .collect::<Vec<_>>()
     };
     let survey = installer.survey().await?;
+    let recorded = survey.recorded;
     let ours = of_release(survey.ours);
     if ours.is_empty() {
         return Ok(downed(false, began.elapsed()));
@@ -145,7 +146,7 @@ pub async fn demo_down(
     let summary = format!("{name} is deleted");
     reporter.report(Event::StepFinished { step: Step::Delete, took: began.elapsed(), summary });
     let left: Vec<_> = installer
-        .left(&decided)
+        .left(&decided, &recorded)
         .await?
         .into_iter()
         .filter(|left| ours.iter().any(|object| ObjectRef::of(object) == left.object))

@@ -4,10 +4,7 @@ use std::{path::Path, time::Duration};
 
 use kube::{ResourceExt, core::DynamicObject};
 
-use super::{
-    CommandError, image,
-    up::{stack_release, unusable},
-};
+use super::{CommandError, image, up::stack_release};
 use crate::{
     catalog,
     cluster::Cluster,
@@ -35,6 +32,8 @@ pub struct PlannedRemoval {
     /// What keeps every namespace of the cluster from being deleted, with the way out.
     pub blocked: Vec<Finding>,
     data: Data,
+    /// What the inventories list.
+    recorded: Vec<(ObjectRef, Option<String>)>,
     /// The stack, whose lock is taken; `None` when neither its namespace nor its inventory is there any more.
     release: Option<Release>,
     /// Whether an image was sent to the nodes, which is not needed any more.
@@ -159,6 +158,7 @@ fn decide(survey: &Survey, data: Data, blocked: Vec<Finding>) -> PlannedRemoval 
         // Where no namespace goes, nothing is in the way.
         blocked: if deletes_namespace { blocked } else { Vec::new() },
         data,
+        recorded: survey.recorded.clone(),
         release: survey.ours.iter().find_map(stack_of),
         side_loaded: survey.ours.iter().any(image::runs_side_loaded),
     }
@@ -209,7 +209,10 @@ pub async fn down(
         |teardown: &Teardown| teardown.keep.iter().filter(|kept| kept.data).map(|kept| kept.object.clone()).collect();
     if !planned.anything {
         let kept = kept(&planned.teardown);
-        return Ok(Downed { anything: false, kept, images: 0, images_left: Vec::new(), took: began.elapsed() });
+        // What a removal that was cut short has left is on the nodes only.
+        let removed = take_off_the_nodes(cluster, containerd_socket, false).await;
+        let (images, images_left) = (removed.count, removed.left);
+        return Ok(Downed { anything: false, kept, images, images_left, took: began.elapsed() });
     }
     let installer = Installer::new(cluster, reporter, timeout).force_finalizers(force_finalizers);
     reporter.report(Event::StepStarted { step: Step::Delete, total: Some(planned.teardown.delete.len()) });
@@ -250,20 +253,21 @@ pub async fn down(
     reporter.report(Event::StepFinished { step: Step::Delete, took: began.elapsed(), summary: summary.to_owned() });
     let proof = std::time::Instant::now();
     reporter.report(Event::StepStarted { step: Step::Proof, total: None });
-    let left = installer.left(&planned.teardown).await?;
+    let left = installer.left(&planned.teardown, &planned.recorded).await?;
     if !left.is_empty() {
+        // The next run may end here too, by what somebody else has to take away: the images do not wait for that.
+        if !left.iter().any(|left| left.object.group == "apps" || left.object.kind == "Pod") {
+            let removed = take_off_the_nodes(cluster, containerd_socket, planned.side_loaded).await;
+            tracing::debug!("{} images are gone, left: {:?}", removed.count, removed.left);
+        }
         return Err(CommandError::LeftBehind { left });
     }
     let but = if planned.teardown.keep.iter().any(|kept| kept.data) { " but the data that was kept" } else { "" };
-    let summary = format!("nothing is left with scalekit's label, in its namespaces, or of its volumes{but}");
+    let summary = format!(
+        "nothing is left with scalekit's label or fields, of its inventory, in its namespaces, or of its volumes{but}"
+    );
     reporter.report(Event::StepFinished { step: Step::Proof, took: proof.elapsed(), summary });
-    let removed = if planned.side_loaded {
-        let facts = preflight::facts(cluster).await.map_err(|source| unusable(cluster, source))?;
-        let platform = detect(&facts.nodes, &facts.classes);
-        image::remove(&facts.nodes, &platform, containerd_socket, None).await
-    } else {
-        Removed::default()
-    };
+    let removed = take_off_the_nodes(cluster, containerd_socket, planned.side_loaded).await;
     Ok(Downed {
         anything: true,
         kept: kept(&planned.teardown),
@@ -271,4 +275,22 @@ pub async fn down(
         images_left: removed.left,
         took: began.elapsed(),
     })
+}
+
+/// Takes our images off the nodes, where our workloads ran one of them, or a node says that it has one: a removal that was
+/// cut short leaves it, pinned, with nothing in the cluster that knows of it.
+async fn take_off_the_nodes(cluster: &Cluster, containerd_socket: Option<&Path>, ran: bool) -> Removed {
+    let facts = match preflight::facts(cluster).await {
+        Ok(facts) => facts,
+        Err(error) if ran => return Removed { count: 0, left: vec![error.to_string()] },
+        Err(_) => return Removed::default(),
+    };
+    let known = ran || image::is_on_a_node(&facts.nodes);
+    if !known && !image::lists_are_cut(&facts.nodes) {
+        return Removed::default();
+    }
+    let platform = detect(&facts.nodes, &facts.classes);
+    let removed = image::remove(&facts.nodes, &platform, containerd_socket, None).await;
+    // Where nothing says that there is one, a node that cannot be reached is no news.
+    if known { removed } else { Removed { left: Vec::new(), ..removed } }
 }

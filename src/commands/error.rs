@@ -57,10 +57,12 @@ pub enum CommandError {
     #[error(transparent)]
     Install(#[from] InstallError),
     /// Prometheus goes on with its old configuration.
-    #[error("Prometheus has not loaded its new configuration after {} s, and goes on with the old one", waited.as_secs())]
+    #[error("Prometheus {}, and goes on with the old one", not_loaded(*waited))]
     Reload {
-        /// How long was waited.
-        waited: Duration,
+        /// Where it runs.
+        namespace: String,
+        /// How long was waited; `None` where nothing had to be written and it refuses what is there.
+        waited: Option<Duration>,
         /// Prometheus' own words; none where it has not looked at it.
         refusals: Vec<String>,
     },
@@ -183,6 +185,13 @@ pub enum CommandError {
     Interrupted,
 }
 
+fn not_loaded(waited: Option<Duration>) -> String {
+    match waited {
+        Some(waited) => format!("has not loaded its new configuration after {} s", waited.as_secs()),
+        None => "refuses its configuration".to_owned(),
+    }
+}
+
 impl CommandError {
     /// The exit code: part of the interface, documented in the README.
     pub fn exit_code(&self) -> u8 {
@@ -248,10 +257,13 @@ impl CommandError {
             Self::Image(error) => error.hint(),
             Self::Transfer(error) => error.hint(),
             Self::Install(error) => error.hint(),
-            Self::Reload { refusals, .. } if refusals.is_empty() => {
-                Some("see its log: `kubectl logs -n monitoring statefulset/prometheus`".to_owned())
+            Self::Reload { namespace, refusals, .. } if refusals.is_empty() => {
+                Some(format!("see its log: `kubectl logs -n {namespace} statefulset/prometheus`"))
             }
-            Self::Reload { .. } => Some("mend what it names, and run `scalekit up` again".to_owned()),
+            Self::Reload { waited: None, .. } => Some("mend what it names, and run `scalekit up` again".to_owned()),
+            Self::Reload { .. } => {
+                Some("mend what it names, and run `scalekit up` again; until then the configuration of before is in its place".to_owned())
+            }
             Self::Targets { .. } => Some("`scalekit status` shows each with Prometheus' own error".to_owned()),
             Self::NotInstalled { fix, .. } => Some(fix.clone()),
             Self::PasswordUnknown { namespace } => Some(format!(

@@ -50,6 +50,17 @@ pub(super) fn use_in(options: &mut catalog::Options, image: &OwnImage) {
 /// The registry name of images that were side-loaded; no such host exists.
 const SIDE_LOADED: &str = "scalekit.local/";
 
+/// Whether a node has an image that was sent there, as far as its list goes.
+pub(super) fn is_on_a_node(nodes: &[Node]) -> bool {
+    let sent = format!("{SIDE_LOADED}scalekit:");
+    nodes.iter().map(node).any(|node| node.images.iter().any(|image| image.starts_with(&sent)))
+}
+
+/// Whether a node has more images than it lists: ours, one of the smallest, may be among those that it leaves out.
+pub(super) fn lists_are_cut(nodes: &[Node]) -> bool {
+    nodes.iter().map(node).any(|node| node.images.len() >= LISTED_IMAGES)
+}
+
 /// Whether an object's pods run an image that was sent to the nodes.
 pub(super) fn runs_side_loaded(object: &DynamicObject) -> bool {
     let containers = object.data.pointer("/spec/template/spec/containers").and_then(serde_json::Value::as_array);

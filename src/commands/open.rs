@@ -79,7 +79,7 @@ pub async fn open(
         .await
         .map_err(|source| CommandError::Io { what: format!("cannot listen on {address}"), source })?;
     let path = match service {
-        Service::Grafana => "/d/scalekit-autoscaling",
+        Service::Grafana => "/d/scalekit-overview",
         Service::Prometheus | Service::Alertmanager => "/",
     };
     Ok(Opening { url: format!("http://{local}{path}"), credentials, serve })

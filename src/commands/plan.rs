@@ -53,9 +53,10 @@ pub async fn plan(settings: StackSettings, cluster: &Cluster, reporter: &dyn Rep
     let StackSettings { connection: _, options, files: _, platform, containerd_socket: _, timeout, force_conflicts: _ } =
         settings;
     let installer = Installer::new(cluster, reporter, timeout);
-    let Prepared { platform, options, desired, changes, .. } =
+    let Prepared { platform, options, adapted, state, changes, .. } =
         prepare(options, platform, cluster, &installer, reporter).await?;
-    let mut checked: BTreeMap<ObjectRef, Checked> = installer.dry_run(&desired, &changes).await.into_iter().collect();
+    let mut checked: BTreeMap<ObjectRef, Checked> =
+        installer.dry_run(&adapted, &changes, &state.live).await.into_iter().collect();
     Ok(Plan {
         platform: platform.kind.to_string(),
         namespace: options.namespace,

@@ -11,7 +11,7 @@ use crate::{
     catalog::{self, Component},
     cluster::{Cluster, answered},
     event::{Event, Reporter, Step},
-    install::Installer,
+    install::{Installer, Release},
     object::ObjectRef,
     plan::{Change, ChangeSet},
     prometheus::Runtime,
@@ -21,25 +21,54 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How long after the change a refusal may still be of what was loaded before it: Prometheus looks every 5 s.
 const STALE: Duration = Duration::from_secs(12);
 
+const PUT_BACK_WITHIN: Duration = Duration::from_secs(20);
+/// How far back the reason of an earlier refusal is looked for: Prometheus logs it once.
+pub(super) const LOGGED: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What is known before the change.
 pub(super) struct Before {
     /// Components whose configuration changes under a pod that stays.
     components: Vec<Component>,
     /// What Prometheus says, if its configuration is among them.
     prometheus: Option<Runtime>,
+    /// What its configuration lies in, as it is, and what of it is new.
+    lies_in: (Vec<DynamicObject>, Vec<ObjectRef>),
 }
 
 /// Looks at what is going to change.
 pub(super) async fn before(
     desired: &[DynamicObject],
     changes: &ChangeSet,
+    live: &[DynamicObject],
     cluster: &Cluster,
     namespace: &str,
 ) -> Before {
     let components = reconfigured(desired, changes);
     let prometheus =
         if components.contains(&Component::Prometheus) { runtime(cluster, namespace).await.ok() } else { None };
-    Before { components, prometheus }
+    Before { components, prometheus, lies_in: configuration(desired, changes, live) }
+}
+
+/// What Prometheus' configuration lies in, of what changes: as it is, and what is new.
+fn configuration(
+    desired: &[DynamicObject],
+    changes: &ChangeSet,
+    live: &[DynamicObject],
+) -> (Vec<DynamicObject>, Vec<ObjectRef>) {
+    let (mut before, mut new) = (Vec::new(), Vec::new());
+    for item in changes.items.iter().filter(|item| item.change.is_write()) {
+        let is_it = |object: &&DynamicObject| ObjectRef::of(object) == item.object;
+        let (wanted, found) = (desired.iter().find(is_it), live.iter().find(is_it));
+        let of_prometheus = wanted.or(found).and_then(catalog::component_of) == Some(Component::Prometheus);
+        if !of_prometheus || !["ConfigMap", "Secret"].contains(&item.object.kind.as_str()) {
+            continue;
+        }
+        match found {
+            Some(found) => before.push(found.clone()),
+            None => new.push(item.object.clone()),
+        }
+    }
+    (before, new)
 }
 
 /// Components of which a ConfigMap or Secret changes, and whose workload does not: a new pod reads it anyway.
@@ -77,20 +106,8 @@ fn changes_content(change: &Change) -> bool {
     }
 }
 
-/// Brings what was changed into the pods, and waits until Prometheus has loaded it.
-///
-/// # Errors
-///
-/// [`CommandError::Reload`] when Prometheus refuses its new configuration, with its own words, or does not look at it in time.
-pub(super) async fn after(
-    before: Before,
-    installer: &Installer<'_>,
-    cluster: &Cluster,
-    namespace: &str,
-    deadline: Instant,
-    reporter: &dyn Reporter,
-) -> Result<(), CommandError> {
-    for component in &before.components {
+async fn nudge(components: &[Component], installer: &Installer<'_>, namespace: &str) {
+    for component in components {
         let selector = format!("{}={component}", catalog::NAME);
         let at = now().to_string();
         // Without it, it takes the kubelet longer, no more.
@@ -98,7 +115,27 @@ pub(super) async fn after(
             tracing::debug!("the kubelet is not told of {component}'s new configuration: {error}");
         }
     }
-    let Some(before) = before.prometheus else { return Ok(()) };
+}
+
+/// Brings what was changed into the pods, and waits until Prometheus has loaded it. What it refuses is put back as it was
+/// before: it could not start with it.
+///
+/// # Errors
+///
+/// [`CommandError::Reload`] when Prometheus refuses its new configuration, with its own words, or does not look at it in time.
+pub(super) async fn after(
+    before: Before,
+    installer: &Installer<'_>,
+    release: &Release,
+    cluster: &Cluster,
+    deadline: Instant,
+    reporter: &dyn Reporter,
+) -> Result<(), CommandError> {
+    let namespace = release.namespace.as_str();
+    let Before { components, prometheus, lies_in: (as_it_was, added) } = before;
+    nudge(&components, installer, namespace).await;
+    let Some(before) = prometheus else { return Ok(()) };
+    let failed = |waited, refusals| CommandError::Reload { namespace: namespace.to_owned(), waited, refusals };
     let began = Instant::now();
     reporter.report(Event::StepStarted { step: Step::Reload, total: None });
     loop {
@@ -112,14 +149,44 @@ pub(super) async fn after(
             if !runtime.reload_config_success && new {
                 let refusals = refusals(cluster, namespace, began.elapsed()).await;
                 if !refusals.is_empty() {
-                    return Err(CommandError::Reload { waited: began.elapsed(), refusals });
+                    let waited = began.elapsed();
+                    // What it refused before as well is no better.
+                    if before.reload_config_success {
+                        installer.put_back(release, &as_it_was, &added).await?;
+                        nudge(&[Component::Prometheus], installer, namespace).await;
+                        until_loaded(cluster, namespace).await;
+                    }
+                    return Err(failed(Some(waited), refusals));
                 }
             }
         }
         if Instant::now() >= deadline {
-            return Err(CommandError::Reload { waited: began.elapsed(), refusals: Vec::new() });
+            return Err(failed(Some(began.elapsed()), Vec::new()));
         }
         sleep(ASK_AGAIN).await;
+    }
+}
+
+/// Waits until Prometheus has taken what was put back, and for [`PUT_BACK_WITHIN`] at most: it runs either way.
+async fn until_loaded(cluster: &Cluster, namespace: &str) {
+    let until = Instant::now() + PUT_BACK_WITHIN;
+    while Instant::now() < until && !runtime(cluster, namespace).await.is_ok_and(|now| now.reload_config_success) {
+        sleep(ASK_AGAIN).await;
+    }
+}
+
+/// That Prometheus does not refuse what an earlier run has written. Where it does not answer nothing is known of that.
+///
+/// # Errors
+///
+/// [`CommandError::Reload`] with its own words.
+pub(super) async fn is_loaded(cluster: &Cluster, namespace: &str) -> Result<(), CommandError> {
+    match runtime(cluster, namespace).await {
+        Ok(runtime) if !runtime.reload_config_success => {
+            let refusals = refusals(cluster, namespace, LOGGED).await;
+            Err(CommandError::Reload { namespace: namespace.to_owned(), waited: None, refusals })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -130,7 +197,7 @@ async fn runtime(cluster: &Cluster, namespace: &str) -> Result<Runtime, String> 
 }
 
 /// Why Prometheus refuses, by the errors that it has logged since.
-async fn refusals(cluster: &Cluster, namespace: &str, since: Duration) -> Vec<String> {
+pub(super) async fn refusals(cluster: &Cluster, namespace: &str, since: Duration) -> Vec<String> {
     let selector = format!("{}={}", catalog::NAME, Component::Prometheus);
     let Ok(Some(pod)) = targets::ready_pod(cluster, namespace, &selector).await else { return Vec::new() };
     let pods: Api<Pod> = Api::namespaced(cluster.client().clone(), namespace);

@@ -7,7 +7,7 @@ use kube::{
 };
 
 use super::{
-    CommandError, image,
+    CommandError, image, reload,
     service_proxy::ServiceProxy,
     targets,
     up::{now, stack_release, unusable},
@@ -84,15 +84,21 @@ pub(super) struct Around {
     pub(super) pods: Vec<Pod>,
     events: Vec<ClusterEvent>,
     autoscalers: Vec<cluster::Listed>,
-    targets: Option<Result<crate::prometheus::Targets, health::Silence>>,
+    scraped: Option<Result<Scraped, Silence>>,
+}
+
+/// What the stack's Prometheus says of itself.
+struct Scraped {
+    targets: crate::prometheus::Targets,
+    refused: Option<Vec<String>>,
 }
 
 /// Reads it.
 pub(super) async fn look_around(cluster: &Cluster, options: &catalog::Options) -> Result<Around, cluster::Error> {
-    let (around, autoscalers, targets) =
+    let (around, autoscalers, scraped) =
         futures::join!(surroundings(cluster, &options.namespace), autoscalers(cluster), scraped(cluster, options));
     let (pods, events) = around?;
-    Ok(Around { pods, events, autoscalers: autoscalers?, targets })
+    Ok(Around { pods, events, autoscalers: autoscalers?, scraped })
 }
 
 /// Everything that a judgement is made of.
@@ -104,7 +110,12 @@ pub(super) fn observed(
     live: Vec<DynamicObject>,
     around: Around,
 ) -> Observed {
-    let Around { pods, events, autoscalers, targets } = around;
+    let Around { pods, events, autoscalers, scraped } = around;
+    let (targets, refused) = match scraped {
+        Some(Ok(Scraped { targets, refused })) => (Some(Ok(targets)), refused),
+        Some(Err(silence)) => (Some(Err(silence)), None),
+        None => (None, None),
+    };
     Observed {
         platform: platform.kind.to_string(),
         scraping: Scraping::of(platform),
@@ -114,6 +125,7 @@ pub(super) fn observed(
         live,
         around: Surroundings { pods, events, nodes: facts.nodes, classes: facts.classes },
         targets,
+        refused,
         expected_jobs: if options.external.is_some() { Vec::new() } else { catalog::expected_jobs(options, platform) },
         autoscalers,
         series: None,
@@ -146,22 +158,31 @@ async fn autoscalers(cluster: &Cluster) -> Result<Vec<cluster::Listed>, cluster:
     }
 }
 
-/// What the stack's Prometheus says of its targets; another one is not asked.
-async fn scraped(cluster: &Cluster, options: &catalog::Options) -> Option<Result<crate::prometheus::Targets, Silence>> {
+/// What the stack's Prometheus says of its targets and its configuration; another one is not asked.
+async fn scraped(cluster: &Cluster, options: &catalog::Options) -> Option<Result<Scraped, Silence>> {
     match options.external {
         Some(_) => None,
-        None => Some(targets_of(cluster, &options.namespace).await),
+        None => Some(asked(cluster, &options.namespace).await),
     }
 }
 
-async fn targets_of(cluster: &Cluster, namespace: &str) -> Result<crate::prometheus::Targets, Silence> {
+async fn asked(cluster: &Cluster, namespace: &str) -> Result<Scraped, Silence> {
     let pod = targets::ready_pod(cluster, namespace, "app.kubernetes.io/name=prometheus")
         .await
         .map_err(|error| error.to_string())?
         .ok_or_else(|| "no pod of Prometheus is ready".to_owned())?;
     let tunnel = targets::tunnel(cluster, namespace, &pod);
-    let error = match targets::client(tunnel.clone()).targets().await {
-        Ok(targets) => return Ok(targets),
+    let client = targets::client(tunnel.clone());
+    let error = match client.targets().await {
+        Ok(targets) => {
+            let refused = match client.runtime().await {
+                Ok(runtime) if !runtime.reload_config_success => {
+                    Some(reload::refusals(cluster, namespace, reload::LOGGED).await)
+                }
+                _ => None,
+            };
+            return Ok(Scraped { targets, refused });
+        }
         Err(error) => error.to_string(),
     };
     // What went wrong in words is not enough to tell a missing right from a broken pod.
@@ -170,7 +191,9 @@ async fn targets_of(cluster: &Cluster, namespace: &str) -> Result<crate::prometh
         return Err(error.into());
     };
     let proxied = targets::client(ServiceProxy::new(cluster, namespace, health::PROXIED_SERVICE));
-    proxied.targets().await.map_err(|error| Silence::NotPermitted(format!("{refused}, and {error}")))
+    let targets = proxied.targets().await;
+    let targets = targets.map(|targets| Scraped { targets, refused: None });
+    targets.map_err(|error| Silence::NotPermitted(format!("{refused}, and {error}")))
 }
 
 async fn series(cluster: &Cluster, namespace: &str) -> Result<health::Series, String> {

@@ -56,7 +56,10 @@ pub(super) struct Prepared {
     pub(super) options: catalog::Options,
     /// What our pods run.
     pub(super) own: OwnImage,
+    /// As the settings have it.
     pub(super) desired: Vec<DynamicObject>,
+    /// The same, fitted to what is there.
+    pub(super) adapted: Vec<DynamicObject>,
     pub(super) release: Release,
     pub(super) state: State,
     pub(super) changes: ChangeSet,
@@ -94,14 +97,13 @@ pub(super) async fn prepare(
     }
     let remembered = facts.seen.or(before);
     let platform = if remembered == facts.seen { platform } else { platform.seen(remembered) };
-    let mut desired = catalog::stack(&options, &platform);
+    let desired = catalog::stack(&options, &platform);
     let version = health::installed_version(state.version.as_deref(), env!("CARGO_PKG_VERSION"));
     tell(&version.into_iter().collect::<Vec<_>>(), reporter)?;
-    plan::adapt_claims(&mut desired, &state.live, &facts.classes);
-    plan::yield_replicas(&mut desired, &state.live);
-    let changes = plan::plan(&desired, &state.live, &state.inventory);
+    let adapted = plan::adapted(&desired, &state.live, &facts.classes);
+    let changes = plan::plan(&adapted, &state.live, &state.inventory);
     reporter.report(Event::StepFinished { step: Step::Plan, took: step.elapsed(), summary: changes.summary() });
-    Ok(Prepared { facts, platform, options, own, desired, release, state, changes })
+    Ok(Prepared { facts, platform, options, own, desired, adapted, release, state, changes })
 }
 
 /// Installs the stack or brings it up to date; returns when everything is ready and every target is scraped, or, where
@@ -121,7 +123,7 @@ pub async fn up(
     let began = Instant::now();
     let installer = Installer::new(cluster, reporter, timeout).force_conflicts(force_conflicts);
     let prepared = prepare(options, platform, cluster, &installer, reporter).await?;
-    let Prepared { facts, platform, options, own, desired, release, state, changes } = prepared;
+    let Prepared { facts, platform, options, own, desired, adapted, release, state, changes } = prepared;
     let mut done = Upped {
         namespace: options.namespace.clone(),
         changed: changes.has_changes(),
@@ -144,15 +146,21 @@ pub async fn up(
         {
             reporter.report(Event::Note { message: error.to_string() });
         }
+        // Ours are right. Those of the user's own may be refused, and still are when nothing is written.
+        if wait && options.external.is_none() && !options.additions.is_empty() {
+            reload::is_loaded(cluster, &options.namespace).await?;
+        }
         return Ok(done);
     }
 
-    let changes = if installer.until_settled(&state.live).await? {
-        // What was read belonged to an installation that is gone now.
+    let (live, adapted, changes) = if installer.until_settled(&state.live).await? {
+        // What was read, and fitted to, belonged to an installation that is gone now.
         let state = installer.read(&release, &desired).await?;
-        plan::plan(&desired, &state.live, &state.inventory)
+        let adapted = plan::adapted(&desired, &state.live, &facts.classes);
+        let changes = plan::plan(&adapted, &state.live, &state.inventory);
+        (state.live, adapted, changes)
     } else {
-        changes
+        (state.live, adapted, changes)
     };
     let foreign = refused(&changes);
     if !foreign {
@@ -167,15 +175,15 @@ pub async fn up(
     }
     // What another Prometheus loads and scrapes is not ours to wait for.
     let before = if wait && options.external.is_none() {
-        Some(reload::before(&desired, &changes, cluster, &options.namespace).await)
+        Some(reload::before(&adapted, &changes, &live, cluster, &options.namespace).await)
     } else {
         None
     };
-    write(&installer, &release, &desired, &changes, reporter).await?;
+    write(&installer, &release, &desired, &facts.classes, &changes, reporter).await?;
     if wait {
         until_ready(&installer, &release, &desired, reporter).await?;
         if let Some(before) = before {
-            reload::after(before, &installer, cluster, &options.namespace, began + timeout, reporter).await?;
+            reload::after(before, &installer, &release, cluster, began + timeout, reporter).await?;
             let expected = catalog::expected_jobs(&options, &done.platform);
             done.targets =
                 Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);

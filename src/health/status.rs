@@ -33,6 +33,8 @@ pub struct Observed {
     pub scraping: Scraping,
     /// What the stack's Prometheus says of its targets, or why it says nothing; `None` where it is not part of the stack.
     pub targets: Option<Result<prometheus::Targets, Silence>>,
+    /// That Prometheus refuses the configuration that is mounted, with its own words.
+    pub refused: Option<Vec<String>>,
     /// Jobs that should have a target on this platform.
     pub expected_jobs: Vec<String>,
     /// Every Autoscaler of the cluster.
@@ -218,6 +220,12 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         }
         Some(Err(_)) | None => None,
     };
+    findings.extend(observed.refused.as_ref().map(|words| {
+        let message = "Prometheus refuses its configuration, and goes on with the one before".to_owned();
+        let message = if words.is_empty() { message } else { format!("{message}: {}", words.join("; ")) };
+        Finding::new("configuration", Severity::Error, message)
+            .hint("mend what it names, and run `scalekit up` again: its next start would find nothing that it can load")
+    }));
     let series = match &observed.series {
         Some(Ok(series)) => Some(series.clone()),
         Some(Err(why)) => {

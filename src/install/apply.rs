@@ -3,39 +3,47 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
+use k8s_openapi::{
+    api::storage::v1::StorageClass, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
 use kube::{
+    Api,
     api::{DynamicObject, Patch, PatchParams},
     runtime::{conditions::is_crd_established, wait::await_condition},
 };
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{Failure, InstallError, Installer, Release, State};
+use super::{
+    Failure, InstallError, Installer, Release, State,
+    run::{Outcome, Run},
+};
 use crate::{
     catalog::FIELD_MANAGER,
     cluster::{self, CONCURRENCY},
     event::{Action, Event},
     object::ObjectRef,
-    plan::{self, Change, ChangeSet, Checked, Inventory, content_hash, dependencies},
+    plan::{self, Change, ChangeSet, Checked, Inventory, content_hash},
+    readiness::{self, Readiness},
 };
 
 /// How long a definition may take to be served; it takes milliseconds.
 const ESTABLISHED_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a definition may be told refused: its names may be those of one that is on its way out.
+const REFUSAL_HOLDS: Duration = Duration::from_secs(3);
+
+/// Reason of a definition that was taken and is not served.
+pub(super) const NOT_ESTABLISHED: &str = "NotEstablished";
 
 /// How long one answer may take. Admission webhooks alone have ten seconds each.
 const ANSWER: Duration = Duration::from_secs(30);
 /// And at least, when the run's deadline is near: long enough for a server that is well.
 const SHORTEST: Duration = Duration::from_secs(2);
 
-/// What became of one write.
-enum Outcome {
-    Applied(Box<DynamicObject>),
-    Failed(cluster::Error),
-}
-
 impl Installer<'_> {
     /// Writes what was planned, one run at a time: makes the namespace in which lock and inventory lie, takes the lock,
     /// compares again, since somebody may have written meanwhile, applies, and gives the lock back. Without a change
-    /// nothing is written and no lock taken.
+    /// nothing is written and no lock taken. `desired` is fitted to what is there then, with these storage classes.
     ///
     /// # Errors
     ///
@@ -44,6 +52,7 @@ impl Installer<'_> {
         &self,
         release: &Release,
         desired: &[DynamicObject],
+        classes: &[StorageClass],
         changes: &ChangeSet,
     ) -> Result<(), InstallError> {
         let opened = self.open(release, desired, changes).await?;
@@ -53,11 +62,12 @@ impl Installer<'_> {
         let lock = self.lock(release).await?;
         let work = async {
             let state = self.read(release, desired).await?;
-            let mut changes = plan::plan(desired, &state.live, &state.inventory);
+            let desired = plan::adapted(desired, &state.live, classes);
+            let mut changes = plan::plan(&desired, &state.live, &state.inventory);
             if let Some(opened) = &opened {
                 changes.is_as_desired(opened);
             }
-            self.apply(release, desired, &changes, &state).await
+            self.apply(release, &desired, &changes, &state).await
         };
         let done = tokio::select! {
             done = work => done,
@@ -98,8 +108,10 @@ impl Installer<'_> {
                 in_flight.push(async move { (position, self.write_one(&desired[position], live).await) });
             }
             let Some((position, outcome)) = in_flight.next().await else { break };
-            self.settle(&mut run, position, outcome);
+            run.settle(position, outcome);
+            run.tell(self.reporter, false);
         }
+        run.tell(self.reporter, true);
         for (object, why) in run.skipped() {
             self.reporter.report(Event::Object { object, action: Action::Skipped, why: Some(why) });
         }
@@ -165,28 +177,6 @@ impl Installer<'_> {
         Ok(())
     }
 
-    fn settle(&self, run: &mut Run, position: usize, outcome: Outcome) {
-        let object = run.references[position].clone();
-        match outcome {
-            Outcome::Applied(live) => {
-                if let Some(uid) = live.metadata.uid {
-                    run.uids.insert(object.clone(), uid);
-                }
-                let action = if matches!(run.changes[position], Some(Change::Create | Change::Recreate { .. })) {
-                    Action::Created
-                } else {
-                    Action::Configured
-                };
-                self.reporter.report(Event::Object { object, action, why: None });
-                run.state[position] = Progress::Done;
-            }
-            Outcome::Failed(error) => {
-                run.state[position] = Progress::Failed;
-                run.failures.push((object, error));
-            }
-        }
-    }
-
     /// Asks the API server, before anything is written, whether somebody else manages fields that would be changed.
     async fn refuse_conflicts(
         &self,
@@ -200,10 +190,9 @@ impl Installer<'_> {
         };
         let changed: Vec<DynamicObject> = desired.iter().filter(|object| !is_new(object)).cloned().collect();
         let mut conflicts = Vec::new();
-        for (object, checked) in self.dry_run(&changed, changes).await {
+        for (object, checked) in self.dry_run(&changed, changes, live).await {
             if let Checked::Conflict { fields } = checked {
-                let declared = desired.iter().find(|declared| ObjectRef::of(declared) == object);
-                let why = in_words(&fields, declared, find(live, &object));
+                let why = plan::in_words(&fields);
                 conflicts.push(Failure { object, why, hint: None });
             }
         }
@@ -259,11 +248,11 @@ impl Installer<'_> {
     }
 
     /// Applies one object, as a definition so that it is served and nothing is stored in older versions of it.
-    async fn put(&self, object: &ObjectRef, desired: &DynamicObject) -> Outcome {
+    pub(super) async fn put(&self, object: &ObjectRef, desired: &DynamicObject) -> Outcome {
         let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
         params.force = self.force_conflicts;
         let applied = self
-            .retrying(object, || async {
+            .retrying_overtaken(object, || async {
                 let api = self.cluster.api_for(object)?;
                 api.patch(&object.name, &params, &Patch::Apply(desired)).await.map_err(cluster::Error::from)
             })
@@ -285,22 +274,26 @@ impl Installer<'_> {
 
     /// What depends on a definition can only be written once the API server serves it.
     async fn established(&self, object: &ObjectRef, live: DynamicObject) -> Outcome {
-        let crds = kube::Api::all(self.cluster.client().clone());
-        let served = async {
-            // One failed request never ends a wait.
-            while let Err(error) = await_condition(crds.clone(), &object.name, is_crd_established()).await {
-                tracing::debug!("watching {object} again: {error}");
-                sleep(Duration::from_millis(200)).await;
-            }
-        };
+        let crds: Api<CustomResourceDefinition> = Api::all(self.cluster.client().clone());
         let deadline = self.deadline.min(Instant::now() + ESTABLISHED_WITHIN);
-        match timeout_at(deadline, served).await {
-            Ok(()) => Outcome::Applied(Box::new(live)),
-            Err(_) => Outcome::Failed(cluster::Error::Rejected {
-                code: 0,
-                reason: "NotEstablished".to_owned(),
-                message: format!("the API server does not serve it after {} s", ESTABLISHED_WITHIN.as_secs()),
-            }),
+        let mut why = "the API server does not serve it".to_owned();
+        loop {
+            match timeout(REFUSAL_HOLDS, await_condition(crds.clone(), &object.name, is_crd_established())).await {
+                Ok(Ok(_)) => return Outcome::Applied(Box::new(live)),
+                // One failed request never ends a wait.
+                Ok(Err(error)) => {
+                    tracing::debug!("watching {object} again: {error}");
+                    sleep(Duration::from_millis(200)).await;
+                }
+                Err(_) => match self.cluster.get(object).await.map(|found| found.as_ref().map(readiness::definition)) {
+                    Ok(Some(Readiness::Failed { why, .. })) => return Outcome::Failed(not_established(why)),
+                    Ok(Some(Readiness::InProgress { why: waits })) => why = waits,
+                    _ => {}
+                },
+            }
+            if Instant::now() >= deadline {
+                return Outcome::Failed(not_established(format!("{why} after {} s", ESTABLISHED_WITHIN.as_secs())));
+            }
         }
     }
 
@@ -309,6 +302,35 @@ impl Installer<'_> {
     pub(super) async fn retrying<T, F>(
         &self,
         object: &ObjectRef,
+        attempt: impl FnMut() -> F,
+    ) -> Result<T, cluster::Error>
+    where
+        F: Future<Output = Result<T, cluster::Error>>,
+    {
+        let passes =
+            |error: &cluster::Error| error.is_transient() || matches!(error, cluster::Error::Terminating { .. });
+        self.retrying_if(object, passes, attempt).await
+    }
+
+    /// The same for what names no version: where somebody else was faster, it holds for what that one has left.
+    pub(super) async fn retrying_overtaken<T, F>(
+        &self,
+        object: &ObjectRef,
+        attempt: impl FnMut() -> F,
+    ) -> Result<T, cluster::Error>
+    where
+        F: Future<Output = Result<T, cluster::Error>>,
+    {
+        let passes = |error: &cluster::Error| {
+            error.is_transient() || error.is_overtaken() || matches!(error, cluster::Error::Terminating { .. })
+        };
+        self.retrying_if(object, passes, attempt).await
+    }
+
+    async fn retrying_if<T, F>(
+        &self,
+        object: &ObjectRef,
+        passes: impl Fn(&cluster::Error) -> bool,
         mut attempt: impl FnMut() -> F,
     ) -> Result<T, cluster::Error>
     where
@@ -324,8 +346,7 @@ impl Installer<'_> {
                 Ok(Err(error)) => error,
                 Err(_) => cluster::Error::Unreachable { cause: format!("no answer within {} s", patience.as_secs()) },
             };
-            let passes = error.is_transient() || matches!(error, cluster::Error::Terminating { .. });
-            if !passes || Instant::now() + pause >= self.deadline {
+            if !passes(&error) || Instant::now() + pause >= self.deadline {
                 return Err(error);
             }
             if pause >= Duration::from_millis(800) {
@@ -338,120 +359,15 @@ impl Installer<'_> {
     }
 }
 
+fn not_established(message: String) -> cluster::Error {
+    cluster::Error::Rejected { code: 0, reason: NOT_ESTABLISHED.to_owned(), message }
+}
+
 fn refuse_foreign(changes: &ChangeSet) -> Result<(), InstallError> {
     let objects: Vec<_> = changes.foreign().map(|(object, owner)| (object.clone(), owner.map(str::to_owned))).collect();
     if objects.is_empty() { Ok(()) } else { Err(InstallError::Foreign { objects }) }
 }
 
-fn find<'a>(objects: &'a [DynamicObject], wanted: &ObjectRef) -> Option<&'a DynamicObject> {
+pub(super) fn find<'a>(objects: &'a [DynamicObject], wanted: &ObjectRef) -> Option<&'a DynamicObject> {
     objects.iter().find(|object| ObjectRef::of(object).same_object(wanted))
-}
-
-/// Fields that others manage: which, whose, and both values.
-fn in_words(fields: &[(String, String)], declared: Option<&DynamicObject>, live: Option<&DynamicObject>) -> String {
-    let value = |object: Option<&DynamicObject>, field: &str| {
-        let object = serde_json::to_value(object?).ok()?;
-        Some(shortened(&plan::at(&object, field)?.to_string()))
-    };
-    let words = fields.iter().map(|(field, owner)| match (value(live, field), value(declared, field)) {
-        (Some(live), Some(declared)) => format!("{field}: {owner}; it is {live}, and would be {declared}"),
-        _ => format!("{field}: {owner}"),
-    });
-    words.collect::<Vec<_>>().join("; ")
-}
-
-/// Whole files are values too.
-fn shortened(value: &str) -> String {
-    const LONGEST: usize = 60;
-    match value.char_indices().nth(LONGEST) {
-        None => value.to_owned(),
-        Some((end, _)) => format!("{}…", &value[..end]),
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    Waiting,
-    InFlight,
-    Done,
-    Failed,
-}
-
-/// Where a run of writes stands.
-struct Run {
-    references: Vec<ObjectRef>,
-    changes: Vec<Option<Change>>,
-    needs: Vec<Vec<usize>>,
-    state: Vec<Progress>,
-    uids: BTreeMap<ObjectRef, String>,
-    failures: Vec<(ObjectRef, cluster::Error)>,
-}
-
-impl Run {
-    fn new(desired: &[DynamicObject], changes: &ChangeSet) -> Self {
-        let references: Vec<ObjectRef> = desired.iter().map(ObjectRef::of).collect();
-        let changes: Vec<Option<Change>> = references
-            .iter()
-            .map(|object| changes.items.iter().find(|item| item.object == *object).map(|item| item.change.clone()))
-            .collect();
-        let state = changes
-            .iter()
-            .map(|change| match change {
-                Some(change) if change.is_write() => Progress::Waiting,
-                _ => Progress::Done,
-            })
-            .collect();
-        Self { needs: dependencies(desired), references, changes, state, uids: BTreeMap::new(), failures: Vec::new() }
-    }
-
-    /// The next object whose needs are all there.
-    fn next(&mut self) -> Option<usize> {
-        let position = (0..self.state.len()).find(|&position| {
-            self.state[position] == Progress::Waiting
-                && self.needs[position].iter().all(|&needed| self.state[needed] == Progress::Done)
-        })?;
-        self.state[position] = Progress::InFlight;
-        Some(position)
-    }
-
-    /// What was not tried, and what of its needs is not there.
-    fn skipped(&self) -> Vec<(ObjectRef, String)> {
-        let waiting = (0..self.state.len()).filter(|&position| self.state[position] == Progress::Waiting);
-        waiting
-            .map(|position| {
-                let needs = self.needs[position].iter().filter(|&&needed| self.state[needed] != Progress::Done);
-                let names: Vec<String> = needs.map(|&needed| self.references[needed].to_string()).collect();
-                (self.references[position].clone(), format!("it needs {}", names.join(", ")))
-            })
-            .collect()
-    }
-
-    fn verdict(&self, desired: &[DynamicObject], live: &[DynamicObject]) -> Result<(), InstallError> {
-        if self.failures.is_empty() {
-            return Ok(());
-        }
-        let skipped = self.skipped().into_iter().map(|(object, _)| object).collect();
-        let failure = |(object, error): &(ObjectRef, cluster::Error)| Failure {
-            object: object.clone(),
-            why: match error {
-                cluster::Error::Conflict { fields, .. } if !fields.is_empty() => {
-                    let declared = desired.iter().find(|declared| ObjectRef::of(declared) == *object);
-                    in_words(fields, declared, find(live, object))
-                }
-                other => other.to_string(),
-            },
-            hint: None,
-        };
-        let only_conflicts = self
-            .failures
-            .iter()
-            .all(|(_, error)| matches!(error, cluster::Error::Conflict { fields, .. } if !fields.is_empty()));
-        let failures = self.failures.iter().map(failure).collect();
-        Err(if only_conflicts {
-            InstallError::Conflict { conflicts: failures }
-        } else {
-            let not_permitted = self.failures.iter().all(|(_, error)| error.is_about_access());
-            InstallError::Apply { failures, skipped, not_permitted }
-        })
-    }
 }

@@ -5,21 +5,29 @@ use std::collections::BTreeSet;
 use futures::{StreamExt, stream};
 use kube::api::{DynamicObject, Patch, PatchParams};
 
-use super::Installer;
+use super::{Installer, apply::find};
 use crate::{
     catalog::FIELD_MANAGER,
     cluster::{self, CONCURRENCY},
     object::ObjectRef,
-    plan::{Change, ChangeSet, Checked},
+    plan::{self, Change, ChangeSet, Checked},
 };
 
 /// A namespace that every cluster has: members of one that is not there yet are tried in it.
 const STAND_IN: &str = "default";
 
+/// And how their names begin there: an object of somebody else that has the same name is none of ours.
+const STAND_IN_NAME: &str = "scalekit-dry-run";
+
 impl Installer<'_> {
     /// Asks the API server about everything that would be created or configured. Writes nothing: each request is a
-    /// dry run, and none takes fields from another manager.
-    pub async fn dry_run(&self, desired: &[DynamicObject], changes: &ChangeSet) -> Vec<(ObjectRef, Checked)> {
+    /// dry run, and none takes fields from another manager. `live` is what is there, for the values of conflicts.
+    pub async fn dry_run(
+        &self,
+        desired: &[DynamicObject],
+        changes: &ChangeSet,
+        live: &[DynamicObject],
+    ) -> Vec<(ObjectRef, Checked)> {
         let to_write: BTreeSet<&ObjectRef> = changes
             .items
             .iter()
@@ -33,14 +41,15 @@ impl Installer<'_> {
             .map(|item| item.object.name.as_str())
             .collect();
         let wanted = desired.iter().filter(|object| to_write.contains(&ObjectRef::of(object)));
-        stream::iter(wanted)
-            .map(|object| {
+        stream::iter(wanted.enumerate())
+            .map(|(position, object)| {
                 let new_namespaces = &new_namespaces;
                 async move {
                     let reference = ObjectRef::of(object);
                     let stand_in =
                         reference.namespace.as_deref().is_some_and(|namespace| new_namespaces.contains(namespace));
-                    let checked = self.try_one(object, &reference, stand_in).await;
+                    let stand_in = stand_in.then(|| format!("{STAND_IN_NAME}-{position}"));
+                    let checked = self.try_one(object, &reference, stand_in, find(live, &reference)).await;
                     (reference, checked)
                 }
             })
@@ -49,24 +58,36 @@ impl Installer<'_> {
             .await
     }
 
-    async fn try_one(&self, object: &DynamicObject, reference: &ObjectRef, stand_in: bool) -> Checked {
-        let mut object = object.clone();
+    /// Tries one object, under another name in the namespace that every cluster has where there is such a name.
+    async fn try_one(
+        &self,
+        declared: &DynamicObject,
+        reference: &ObjectRef,
+        stand_in: Option<String>,
+        live: Option<&DynamicObject>,
+    ) -> Checked {
+        let mut object = declared.clone();
         let mut target = reference.clone();
-        if stand_in {
+        let tried_in = stand_in.is_some().then_some(STAND_IN);
+        if let Some(name) = stand_in {
             target.namespace = Some(STAND_IN.to_owned());
+            target.name = name;
             object.metadata.namespace = target.namespace.clone();
+            object.metadata.name = Some(target.name.clone());
         }
         let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
         params.dry_run = true;
         let tried = self
-            .retrying(reference, || async {
+            .retrying_overtaken(reference, || async {
                 let api = self.cluster.api_for(&target)?;
                 api.patch(&target.name, &params, &Patch::Apply(&object)).await.map_err(cluster::Error::from)
             })
             .await;
         match tried {
-            Ok(_) => Checked::Accepted { tried_in: stand_in.then_some(STAND_IN) },
-            Err(cluster::Error::Conflict { fields, .. }) if !fields.is_empty() => Checked::Conflict { fields },
+            Ok(_) => Checked::Accepted { tried_in },
+            Err(cluster::Error::Conflict { fields, .. }) if !fields.is_empty() => {
+                Checked::Conflict { fields: plan::conflicts(&fields, Some(declared), live) }
+            }
             Err(error) if error.is_not_found() => {
                 Checked::NotTried { why: "its definition is not there yet".to_owned() }
             }

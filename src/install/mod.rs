@@ -15,6 +15,8 @@ mod lock;
 pub mod mode;
 mod nudge;
 mod proof;
+mod put_back;
+mod run;
 mod state;
 mod wait;
 

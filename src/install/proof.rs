@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::{InstallError, Installer};
 use crate::{
-    catalog::{MANAGED_BY, NAME, SCALEKIT},
-    cluster::TRACES,
+    catalog::{FIELD_MANAGER, MANAGED_BY, NAME, SCALEKIT},
+    cluster::{INSTALLED, Kind, TRACES},
     object::ObjectRef,
     plan::{Kept, Teardown},
 };
@@ -21,13 +21,17 @@ pub struct Left {
 }
 
 impl Installer<'_> {
-    /// Everything of ours that is left, without what was kept as data on purpose: by label over all kinds, and
-    /// the volumes of our namespaces.
+    /// Everything of ours that is left, without what was kept as data on purpose: by label over all kinds, by what the
+    /// inventories listed before, by who has applied its fields, and the volumes of our namespaces.
     ///
     /// # Errors
     ///
     /// [`InstallError::Read`].
-    pub async fn left(&self, teardown: &Teardown) -> Result<Vec<Left>, InstallError> {
+    pub async fn left(
+        &self,
+        teardown: &Teardown,
+        recorded: &[(ObjectRef, Option<String>)],
+    ) -> Result<Vec<Left>, InstallError> {
         let survey = self.survey().await?;
         let kept = |object: &ObjectRef| teardown.keep.iter().find(|kept| kept.object == *object);
         let mut left: Vec<Left> = survey
@@ -40,6 +44,13 @@ impl Installer<'_> {
                 None => Some(Left { object, why: "it was not deleted".to_owned() }),
             })
             .collect();
+        for object in self.unlabelled(recorded).await?.iter().map(ObjectRef::of) {
+            let known = left.iter().any(|left| left.object.same_object(&object));
+            if !known && kept(&object).is_none() {
+                let why = "scalekit made it, and somebody took its label off: delete it by hand".to_owned();
+                left.push(Left { object, why });
+            }
+        }
         left.extend(
             self.traces(teardown)
                 .await?
@@ -63,6 +74,23 @@ impl Installer<'_> {
             });
         }
         Ok(left)
+    }
+
+    /// What scalekit made and does not carry its label any more: never deleted, since that is how somebody takes an object
+    /// over, and never passed over in silence. By the inventories, where one was there, and by the managed fields.
+    async fn unlabelled(&self, recorded: &[(ObjectRef, Option<String>)]) -> Result<Vec<DynamicObject>, InstallError> {
+        let applied = self.cluster.applied_by(&INSTALLED, FIELD_MANAGER).await.map_err(InstallError::Read)?;
+        let labelled = |object: &DynamicObject| object.labels().get(MANAGED_BY).is_some_and(|value| value == SCALEKIT);
+        let mut found: Vec<DynamicObject> = applied.into_iter().filter(|object| !labelled(object)).collect();
+        for (object, uid) in recorded {
+            if found.iter().any(|known| ObjectRef::of(known).same_object(object)) || Kind::of(object).is_none() {
+                continue;
+            }
+            let there = self.cluster.get(object).await.map_err(InstallError::Read)?;
+            // Made anew by somebody else under the same name, it is theirs.
+            found.extend(there.filter(|it| !labelled(it) && uid.is_some() && it.metadata.uid == *uid));
+        }
+        Ok(found)
     }
 
     /// What came into being through a workload that is deleted, and carries its name: pods and replica sets.

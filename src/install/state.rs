@@ -40,6 +40,8 @@ pub struct Survey {
     pub foreign_autoscalers: Vec<DynamicObject>,
     /// Volumes that were made for claims in our namespaces.
     pub volumes: Vec<PersistentVolume>,
+    /// What the inventories of our installations list, with the UID of each where it is known.
+    pub recorded: Vec<(ObjectRef, Option<String>)>,
 }
 
 /// The annotation by which ApplySets say what wrote them: `scalekit/0.1.0`.
@@ -68,16 +70,33 @@ impl Installer<'_> {
             rest.into_iter().filter(|kind| inventory.entries().any(|entry| entry.object.kind == kind.kind)).collect();
         live.extend(self.cluster.list(&rest, &selector).await.map_err(InstallError::Read)?);
         let present: BTreeSet<ObjectRef> = live.iter().map(ObjectRef::of).collect();
-        let missing: Vec<ObjectRef> =
-            desired.iter().map(ObjectRef::of).filter(|object| !present.contains(object)).collect();
-        let found: Vec<Option<DynamicObject>> = stream::iter(missing)
+        // What is to lie in a namespace that is not there need not be asked for.
+        let (inside, first): (Vec<ObjectRef>, Vec<ObjectRef>) = desired
+            .iter()
+            .map(ObjectRef::of)
+            .filter(|object| !present.contains(object))
+            .partition(|object| object.namespace.is_some());
+        live.extend(self.get_all(first).await.map_err(InstallError::Read)?);
+        let absent: BTreeSet<String> = desired
+            .iter()
+            .map(ObjectRef::of)
+            .filter(|object| object.kind == "Namespace" && !live.iter().any(|it| ObjectRef::of(it).same_object(object)))
+            .map(|object| object.name)
+            .collect();
+        let inside =
+            inside.into_iter().filter(|object| object.namespace.as_ref().is_none_or(|it| !absent.contains(it)));
+        live.extend(self.get_all(inside.collect()).await.map_err(InstallError::Read)?);
+        Ok(State { live, inventory, version })
+    }
+
+    /// Those of the objects that are there.
+    async fn get_all(&self, objects: Vec<ObjectRef>) -> Result<Vec<DynamicObject>, cluster::Error> {
+        let found: Vec<Option<DynamicObject>> = stream::iter(objects)
             .map(|object| async move { self.cluster.get(&object).await })
             .buffered(CONCURRENCY)
             .try_collect()
-            .await
-            .map_err(InstallError::Read)?;
-        live.extend(found.into_iter().flatten());
-        Ok(State { live, inventory, version })
+            .await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     async fn read_inventory(&self, release: &Release) -> Result<(Inventory, Option<String>), InstallError> {
@@ -131,7 +150,7 @@ impl Installer<'_> {
             "data": {DATA_KEY: text},
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        self.retrying(&release.inventory_object(), || async {
+        self.retrying_overtaken(&release.inventory_object(), || async {
             self.inventories(release)
                 .patch(&release.inventory, &params, &Patch::Apply(&stored))
                 .await
@@ -181,7 +200,8 @@ impl Installer<'_> {
             foreign_autoscalers.extend(found);
         }
         let volumes = self.volumes_of(&namespaces).await?;
-        Ok(Survey { ours, foreign, foreign_autoscalers, volumes })
+        let recorded = ours.iter().filter_map(recorded).flatten().collect();
+        Ok(Survey { ours, foreign, foreign_autoscalers, volumes, recorded })
     }
 
     /// The volumes that are bound to claims in these namespaces.
@@ -201,6 +221,13 @@ impl Installer<'_> {
             })
             .collect())
     }
+}
+
+/// What an object lists, if it is an inventory that can be read.
+fn recorded(object: &DynamicObject) -> Option<Vec<(ObjectRef, Option<String>)>> {
+    object.metadata.labels.as_ref()?.get(APPLYSET_ID)?;
+    let inventory = Inventory::from_json(object.data.get("data")?.get(DATA_KEY)?.as_str()?).ok()?;
+    Some(inventory.entries().map(|entry| (entry.object.clone(), entry.uid.clone())).collect())
 }
 
 impl Release {

@@ -13,9 +13,10 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DynamicObject, ListParams, LogParams},
+    api::{DynamicObject, ListParams, LogParams, PostParams},
     runtime::{WatchStreamExt, watcher},
 };
+use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::{Failure, InstallError, Installer, Release};
@@ -33,6 +34,9 @@ const VERDICT_HOLDS: Duration = Duration::from_secs(3);
 
 /// How often rules that depend on time are looked at again when nothing changes.
 const TICK: Duration = Duration::from_millis(500);
+
+/// Reason of the event by which a controller says that its pods are refused.
+const REFUSED: &str = "FailedCreate";
 
 /// Lines of a crashed container that are shown.
 const LOG_LINES: i64 = 5;
@@ -88,7 +92,10 @@ impl Installer<'_> {
                     }
                     Seen::Pod(pod) => { pods.insert(pod.uid().unwrap_or_default(), *pod); }
                     Seen::PodGone(uid) => { pods.remove(&uid); }
-                    Seen::Event(event) => around.events.push(*event),
+                    Seen::Event(event) => {
+                        around.events.retain(|known| known.metadata.uid != event.metadata.uid);
+                        around.events.push(*event);
+                    }
                     // One failed request never ends a wait, but a right that is missing does not come by waiting.
                     Seen::Trouble(error @ (cluster::Error::Forbidden { .. } | cluster::Error::Unauthorized { .. })) => {
                         return Err(InstallError::Read(error));
@@ -119,8 +126,13 @@ impl Installer<'_> {
             let failed = verdicts.iter().any(|(_, verdict)| matches!(verdict, Readiness::Failed { .. }));
             failed_since = if failed { failed_since.or_else(|| Some(Instant::now())) } else { None };
             if failed_since.is_some_and(|since| since.elapsed() >= VERDICT_HOLDS) {
-                let failures = self.with_last_words(collect(&verdicts, true), &around).await;
-                return Err(InstallError::Failed { failures });
+                let failures = self.not_outdated(collect(&verdicts, true), &live).await;
+                if failures.is_empty() {
+                    failed_since = None;
+                } else {
+                    let failures = self.with_last_words(failures, &around).await;
+                    return Err(InstallError::Failed { failures });
+                }
             }
             if self.expired() {
                 return Err(InstallError::TimedOut { waiting: collect(&verdicts, false) });
@@ -191,42 +203,89 @@ impl Installer<'_> {
             let events: Api<ClusterEvent> = Api::namespaced(self.cluster.client().clone(), namespace);
             watches.push(watch(events, watcher::Config::default().fields("type=Warning"), |event| match event {
                 Change::Applied(event) => Seen::Event(Box::new(event)),
-                // What happened before this wait may long be mended; if not, it happens again and is told anew.
+                // A controller whose pods are refused asks again after minutes; until then only this event says so.
+                // Everything else that is not mended happens again within seconds, and is told anew.
+                Change::Listed(event) if event.reason.as_deref() == Some(REFUSED) => Seen::Event(Box::new(event)),
                 Change::Listed(_) | Change::Deleted(_) | Change::Complete(_) => Seen::Nothing,
             }));
         }
         watches
     }
 
+    /// The failures without those that are mended already: a workload's pods were refused, and would be taken now, which
+    /// the API server is asked by dry run. Its controller tries again by itself, though not at once.
+    async fn not_outdated(&self, failures: Vec<Failure>, live: &BTreeMap<ObjectRef, DynamicObject>) -> Vec<Failure> {
+        let mut current = Vec::new();
+        for failure in failures {
+            let refused = failure.why.starts_with(readiness::PODS_REFUSED);
+            match live.get(&failure.object).filter(|_| refused).and_then(pod_of) {
+                Some(pod) if self.would_be_taken(&pod).await => {}
+                _ => current.push(failure),
+            }
+        }
+        current
+    }
+
+    async fn would_be_taken(&self, pod: &Pod) -> bool {
+        let pods: Api<Pod> =
+            Api::namespaced(self.cluster.client().clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
+        let params = PostParams { dry_run: true, ..PostParams::default() };
+        matches!(timeout(Duration::from_secs(3), pods.create(&params, pod)).await, Ok(Ok(_)))
+    }
+
     /// What the containers that crash said last: the log of the run before, or of this one.
     async fn with_last_words(&self, mut failures: Vec<Failure>, around: &Surroundings) -> Vec<Failure> {
         for failure in failures.iter_mut().filter(|failure| failure.why.contains("ends again and again")) {
-            let Some((pod, container)) = around.pods.iter().find_map(|pod| {
+            let Some((pod, container, ended)) = around.pods.iter().find_map(|pod| {
                 let name = pod.name_any();
-                let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-                let crashed = statuses
+                let status = pod.status.as_ref()?;
+                let (first, then) = (&status.init_container_statuses, &status.container_statuses);
+                let crashed = first
                     .iter()
+                    .chain(then)
+                    .flatten()
                     .find(|status| failure.why.contains(&format!("pod {name}, container {}", status.name)))?;
-                Some((pod, crashed.name.clone()))
+                let ended = crashed.state.as_ref().is_some_and(|state| state.terminated.is_some());
+                Some((pod, crashed.name.clone(), ended))
             }) else {
                 continue;
             };
-            let pods: Api<Pod> =
-                Api::namespaced(self.cluster.client().clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
-            let params = LogParams {
-                container: Some(container),
-                previous: true,
-                tail_lines: Some(LOG_LINES),
-                ..LogParams::default()
-            };
-            if let Ok(Ok(log)) = timeout(Duration::from_secs(3), pods.logs(&pod.name_any(), &params)).await
-                && !log.trim().is_empty()
-            {
-                failure.why = format!("{}; it said:\n    {}", failure.why, log.trim().replace('\n', "\n    "));
+            // The run that has just ended is this one until the next begins; the kubelet soon forgets those before.
+            for previous in [!ended, ended] {
+                if let Some(log) = self.last_lines(pod, &container, previous).await {
+                    failure.why = format!("{}; it said:\n    {}", failure.why, log.trim().replace('\n', "\n    "));
+                    break;
+                }
             }
         }
         failures
     }
+
+    /// The end of a container's log, if it has said anything.
+    async fn last_lines(&self, pod: &Pod, container: &str, previous: bool) -> Option<String> {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let pods: Api<Pod> = Api::namespaced(self.cluster.client().clone(), namespace);
+        let params = LogParams {
+            container: Some(container.to_owned()),
+            previous,
+            tail_lines: Some(LOG_LINES),
+            ..LogParams::default()
+        };
+        let log = timeout(Duration::from_secs(3), pods.logs(&pod.name_any(), &params)).await.ok()?.ok()?;
+        (!log.trim().is_empty() && !log.starts_with(NO_LOG)).then_some(log)
+    }
+}
+
+/// How the kubelet answers, as if it were the log, when it has the log no more.
+const NO_LOG: &str = "unable to retrieve container logs";
+
+/// The pod that a workload's controller would make, under a name of its own.
+fn pod_of(workload: &DynamicObject) -> Option<Pod> {
+    let mut pod = workload.data.pointer("/spec/template")?.clone();
+    let metadata = pod.as_object_mut()?.entry("metadata").or_insert_with(|| json!({}));
+    metadata["generateName"] = json!("scalekit-dry-run-");
+    metadata["namespace"] = json!(workload.metadata.namespace);
+    serde_json::from_value(pod).ok()
 }
 
 /// Whether there is anything to wait for.

@@ -1,9 +1,14 @@
 //! What the API server says to a change before it is made.
 
+use kube::core::DynamicObject;
 use serde::Serialize;
+use serde_json::Value;
+
+use super::field_path::at;
+use crate::object::ObjectRef;
 
 /// How an object was checked, and what came of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "checked", rename_all = "kebab-case")]
 pub enum Checked {
     /// The API server would take it as it is.
@@ -20,13 +25,78 @@ pub enum Checked {
     },
     /// Somebody else manages fields of it.
     Conflict {
-        /// Field and the API server's sentence about its owner. `fields` in JSON are those that differ.
+        /// Which. `fields` in JSON are those that differ.
         #[serde(rename = "conflicts")]
-        fields: Vec<(String, String)>,
+        fields: Vec<FieldConflict>,
     },
     /// It could not be tried.
     NotTried {
         /// Why.
         why: String,
     },
+}
+
+/// A field that somebody else manages.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FieldConflict {
+    /// Its path, as the API server spells it: `.spec.replicas`.
+    pub field: String,
+    /// The API server's sentence about who manages it.
+    pub owner: String,
+    /// Its value in the cluster, where the path leads to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<Value>,
+    /// The value that would be written, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub desired: Option<Value>,
+}
+
+impl std::fmt::Display for FieldConflict {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { field, owner, live, desired } = self;
+        match (live, desired) {
+            (Some(live), Some(desired)) => write!(
+                to,
+                "{field}: {owner}; it is {}, and would be {}",
+                shortened(&live.to_string()),
+                shortened(&desired.to_string())
+            ),
+            _ => write!(to, "{field}: {owner}"),
+        }
+    }
+}
+
+/// The fields that the API server names, each with both values; those of a Secret are nobody's to see.
+pub fn conflicts(
+    fields: &[(String, String)],
+    declared: Option<&DynamicObject>,
+    live: Option<&DynamicObject>,
+) -> Vec<FieldConflict> {
+    let value = |object: Option<&DynamicObject>, field: &str| {
+        let object = object.filter(|object| ObjectRef::of(object).kind != "Secret")?;
+        at(&serde_json::to_value(object).ok()?, field).cloned()
+    };
+    fields
+        .iter()
+        .map(|(field, owner)| FieldConflict {
+            field: field.clone(),
+            owner: owner.clone(),
+            live: value(live, field),
+            desired: value(declared, field),
+        })
+        .collect()
+}
+
+/// All of them in one clause.
+pub fn in_words(conflicts: &[FieldConflict]) -> String {
+    conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Whole files are values too.
+fn shortened(value: &str) -> String {
+    const LONGEST: usize = 60;
+    match value.char_indices().nth(LONGEST) {
+        None => value.to_owned(),
+        Some((end, _)) => format!("{}…", &value[..end]),
+    }
 }

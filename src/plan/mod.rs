@@ -17,15 +17,15 @@ mod version;
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::core::DynamicObject;
 use serde::Serialize;
 
-pub use checked::Checked;
+pub use checked::{Checked, FieldConflict, conflicts, in_words};
 pub use claims::adapt_claims;
 pub use definition::{bridge, needs_migration, storage_version};
 pub use drift::{FieldChange, drift};
 pub use edges::{dependencies, in_order};
-pub use field_path::at;
 pub use inventory::{Entry, Inventory, content_hash};
 pub use ownership::{adoption, yield_replicas};
 pub use scaled::{Scaled, scaled};
@@ -133,6 +133,17 @@ impl ChangeSet {
             words.join(", ")
         }
     }
+}
+
+/// What is desired, fitted to what is there: claims keep their class, and a count that something scales is not declared.
+///
+/// What is there may have changed since it was last read, so this starts from what is desired by itself each time.
+#[must_use]
+pub fn adapted(desired: &[DynamicObject], live: &[DynamicObject], classes: &[StorageClass]) -> Vec<DynamicObject> {
+    let mut adapted = desired.to_vec();
+    adapt_claims(&mut adapted, live, classes);
+    yield_replicas(&mut adapted, live);
+    adapted
 }
 
 /// Compares what is desired with what is there.

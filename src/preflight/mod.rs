@@ -34,6 +34,9 @@ const WRITTEN: [&str; 3] = ["create", "patch", "delete"];
 const WATCHED: [&str; 5] =
     ["Deployment", "StatefulSet", "DaemonSet", "PersistentVolumeClaim", "CustomResourceDefinition"];
 
+/// What is done with pods and events, whose first list nobody has asked for before the wait.
+const SEEN: [&str; 2] = ["list", "watch"];
+
 /// What is done to the lock.
 const LOCKED: [&str; 4] = ["get", "create", "update", "delete"];
 
@@ -68,7 +71,10 @@ fn needed<'a>(namespace: &'a str, desired: &'a [DynamicObject]) -> BTreeSet<Righ
             rights.insert(right(None, group, plural, "watch"));
         }
         if let Some(namespace) = namespace {
-            rights.insert(right(Some(namespace), "", "pods", "watch"));
+            // The wait ends where it may not look.
+            for resource in ["pods", "events"] {
+                rights.extend(SEEN.map(|verb| right(Some(namespace), "", resource, verb)));
+            }
         }
     }
     rights.extend(LOCKED.map(|verb| right(Some(namespace), "coordination.k8s.io", "leases", verb)));
@@ -236,12 +242,14 @@ mod tests {
         for right in [
             "watch daemonsets -",
             "watch pods monitoring-nodes",
+            "list events monitoring",
+            "watch events monitoring-nodes",
             "update leases monitoring",
             "create pods/portforward monitoring",
         ] {
             assert!(rights.contains(&right.to_owned()), "{right} in {rights:#?}");
         }
-        assert!(rights.len() <= 64, "{} questions", rights.len());
+        assert!(rights.len() <= 72, "{} questions", rights.len());
     }
 
     #[test]

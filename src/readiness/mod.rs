@@ -16,6 +16,8 @@ use k8s_openapi::api::{
 use kube::core::DynamicObject;
 use serde::Serialize;
 
+pub use workload::PODS_REFUSED;
+
 use crate::object::ObjectRef;
 
 /// What an object is.
@@ -104,8 +106,15 @@ pub fn of(object: &DynamicObject, around: &Surroundings, now: Timestamp) -> Read
     }
 }
 
+/// When an event was last seen, whichever way its reporter says so.
+fn occurrence(event: &Event) -> Option<Timestamp> {
+    let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|time| time.0);
+    let last = event.last_timestamp.as_ref().map(|time| time.0);
+    series.or(last).or_else(|| event.event_time.as_ref().map(|time| time.0))
+}
+
 /// kstatus' rule for a CRD.
-fn definition(object: &DynamicObject) -> Readiness {
+pub fn definition(object: &DynamicObject) -> Readiness {
     let conditions = object.data.pointer("/status/conditions").and_then(serde_json::Value::as_array);
     let condition = |kind: &str| {
         conditions.into_iter().flatten().find(|condition| condition["type"] == kind).map(|condition| {
@@ -117,7 +126,8 @@ fn definition(object: &DynamicObject) -> Readiness {
         })
     };
     if let Some((false, _, message)) = condition("NamesAccepted") {
-        return Readiness::failed(format!("its names are not accepted: {message}"));
+        return Readiness::failed(format!("its names are not accepted: {message}"))
+            .hint("another definition has them: `kubectl get crds`; rename or remove that one");
     }
     match condition("Established") {
         Some((true, _, _)) => Readiness::Current,

@@ -14,7 +14,10 @@ pub(super) fn claim(object: &DynamicObject, around: &Surroundings) -> Readiness 
     };
     match claim.status.and_then(|status| status.phase).as_deref() {
         Some("Bound") => return Readiness::Current,
-        Some("Lost") => return Readiness::failed("its volume is gone"),
+        Some("Lost") => {
+            return Readiness::failed("its volume is gone")
+                .hint("its data is gone with it: delete the claim, and `scalekit up` makes it anew");
+        }
         _ => {}
     }
     let asked = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref());

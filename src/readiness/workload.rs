@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, Deployment, StatefulSet},
-        core::v1::{Node, Pod},
+        core::v1::{Node, Pod, PodTemplateSpec},
     },
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
@@ -22,7 +22,7 @@ pub(super) fn deployment(object: &DynamicObject, around: &Surroundings, now: Tim
     let condition =
         |kind: &str| status.conditions.iter().flatten().find(|condition| condition.type_.as_deref() == Some(kind));
     if let Some(failure) = condition("ReplicaFailure").filter(|condition| condition.status.as_deref() == Some("True")) {
-        return refused(failure.message.as_deref().unwrap_or_default());
+        return refused(object, failure.message.as_deref().unwrap_or_default());
     }
     let wanted = spec.replicas.unwrap_or(1);
     let total = status.replicas.unwrap_or(0);
@@ -40,12 +40,13 @@ pub(super) fn deployment(object: &DynamicObject, around: &Surroundings, now: Tim
         return Readiness::Current;
     }
     let own = own_pods(object, &spec.selector, around);
-    let progress = counted(&own, ready, wanted, now);
+    let progress = counted(&own, ready, wanted, around, now);
     if matches!(progress, Readiness::InProgress { .. })
         && progressing.is_some_and(|condition| condition.reason.as_deref() == Some("ProgressDeadlineExceeded"))
     {
         let Readiness::InProgress { why } = progress else { return progress };
-        return Readiness::failed(format!("no progress within its deadline: {why}"));
+        return Readiness::failed(format!("no progress within its deadline: {why}"))
+            .hint(format!("`kubectl describe pods -n {}` shows what was tried", namespace(object)));
     }
     progress
 }
@@ -69,6 +70,9 @@ pub(super) fn daemon_set(object: &DynamicObject, around: &Surroundings, now: Tim
     let (spec, Some(status)) = (set.spec, set.status) else { return no_status() };
     if status.observed_generation.is_none() {
         return no_status();
+    }
+    if status.desired_number_scheduled == 0 && !around.nodes.is_empty() {
+        return on_no_node(&spec.template, around.nodes.len());
     }
     let own: Vec<&Pod> = own_pods(object, &spec.selector, around);
     let on_ready_node = |pod: &&&Pod| {
@@ -100,14 +104,23 @@ fn not_done(
     if own.is_empty()
         && let Some(message) = failed_create(object, around)
     {
-        return refused(&message);
+        return refused(object, &message);
     }
-    counted(own, ready, wanted, now)
+    counted(own, ready, wanted, around, now)
+}
+
+/// A `DaemonSet` that no node takes has nothing to make, and calls that done.
+fn on_no_node(template: &PodTemplateSpec, nodes: usize) -> Readiness {
+    let selector = template.spec.as_ref().and_then(|spec| spec.node_selector.as_ref());
+    let labels: Vec<String> = selector.into_iter().flatten().map(|(name, value)| format!("{name}={value}")).collect();
+    let labels = if labels.is_empty() { String::new() } else { format!(": its node selector is {}", labels.join(",")) };
+    Readiness::failed(format!("it is to run on none of the {nodes} nodes{labels}"))
+        .hint("label a node, or change the selector; a taint that it does not tolerate keeps it away too")
 }
 
 /// The worst that any pod has to say; else the count.
-fn counted(own: &[&Pod], ready: i32, wanted: i32, now: Timestamp) -> Readiness {
-    let verdicts: Vec<Readiness> = own.iter().map(|pod| pod::readiness(pod, now)).collect();
+fn counted(own: &[&Pod], ready: i32, wanted: i32, around: &Surroundings, now: Timestamp) -> Readiness {
+    let verdicts: Vec<Readiness> = own.iter().map(|pod| pod::readiness(pod, &around.events, now)).collect();
     if let Some(failed) = verdicts.iter().find(|verdict| matches!(verdict, Readiness::Failed { .. })) {
         return failed.clone();
     }
@@ -154,20 +167,30 @@ fn failed_create(object: &DynamicObject, around: &Surroundings) -> Option<String
                 && event.involved_object.name.as_deref() == Some(&reference.name)
                 && event.involved_object.uid == object.metadata.uid
         })
-        .filter_map(|event| event.message.clone())
+        .filter_map(|event| event.message.as_deref())
         .next_back()
+        // Since the name of each pod is another, the API server puts their events together.
+        .map(|message| message.strip_prefix("(combined from similar events): ").unwrap_or(message).to_owned())
 }
 
+/// How the cause begins where the API server refuses a workload's pods: true when its controller last tried, which may be
+/// minutes ago.
+pub const PODS_REFUSED: &str = "its pods are refused";
+
 /// The API server refused the pods: a quota, a pod security level, a missing account.
-fn refused(message: &str) -> Readiness {
-    let answer = Readiness::failed(format!("its pods are refused: {message}"));
+fn refused(object: &DynamicObject, message: &str) -> Readiness {
+    let answer = Readiness::failed(format!("{PODS_REFUSED}: {message}"));
     if message.contains("exceeded quota") {
         answer.hint("raise the ResourceQuota of the namespace, or remove it")
     } else if message.contains("violates PodSecurity") {
         answer.hint("the namespace enforces a stricter pod security level than scalekit sets: look at its labels")
     } else {
-        answer
+        answer.hint(format!("`kubectl get events -n {}` shows who refuses them", namespace(object)))
     }
+}
+
+fn namespace(object: &DynamicObject) -> &str {
+    object.metadata.namespace.as_deref().unwrap_or("default")
 }
 
 fn is_ready(node: &Node) -> bool {
@@ -257,6 +280,23 @@ mod tests {
         let around = Surroundings { pods: vec![waiting], nodes: vec![node], ..Surroundings::default() };
         assert_eq!(judge(set.clone(), &around), Readiness::Current);
         assert!(matches!(judge(set, &Surroundings { nodes: vec![], ..around }), Readiness::InProgress { .. }));
+    }
+
+    #[test]
+    fn a_daemon_set_that_no_node_takes_is_no_success() {
+        let set = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d", "namespace": "n"},
+            "spec": {"selector": {"matchLabels": {"a": "b"}},
+                "template": {"spec": {"containers": [], "nodeSelector": {"disk": "tape"}}}},
+            "status": {"observedGeneration": 1, "desiredNumberScheduled": 0, "currentNumberScheduled": 0, "numberReady": 0,
+                "numberMisscheduled": 0}});
+        let node = serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap();
+        let Readiness::Failed { why, hint } =
+            judge(set, &Surroundings { nodes: vec![node], ..Surroundings::default() })
+        else {
+            panic!()
+        };
+        assert_eq!(why, "it is to run on none of the 1 nodes: its node selector is disk=tape");
+        assert!(hint.unwrap().contains("label a node"));
     }
 
     #[test]

@@ -272,6 +272,10 @@ impl Reporter for Terminal {
                 }
                 state.live(format!("{what}: {why}"));
             }
+            Event::Requests { count } if self.verbosity >= Verbosity::Verbose => {
+                self.line(&format!("  {count} requests to the API server"));
+            }
+            Event::Requests { .. } => {}
             Event::Note { message } => self.line(&format!("  {message}")),
         }
     }

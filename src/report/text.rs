@@ -191,8 +191,8 @@ pub(super) fn plan(plan: &Plan) -> String {
                 let _ = writeln!(text, "    {why}");
             }
             Some(Checked::Conflict { fields }) => {
-                for (field, owner) in fields {
-                    let _ = writeln!(text, "    {field}: {owner}");
+                for conflict in fields {
+                    let _ = writeln!(text, "    {conflict}");
                 }
             }
             _ => {}

@@ -5,6 +5,7 @@
 
 mod asked;
 mod files;
+mod retention;
 mod settings_file;
 mod values;
 
@@ -190,14 +191,19 @@ pub fn resolve(connection: Connection, flags: StackFlags, file: FileSettings) ->
     if let Some(interval) = scrape_interval.or(interval) {
         options.scrape_interval_seconds = whole_seconds(interval)?;
     }
-    let FileRetention { time, size } = file.retention;
-    let retention = &mut options.retention;
-    set(&mut retention.time, checked_if("retention.time", time, values::retention_time)?);
-    set(&mut retention.size, checked_if("retention.size", size, values::retention_size)?);
     let FileStorage { class, prometheus, grafana } = file.storage;
     let storage = &mut options.storage;
     storage.class = checked_if("storage class", storage_class.or(class), values::storage_class)?;
-    set(&mut storage.prometheus, checked_if("storage.prometheus", prometheus, values::storage_size)?);
+    let volume = checked_if("storage.prometheus", prometheus, values::storage_size)?;
+    let FileRetention { time, size } = file.retention;
+    let kept = &mut options.retention;
+    set(&mut kept.time, checked_if("retention.time", time, values::retention_time)?);
+    let size = checked_if("retention.size", size, values::retention_size)?;
+    set(&mut kept.size, size.or_else(|| volume.as_deref().and_then(retention::size_for)));
+    set(&mut storage.prometheus, volume);
+    if let Some(reason) = retention::misfit(&kept.size, &storage.prometheus) {
+        return Err(SettingsError::Value { origin: "retention.size".to_owned(), reason });
+    }
     set(&mut storage.grafana, checked_if("storage.grafana", grafana, values::storage_size)?);
     for metric in file.drop_metrics {
         options.drop_metrics.push(checked("dropMetrics", &metric, values::metric_name)?);
@@ -290,6 +296,13 @@ mod tests {
         assert_eq!(settings.timeout, DEFAULT_TIMEOUT);
     }
 
+    #[rstest]
+    #[case::the_volume_alone("storage: {prometheus: 10Gi}\n", "8192MB")]
+    #[case::both("storage: {prometheus: 10Gi}\nretention: {size: 3GB}\n", "3GB")]
+    fn what_prometheus_keeps_follows_its_volume(#[case] text: &str, #[case] expected: &str) {
+        assert_eq!(resolved(StackFlags::default(), text).unwrap().options.retention.size, expected);
+    }
+
     #[test]
     fn a_profile_sets_what_is_not_set_by_itself() {
         let settings = resolved(StackFlags::default(), "profile: team\nretention: {time: 30d}\n").unwrap();
@@ -354,6 +367,7 @@ mod tests {
     #[case::secret("prometheusUrl: 'http://p'\nprometheusSecret: 'a b'\n", "prometheusSecret")]
     #[case::age("retention: {time: 7 days}\n", "retention.time")]
     #[case::size("retention: {size: 4Gi}\n", "retention.size")]
+    #[case::more_than_the_volume("retention: {size: 10GB}\n", "retention.size")]
     #[case::class("storage: {class: 'a b'}\n", "storage class")]
     #[case::volume("storage: {prometheus: 5GB}\n", "storage.prometheus")]
     #[case::other_volume("storage: {grafana: lots}\n", "storage.grafana")]

@@ -85,6 +85,25 @@ pub async fn rules_and_jobs_of_the_users_own_are_taken_or_refused(world: &World)
     let refused = up().exits(6).says("nonsense").says("goes on with the old one");
     println!("{}", refused.stderr);
     assert!(!world.query("mine:up:sum").await.is_empty());
+    // What was there before is there again, so that the next start of Prometheus finds something that it can load.
+    let text = world.kubectl(["get", "configmap", "-n", "monitoring", "prometheus-config", "-o", "jsonpath={.data}"]);
+    assert!(!text.contains("nonsense") && text.contains("mine:up:sum"), "{text}");
+    up().exits(6).says("nonsense");
+    // Left by hand, or by a run that was killed: said until it is mended.
+    let patch = serde_json::json!({"data": {"rules-template.yml": template}}).to_string();
+    world.kubectl(["patch", "configmap", "-n", "monitoring", "prometheus-config", "--type=merge", "-p", &patch]);
+    let until = tokio::time::Instant::now() + Duration::from_secs(120);
+    let found = loop {
+        let status = world.scalekit(["status", "-o", "json"]);
+        let status: Value = serde_json::from_str(&status.stdout).unwrap();
+        let findings = status["findings"].as_array().unwrap().clone();
+        if let Some(finding) = findings.into_iter().find(|finding| finding["check"] == "configuration") {
+            break finding;
+        }
+        assert!(tokio::time::Instant::now() < until, "{status:#}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
+    assert!(found["message"].as_str().unwrap().contains("nonsense"), "{found:#}");
 
     world.scalekit(["up"]).exits(0).says("Prometheus has loaded its new configuration");
     world.scalekit(["plan"]).exits(0);

@@ -13,7 +13,7 @@ use k8s_openapi::{
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
-    runtime::{conditions::is_pod_running, wait::await_condition},
+    runtime::wait::await_condition,
 };
 use scalekit::prometheus::TargetHealth;
 use serde_json::{Value, json};
@@ -137,70 +137,6 @@ pub async fn status_is_healthy(world: &World) {
     assert_eq!(answer["targets"]["up"], answer["targets"]["total"], "{answer:#}");
 }
 
-/// Grafana, or what stands in for it, has taken the datasource and the dashboards, each variable has values, and each
-/// panel shows something from the real Prometheus. A panel that says what it means when it is empty may be so, but
-/// not for want of a workload: there is one.
-pub async fn every_panel_has_data(world: &World) {
-    let datasources: Value = serde_json::from_str(&grafana(world, "/api/datasources").await).unwrap();
-    assert_eq!(datasources[0]["uid"], "prometheus", "{datasources:#}");
-    let found: Vec<Value> = serde_json::from_str(&grafana(world, "/api/search?type=dash-db").await).unwrap();
-    assert!(found.len() >= 7, "{found:?}");
-    let mut panels = 0;
-    for uid in found.iter().map(|dashboard| dashboard["uid"].as_str().unwrap()) {
-        let answer: Value = serde_json::from_str(&grafana(world, &format!("/api/dashboards/uid/{uid}")).await).unwrap();
-        let dashboard = &answer["dashboard"];
-        let variables = variables(world, dashboard).await;
-        for panel in dashboard["panels"].as_array().unwrap() {
-            let mut samples = 0;
-            let queries = queries(panel, &variables);
-            for query in &queries {
-                samples += world.query(query).await.len();
-            }
-            let says = panel["fieldConfig"]["defaults"]["noValue"].as_str();
-            let may_be_empty = queries.is_empty() || says.is_some_and(|text| !text.contains("yet"));
-            assert!(samples > 0 || may_be_empty, "panel «{}» of {uid} shows nothing: {queries:?}", panel["title"]);
-            panels += usize::from(samples > 0);
-        }
-        for annotation in dashboard["annotations"]["list"].as_array().unwrap() {
-            if let Some(query) = annotation["expr"].as_str() {
-                assert!(!world.query(&filled(query, &variables)).await.is_empty(), "{} of {uid}", annotation["name"]);
-            }
-        }
-    }
-    assert!(panels > 80, "{panels}");
-    let log = world.kubectl(["logs", "-n", "monitoring", "deployment/grafana"]);
-    assert!(!log.contains("keeping what was read before"), "what is provisioned was refused: {log}");
-}
-
-/// The variables of a dashboard as they are on a fresh look: all where that is the default, else the first.
-async fn variables(world: &World, dashboard: &Value) -> Vec<(String, String)> {
-    let mut known: Vec<(String, String)> = Vec::new();
-    for variable in dashboard["templating"]["list"].as_array().unwrap() {
-        let name = variable["name"].as_str().unwrap();
-        let definition = variable["definition"].as_str().unwrap();
-        let inner = definition.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')')).unwrap();
-        let (selector, label) = inner.rsplit_once(", ").unwrap();
-        let samples = world.query(&format!("group by ({label}) ({})", filled(selector, &known))).await;
-        let values: BTreeSet<_> = samples.iter().map(|sample| sample.labels[label].clone()).collect();
-        let first = if variable["sort"] == 2 { values.last() } else { values.first() };
-        let first = first.unwrap_or_else(|| panic!("{name} of {} has no value", dashboard["uid"]));
-        known.push((name.to_owned(), if variable["includeAll"] == true { ".*".to_owned() } else { first.clone() }));
-    }
-    known
-}
-
-fn queries(panel: &Value, variables: &[(String, String)]) -> Vec<String> {
-    let targets = panel["targets"].as_array().into_iter().flatten();
-    targets.map(|target| filled(target["expr"].as_str().unwrap(), variables)).collect()
-}
-
-fn filled(query: &str, variables: &[(String, String)]) -> String {
-    let own = [("__rate_interval", "1m"), ("__interval", "15s"), ("__range", "15m")];
-    let own = own.into_iter().map(|(name, value)| (name, value.to_owned()));
-    let all = variables.iter().map(|(name, value)| (name.as_str(), value.clone())).chain(own);
-    all.fold(query.to_owned(), |query, (name, value)| query.replace(&format!("${name}"), &value))
-}
-
 pub async fn samples_survive_a_restart_of_prometheus(world: &World) {
     let sample = &world.query("prometheus_tsdb_head_series").await[0];
     let before = sample.at;
@@ -242,25 +178,6 @@ pub async fn jobs_that_lost_their_rights_are_named(world: &World) {
         .says("kubectl-patch");
     world.scalekit(["up", "--force-conflicts"]).exits(0);
     world.scalekit(["status"]).exits(0);
-}
-
-async fn grafana(world: &World, path: &str) -> String {
-    // Through a port-forward, since the API server's proxy takes the credentials for itself.
-    let pods: Api<Pod> = Api::namespaced(world.client.clone(), "monitoring");
-    let pod = world.pods("monitoring", "app.kubernetes.io/name=grafana").await[0].name_any();
-    await_condition(pods, &pod, is_pod_running()).await.unwrap();
-    let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(world.client.clone(), "monitoring");
-    let password = secrets.get("grafana-admin").await.unwrap().data.unwrap()["password"].0.clone();
-    let port = world.forward("monitoring", &pod, 3000).await;
-    let client = reqwest::Client::builder().tls_certs_only(std::iter::empty()).no_proxy().build().unwrap();
-    let answer = client
-        .get(format!("http://{port}{path}"))
-        .basic_auth("admin", Some(String::from_utf8(password).unwrap()))
-        .send()
-        .await
-        .unwrap();
-    assert!(answer.status().is_success(), "{path}: {}", answer.status());
-    answer.text().await.unwrap()
 }
 
 async fn all_pods(world: &World) -> Vec<Pod> {

@@ -17,11 +17,13 @@ mod check;
 mod install;
 mod network;
 mod operations;
+mod panels;
 mod removal;
 mod scaling;
 mod scraping;
 #[path = "../steps/mod.rs"]
 mod steps;
+mod verdicts;
 mod world;
 
 use std::process::ExitCode;
@@ -46,6 +48,23 @@ fn main() -> ExitCode {
             check::a_check_of_an_empty_cluster_finds_it_ready_and_writes_nothing,
             install::a_plan_of_an_empty_cluster_names_every_object_and_writes_nothing,
             install::a_class_that_does_not_exist_fails_with_its_name_in_seconds,
+            verdicts::an_image_that_is_not_there,
+            verdicts::a_registry_that_refuses,
+            verdicts::a_registry_that_fails,
+            verdicts::a_registry_that_hangs,
+            verdicts::a_container_that_exits_again_and_again,
+            verdicts::an_init_container_that_fails,
+            verdicts::a_missing_key_of_a_config_map,
+            verdicts::a_config_map_that_a_volume_needs,
+            verdicts::a_pod_that_fits_on_no_node,
+            verdicts::a_node_selector_that_no_node_has,
+            verdicts::a_quota_that_is_used_up,
+            verdicts::a_quota_that_was_raised_since,
+            verdicts::a_pod_security_level_that_is_too_strict,
+            verdicts::a_claim_of_an_unknown_class,
+            verdicts::a_readiness_probe_that_never_passes,
+            verdicts::a_definition_whose_names_are_taken,
+            verdicts::up_names_an_image_that_a_registry_refuses,
             install::up_makes_everything_ready_and_every_target_up,
             install::up_again_changes_nothing,
             install::status_is_healthy,
@@ -56,6 +75,7 @@ fn main() -> ExitCode {
             scraping::the_control_plane_is_scraped_once_and_what_is_not_is_said,
             scraping::an_idle_node_has_fewer_than_3000_series,
             scraping::no_alert_is_pending,
+            panels::no_panel_of_a_fresh_installation_is_empty_without_a_word,
             operations::a_watch_tells_each_change_and_ends_with_ctrl_c,
             alerting::a_test_alert_arrives_and_a_receiver_that_refuses_it_is_quoted,
             additions::rules_and_jobs_of_the_users_own_are_taken_or_refused,
@@ -64,7 +84,7 @@ fn main() -> ExitCode {
             install::a_second_run_names_the_first_and_takes_over_from_a_dead_one,
             scaling::watcherbot_starts_with_one_replica,
             scaling::replicas_follow_the_tasks,
-            install::every_panel_has_data,
+            panels::every_panel_has_data,
             scaling::the_binary_and_the_scaler_are_small,
             scaling::explain_says_why_now_and_then,
             scaling::when_the_leader_is_killed_the_other_goes_on,
@@ -80,6 +100,7 @@ fn main() -> ExitCode {
             operations::a_rendered_folder_that_was_applied_is_taken_over,
             operations::a_cluster_without_a_registry_is_served_from_a_file,
             removal::down_on_an_empty_cluster_says_so,
+            removal::an_image_that_a_removal_left_is_taken_off_by_the_next,
         ];
         run(&world, &steps).await
     })

@@ -1,6 +1,8 @@
 //! Taking everything away, and nothing else.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, PersistentVolume};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, PostParams},
@@ -104,4 +106,36 @@ pub async fn down_on_an_empty_cluster_says_so(world: &World) {
 
 fn grafana_password(world: &World) -> String {
     world.kubectl(["get", "secret", "grafana-admin", "-n", "monitoring", "-o", "jsonpath={.data.password}"])
+}
+
+/// A removal that was killed after its last object, or that ended because of somebody else's, has nothing in the cluster any
+/// more that knows of the image, which is pinned.
+pub async fn an_image_that_a_removal_left_is_taken_off_by_the_next(world: &World) {
+    let ours = || {
+        let images = world.ctr(["images", "ls", "-q"])?;
+        Some(images.lines().filter(|name| name.starts_with("scalekit.local/scalekit:")).count())
+    };
+    if ours().is_none() {
+        return;
+    }
+    world.scalekit(["up", "--no-wait"]).exits(0);
+    let label = "app.kubernetes.io/managed-by=scalekit";
+    world.kubectl(["delete", "namespaces,clusterroles,clusterrolebindings,customresourcedefinitions", "-l", label]);
+    assert_eq!(ours(), Some(1));
+    // The kubelet tells of its images now and then.
+    let nodes: Api<Node> = Api::all(world.client.clone());
+    let began = Instant::now();
+    loop {
+        let listed = nodes.list(&ListParams::default()).await.unwrap().items.into_iter();
+        let mut names =
+            listed.filter_map(|node| node.status?.images).flatten().filter_map(|image| image.names).flatten();
+        if names.any(|name| name.starts_with("scalekit.local/scalekit:")) {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(120), "the node does not list the image");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let ran = world.scalekit(["down"]).exits(0).says("not installed").says("1 image taken off the nodes");
+    println!("{}", ran.stdout);
+    assert_eq!(ours(), Some(0));
 }

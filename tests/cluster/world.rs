@@ -183,6 +183,15 @@ impl World {
         Self::run(&mut command).exits(0).stdout
     }
 
+    /// Runs ctr on the node's containerd and gives what it printed; `None` where this machine does not have that.
+    #[track_caller]
+    pub fn ctr<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Option<String> {
+        let socket = std::fs::read_to_string(self.settings()).ok()?;
+        let socket = socket.lines().find_map(|line| line.strip_prefix("containerdSocket: "))?.to_owned();
+        let mut command = Command::new(self.state.join("bin/ctr"));
+        Some(Self::run(command.args(["-a", &socket, "-n", "k8s.io"]).args(arguments)).exits(0).stdout)
+    }
+
     pub fn deployments(&self, namespace: &str) -> Api<Deployment> {
         Api::namespaced(self.client.clone(), namespace)
     }

@@ -393,6 +393,9 @@ impl State {
         if call.verb == "create" {
             let mut value = call.body.clone();
             value["metadata"]["namespace"] = json!(key.namespace);
+            if call.query.contains_key("dryRun") {
+                return Reply::Json(code, value);
+            }
             return Reply::Json(code, self.store.put(key, value, None));
         }
         if call.verb == "replace" {

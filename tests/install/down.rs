@@ -115,3 +115,39 @@ async fn kept_data_stays_with_its_password_and_is_taken_into_use_again() {
     down(&cluster, Data::Purge).await.unwrap();
     assert!(fake.get("Namespace", "monitoring").is_none());
 }
+
+#[rstest]
+#[case::on_a_node("scalekit.local/scalekit:0.1.0-0123456789ab", true)]
+#[case::of_somebody_else("docker.io/library/busybox:1", false)]
+#[tokio::test(start_paused = true)]
+async fn an_image_that_a_removal_left_on_a_node_is_seen_by_the_next(#[case] image: &str, #[case] ours: bool) {
+    let fake = FakeCluster::new();
+    fake.put(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"},
+        "status": {"images": [{"names": [image], "sizeBytes": 1}]}}));
+    let done = down(&fake.cluster(), Data::Purge).await.unwrap();
+    assert!(!done.anything);
+    // There is no way from here to that node, which is said of an image that is there.
+    assert_eq!(!done.images_left.is_empty(), ours, "{:?}", done.images_left);
+}
+
+#[rstest]
+#[case::in_the_inventory(false)]
+#[case::by_its_managed_fields(true)]
+#[tokio::test(start_paused = true)]
+async fn what_lost_its_label_is_no_proof_that_nothing_is_left(#[case] by_fields: bool) {
+    let (fake, cluster) = installed().await;
+    let mut role = fake.get("ClusterRole", "scalekit-prometheus").unwrap();
+    role["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "somebody"});
+    if by_fields {
+        fake.remove("ClusterRole", "scalekit-prometheus");
+        role["metadata"].as_object_mut().unwrap().remove("uid");
+        role["metadata"]["managedFields"] = json!([{"manager": "scalekit", "operation": "Apply",
+            "apiVersion": "rbac.authorization.k8s.io/v1", "fieldsType": "FieldsV1", "fieldsV1": {}}]);
+    }
+    fake.put(role);
+    let error = down(&cluster, Data::Purge).await.unwrap_err();
+    let CommandError::LeftBehind { left } = &error else { panic!("{error}") };
+    assert_eq!(left.len(), 1, "{left:#?}");
+    assert!(left[0].object.name == "scalekit-prometheus" && left[0].why.contains("took its label off"), "{left:#?}");
+    assert!(fake.get("ClusterRole", "scalekit-prometheus").is_some(), "it was taken over, and is not deleted");
+}

@@ -84,7 +84,7 @@ async fn up_telling(cluster: &Cluster, desired: &[DynamicObject], reporter: &dyn
         let state = installer.read(&release, desired).await?;
         changes = plan::plan(desired, &state.live, &state.inventory);
     }
-    installer.write(&release, desired, &changes).await?;
+    installer.write(&release, desired, &[], &changes).await?;
     let objects: Vec<ObjectRef> = desired.iter().map(ObjectRef::of).collect();
     installer.wait(&release, &objects).await
 }

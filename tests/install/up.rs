@@ -8,7 +8,7 @@ use scalekit::event::Silent;
 use scalekit::install::InstallError;
 use scalekit::install::Installer;
 use scalekit::object::ObjectRef;
-use scalekit::plan;
+use scalekit::plan::{self, Checked, Inventory};
 use serde_json::Value;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -152,6 +152,7 @@ async fn a_field_of_somebody_elses_is_a_conflict_that_names_field_and_owner() {
 #[case::it_stumbles(500, "InternalError")]
 #[case::it_is_overloaded(429, "TooManyRequests")]
 #[case::it_restarts(503, "ServiceUnavailable")]
+#[case::somebody_was_faster(409, "Conflict")]
 #[tokio::test(start_paused = true)]
 async fn what_passes_is_tried_again(#[case] code: u16, #[case] reason: &str) {
     let fake = FakeCluster::new();
@@ -211,4 +212,52 @@ async fn what_is_no_longer_wanted_is_deleted_by_its_uid_and_what_took_its_name_i
 
     up(&cluster, &fewer).await.unwrap();
     assert!(fake.get("ConfigMap", "grafana-dashboards").is_some(), "it is not ours any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_fitted_to_the_cluster_is_fitted_to_what_is_there_under_the_lock() {
+    let (fake, cluster) = installed().await;
+    fake.put(json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "another"},
+        "provisioner": "example.org/x"}));
+    let mut claim = fake.get("PersistentVolumeClaim", "prometheus-data").unwrap();
+    claim["spec"]["storageClassName"] = json!("another");
+    fake.put_as("scalekit", claim);
+    // The plan was made without the claim: what is desired has its class still.
+    let installer = Installer::new(&cluster, &Silent, TIMEOUT);
+    let changes = plan::plan(stack(), &[], &Inventory::default());
+    installer.write(&release(), stack(), &[], &changes).await.unwrap();
+    let claim = fake.get("PersistentVolumeClaim", "prometheus-data").unwrap();
+    assert_eq!(claim["spec"]["storageClassName"], "another");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_tried_elsewhere_meets_nobodys_object_of_the_same_name() {
+    let fake = FakeCluster::new();
+    fake.put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}));
+    let declared = stack().iter().find(|object| ObjectRef::of(object).name == "prometheus-config").unwrap();
+    let file = declared.data["data"].as_object().unwrap().keys().next().unwrap().clone();
+    fake.put_as(
+        "kubectl-edit",
+        json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "prometheus-config", "namespace": "default"}, "data": {file: "theirs"}}),
+    );
+    let cluster = fake.cluster();
+    let installer = Installer::new(&cluster, &Silent, TIMEOUT);
+    let changes = plan::plan(stack(), &[], &Inventory::default());
+    let checked = installer.dry_run(stack(), &changes, &[]).await;
+    let (_, found) = checked.iter().find(|(object, _)| object.name == "prometheus-config").unwrap();
+    assert_eq!(*found, Checked::Accepted { tried_in: Some("default") });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lies_in_a_namespace_that_is_not_there_is_not_asked_for() {
+    let fake = FakeCluster::new();
+    let cluster = fake.cluster();
+    Installer::new(&cluster, &Silent, TIMEOUT).read(&release(), stack()).await.unwrap();
+    let asked: Vec<String> =
+        fake.calls().iter().filter(|call| call.verb == "get").map(|call| call.path.clone()).collect();
+    let inside: Vec<&String> = asked.iter().filter(|path| path.contains("/namespaces/monitoring")).collect();
+    // The namespaces themselves and the inventory.
+    assert_eq!(inside.len(), 3, "{inside:#?}");
+    assert!(asked.iter().any(|path| path.contains("/clusterroles/")), "{asked:#?}");
 }

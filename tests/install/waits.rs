@@ -8,7 +8,11 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
 
-use super::{failures, fake::FakeCluster, stack, stack_with, up};
+use super::{
+    failures,
+    fake::{FakeCluster, Fault},
+    stack, stack_with, up,
+};
 
 fn pod(name: &str, of: &Value, container: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "monitoring",
@@ -57,6 +61,67 @@ async fn a_pod_that_will_not_start_fails_the_wait_within_seconds(#[case] contain
         failures(&error)
     );
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+}
+
+/// An init container's words are asked for as any other's.
+#[tokio::test(start_paused = true)]
+async fn the_last_words_of_an_init_container_are_told() {
+    let fake = FakeCluster::new();
+    fake.hold("scaler");
+    fake.log_of("scaler-1", "no such table\n");
+    let cluster = fake.cluster();
+    let comes_up = async {
+        while fake.get("Deployment", "scaler").is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let mut crashing = pod("scaler-1", &fake.get("Deployment", "scaler").unwrap(), &json!({}));
+        crashing["status"] = json!({"phase": "Pending", "initContainerStatuses": [{"name": "migrate", "image": "i",
+            "imageID": "", "ready": false, "restartCount": 1, "state": {"terminated": {"exitCode": 3, "reason": "Error"}}}]});
+        fake.put(crashing);
+        std::future::pending::<()>().await;
+    };
+    let error = tokio::select! {
+        ended = up(&cluster, stack()) => ended.unwrap_err(),
+        () = comes_up => unreachable!(),
+    };
+    let expected = "container migrate ends again and again (exit code 3), 1 restart; it said:\n    no such table";
+    assert!(failures(&error)[0].contains(expected), "{error:?}");
+}
+
+/// A controller that is refused asks again after minutes: what it said before the wait counts, unless the API server would
+/// take the pod by now.
+#[rstest]
+#[case::still(true)]
+#[case::no_more(false)]
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_before_counts_while_the_api_server_says_the_same(#[case] still: bool) {
+    let fake = FakeCluster::new();
+    fake.hold("node-exporter");
+    let cluster = fake.cluster();
+    up(&cluster, stack()).await.unwrap_err();
+    let set = fake.get("DaemonSet", "node-exporter").unwrap();
+    fake.put(json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e", "namespace": "monitoring-nodes"},
+        "type": "Warning", "reason": "FailedCreate", "message": "pods is forbidden: exceeded quota: q",
+        "involvedObject": {"kind": "DaemonSet", "name": "node-exporter", "uid": set["metadata"]["uid"]}}));
+    if still {
+        fake.fault(Fault::on("create", "/namespaces/monitoring-nodes/pods").answers(
+            403,
+            "Forbidden",
+            "exceeded quota: q",
+        ));
+    }
+    let began = Instant::now();
+    let error = up(&cluster, stack()).await.unwrap_err();
+    if still {
+        assert!(matches!(error, InstallError::Failed { .. }), "{error}");
+        assert!(
+            failures(&error)[0].contains("its pods are refused: pods is forbidden: exceeded quota: q"),
+            "{error:?}"
+        );
+        assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    } else {
+        assert!(matches!(error, InstallError::TimedOut { .. }), "{error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,6 +30,7 @@ fn observed(live: Vec<DynamicObject>, targets: Result<Scraped, Silence>) -> Obse
         around: Surroundings::default(),
         scraping: Scraping::of(&detect(&[], &[])),
         targets: Some(targets),
+        refused: None,
         expected_jobs: vec!["kubelet".to_owned(), "coredns".to_owned()],
         autoscalers: vec![],
         series: None,
@@ -45,6 +46,18 @@ fn an_empty_cluster_is_not_healthy_and_says_so_once() {
     let status = status(&observed(vec![], Err(Silence::NoAnswer("no pod".to_owned()))), Timestamp::UNIX_EPOCH);
     assert!(!status.healthy && !status.installed);
     assert_eq!(messages(&status), ["nothing is installed"]);
+}
+
+#[test]
+fn a_configuration_that_prometheus_refuses_is_found_with_its_words() {
+    let observed = Observed {
+        refused: Some(vec!["mine.yml: bad_template".to_owned()]),
+        ..observed(stack(), Ok(scraped(&["kubelet".to_owned(), "coredns".to_owned()], TargetHealth::Up)))
+    };
+    let status = status(&observed, Timestamp::UNIX_EPOCH);
+    let found = status.findings.iter().find(|finding| finding.check == "configuration").expect("a finding");
+    assert_eq!(found.severity, Severity::Error);
+    assert!(found.message.ends_with("goes on with the one before: mine.yml: bad_template"), "{}", found.message);
 }
 
 #[test]

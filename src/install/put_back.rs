@@ -1,0 +1,61 @@
+//! Undoing a write that turned out wrong.
+
+use kube::{api::DynamicObject, core::ObjectMeta};
+
+use super::{InstallError, Installer, Release, run::Outcome};
+use crate::{cluster, object::ObjectRef};
+
+impl Installer<'_> {
+    /// Writes objects as they were read before, and deletes those that were not there. The inventory goes on to name what
+    /// was wanted, so that the next run finds it missing and tries again.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError::Read`] with the first request that fails; as [`Installer::lock`].
+    pub async fn put_back(
+        &self,
+        release: &Release,
+        before: &[DynamicObject],
+        new: &[ObjectRef],
+    ) -> Result<(), InstallError> {
+        let lock = self.lock(release).await?;
+        let work = async {
+            for object in before {
+                if let Outcome::Failed(error) = self.put(&ObjectRef::of(object), &declared(object)).await {
+                    return Err(InstallError::Read(error));
+                }
+            }
+            for object in new {
+                let live = self.cluster.api_for(object).map_err(InstallError::Read)?.get_opt(&object.name).await;
+                let live = live.map_err(|error| InstallError::Read(cluster::Error::from(error)))?;
+                if let Some(uid) = live.and_then(|live| live.metadata.uid) {
+                    self.delete_one(object, &uid).await?;
+                }
+            }
+            Ok(())
+        };
+        let done = tokio::select! {
+            done = work => done,
+            () = lock.lost() => Err(InstallError::LockLost),
+        };
+        lock.release().await;
+        done
+    }
+}
+
+/// What a manifest says of an object that was read: not what the API server adds.
+fn declared(live: &DynamicObject) -> DynamicObject {
+    let read = live.metadata.clone();
+    let metadata = ObjectMeta {
+        name: read.name,
+        namespace: read.namespace,
+        labels: read.labels,
+        annotations: read.annotations,
+        ..ObjectMeta::default()
+    };
+    let mut object = DynamicObject { types: live.types.clone(), metadata, data: live.data.clone() };
+    if let Some(fields) = object.data.as_object_mut() {
+        fields.remove("status");
+    }
+    object
+}

@@ -1,0 +1,149 @@
+//! What Grafana shows, of the real Prometheus.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::{
+    Api, ResourceExt,
+    runtime::{conditions::is_pod_running, wait::await_condition},
+};
+use serde_json::Value;
+
+use crate::world::World;
+
+/// A panel that shows nothing says what that means, and before there is any workload, too. Rates take a second scrape.
+pub async fn no_panel_of_a_fresh_installation_is_empty_without_a_word(world: &World) {
+    let dashboards = dashboards(world).await;
+    let began = Instant::now();
+    loop {
+        let mut silent = Vec::new();
+        for dashboard in &dashboards {
+            let variables = variables(world, dashboard).await;
+            let variables: Vec<(String, String)> =
+                variables.into_iter().map(|(name, value)| (name, value.unwrap_or_else(|| ".*".to_owned()))).collect();
+            for panel in dashboard["panels"].as_array().unwrap() {
+                let queries = queries(panel, &variables);
+                let says = panel["fieldConfig"]["defaults"]["noValue"].as_str();
+                if !queries.is_empty() && says.is_none() && samples(world, &queries).await == 0 {
+                    silent.push(format!("{} of {}: {queries:?}", panel["title"], dashboard["uid"]));
+                }
+            }
+        }
+        if silent.is_empty() {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{silent:#?}");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+/// Grafana, or what stands in for it, has taken the datasource and the dashboards, each variable has values, and each
+/// panel shows something from the real Prometheus. A panel that says what it means when it is empty may be so, but
+/// not for want of a workload: there is one.
+pub async fn every_panel_has_data(world: &World) {
+    let datasources: Value = serde_json::from_str(&grafana(world, "/api/datasources").await).unwrap();
+    assert_eq!(datasources[0]["uid"], "prometheus", "{datasources:#}");
+    let health = grafana(world, "/api/datasources/uid/prometheus/health").await;
+    assert!(health.contains("\"status\":\"OK\""), "{health}");
+    let mut panels = 0;
+    for dashboard in dashboards(world).await {
+        let uid = dashboard["uid"].as_str().unwrap();
+        let variables = variables(world, &dashboard).await.into_iter().map(|(name, value)| {
+            let value = value.unwrap_or_else(|| panic!("{name} of {uid} has no value"));
+            (name, value)
+        });
+        let variables: Vec<(String, String)> = variables.collect();
+        for panel in dashboard["panels"].as_array().unwrap() {
+            let queries = queries(panel, &variables);
+            let samples = samples(world, &queries).await;
+            let says = panel["fieldConfig"]["defaults"]["noValue"].as_str();
+            let may_be_empty = queries.is_empty() || says.is_some_and(|text| !text.contains("yet"));
+            assert!(samples > 0 || may_be_empty, "panel «{}» of {uid} shows nothing: {queries:?}", panel["title"]);
+            panels += usize::from(samples > 0);
+        }
+        for annotation in dashboard["annotations"]["list"].as_array().unwrap() {
+            if let Some(query) = annotation["expr"].as_str() {
+                assert!(!world.query(&filled(query, &variables)).await.is_empty(), "{} of {uid}", annotation["name"]);
+            }
+        }
+    }
+    assert!(panels > 80, "{panels}");
+    let log = world.kubectl(["logs", "-n", "monitoring", "deployment/grafana"]);
+    assert!(!log.contains("keeping what was read before"), "what is provisioned was refused: {log}");
+}
+
+/// Every dashboard as Grafana has it.
+async fn dashboards(world: &World) -> Vec<Value> {
+    let found: Vec<Value> = serde_json::from_str(&grafana(world, "/api/search?type=dash-db").await).unwrap();
+    assert!(found.len() >= 7, "{found:?}");
+    let mut dashboards = Vec::new();
+    for uid in found.iter().map(|dashboard| dashboard["uid"].as_str().unwrap()) {
+        let mut answer: Value =
+            serde_json::from_str(&grafana(world, &format!("/api/dashboards/uid/{uid}")).await).unwrap();
+        dashboards.push(answer["dashboard"].take());
+    }
+    dashboards
+}
+
+/// The variables of a dashboard as they are on a fresh look: all where that is the default, else the first, if any.
+async fn variables(world: &World, dashboard: &Value) -> Vec<(String, Option<String>)> {
+    let mut known: Vec<(String, Option<String>)> = Vec::new();
+    for variable in dashboard["templating"]["list"].as_array().unwrap() {
+        let name = variable["name"].as_str().unwrap();
+        let definition = variable["definition"].as_str().unwrap();
+        let inner = definition.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')')).unwrap();
+        let (selector, label) = inner.rsplit_once(", ").unwrap();
+        let chosen: Vec<(String, String)> = known
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone().unwrap_or_else(|| ".*".to_owned())))
+            .collect();
+        let samples = world.query(&format!("group by ({label}) ({})", filled(selector, &chosen))).await;
+        let values: BTreeSet<_> = samples.iter().map(|sample| sample.labels[label].clone()).collect();
+        let first = if variable["sort"] == 2 { values.last() } else { values.first() };
+        let all = (variable["includeAll"] == true).then(|| ".*".to_owned());
+        known.push((name.to_owned(), first.map(|first| all.unwrap_or_else(|| first.clone()))));
+    }
+    known
+}
+
+fn queries(panel: &Value, variables: &[(String, String)]) -> Vec<String> {
+    let targets = panel["targets"].as_array().into_iter().flatten();
+    targets.map(|target| filled(target["expr"].as_str().unwrap(), variables)).collect()
+}
+
+async fn samples(world: &World, queries: &[String]) -> usize {
+    let mut samples = 0;
+    for query in queries {
+        samples += world.query(query).await.len();
+    }
+    samples
+}
+
+fn filled(query: &str, variables: &[(String, String)]) -> String {
+    let own = [("__rate_interval", "1m"), ("__interval", "15s"), ("__range", "15m")];
+    let own = own.into_iter().map(|(name, value)| (name, value.to_owned()));
+    let all = variables.iter().map(|(name, value)| (name.as_str(), value.clone())).chain(own);
+    all.fold(query.to_owned(), |query, (name, value)| query.replace(&format!("${name}"), &value))
+}
+
+async fn grafana(world: &World, path: &str) -> String {
+    // Through a port-forward, since the API server's proxy takes the credentials for itself.
+    let pods: Api<Pod> = Api::namespaced(world.client.clone(), "monitoring");
+    let pod = world.pods("monitoring", "app.kubernetes.io/name=grafana").await[0].name_any();
+    await_condition(pods, &pod, is_pod_running()).await.unwrap();
+    let secrets: Api<Secret> = Api::namespaced(world.client.clone(), "monitoring");
+    let password = secrets.get("grafana-admin").await.unwrap().data.unwrap()["password"].0.clone();
+    let port = world.forward("monitoring", &pod, 3000).await;
+    let client = reqwest::Client::builder().tls_certs_only(std::iter::empty()).no_proxy().build().unwrap();
+    let answer = client
+        .get(format!("http://{port}{path}"))
+        .basic_auth("admin", Some(String::from_utf8(password).unwrap()))
+        .send()
+        .await
+        .unwrap();
+    assert!(answer.status().is_success(), "{path}: {}", answer.status());
+    answer.text().await.unwrap()
+}

@@ -1,0 +1,409 @@
+//! What will never work is said within ten seconds of the cluster showing it, with one cause and a way out.
+//!
+//! A step a failure, on a real kubelet, with the wait that `up` uses: each in a namespace of its own, with a workload of
+//! one pod that fails in one way.
+
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Namespace, Node, Pod};
+use kube::{
+    Api,
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
+};
+use scalekit::{
+    catalog::APPLYSET_PART_OF,
+    cluster::{Cluster, Kind},
+    event::Silent,
+    install::{Failure, InstallError, Installer, Release},
+    object::ObjectRef,
+    plan::{Inventory, plan},
+};
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// What the issue of a verdict may take once the cluster shows the failure.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// The image with a shell that the node has.
+static SHELL: OnceLock<String> = OnceLock::new();
+
+/// A namespace with what is in it.
+struct Place<'a> {
+    world: &'a World,
+    name: String,
+}
+
+impl<'a> Place<'a> {
+    async fn new(world: &'a World, name: &str, labels: Value) -> Self {
+        let name = format!("verdict-{name}");
+        if SHELL.get().is_none() {
+            let nodes: Api<Node> = Api::all(world.client.clone());
+            let nodes = nodes.list(&ListParams::default()).await.unwrap().items;
+            let images = nodes.into_iter().filter_map(|node| node.status?.images).flatten();
+            let shell = images.filter_map(|image| image.names).flatten().find(|name| name.contains("/busybox:"));
+            SHELL.get_or_init(|| shell.unwrap());
+        }
+        let namespaces: Api<Namespace> = Api::all(world.client.clone());
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+        let params = PatchParams::apply("scalekit-test").force();
+        namespaces.patch(&name, &params, &Patch::Apply(&namespace)).await.unwrap();
+        Self { world, name }
+    }
+
+    fn cluster(&self) -> Cluster {
+        Cluster::new(self.world.client.clone(), "", "", "default")
+    }
+
+    fn release(&self) -> Release {
+        Release {
+            inventory: "inventory".to_owned(),
+            namespace: self.name.clone(),
+            applyset: format!("test-{}", self.name),
+            version: "0.1.0".to_owned(),
+        }
+    }
+
+    /// The object as one of this place's release.
+    fn of_the_release(&self, mut object: Value) -> DynamicObject {
+        object["metadata"]["namespace"] = json!(self.name);
+        object["metadata"]["labels"] = json!({APPLYSET_PART_OF: self.release().applyset});
+        serde_json::from_value(object).unwrap()
+    }
+
+    async fn put(&self, object: Value) -> ObjectRef {
+        let object = self.of_the_release(object);
+        let reference = ObjectRef::of(&object);
+        let params = PatchParams::apply("scalekit-test").force();
+        let api = match Kind::of(&reference) {
+            Some(_) => self.cluster().api_for(&reference).unwrap(),
+            None => panic!("{reference} is of no kind that is installed"),
+        };
+        api.patch(&reference.name, &params, &Patch::Apply(&object)).await.unwrap();
+        reference
+    }
+
+    /// Waits as `up` does.
+    async fn wait(&self, object: &ObjectRef, timeout: Duration) -> Result<(), InstallError> {
+        let cluster = self.cluster();
+        let installer = Installer::new(&cluster, &Silent, timeout);
+        installer.wait(&self.release(), std::slice::from_ref(object)).await
+    }
+
+    /// Since when the cluster shows it.
+    async fn shown(&self, shows: impl Fn(&[Pod], &[Event]) -> bool) -> Instant {
+        let pods: Api<Pod> = Api::namespaced(self.world.client.clone(), &self.name);
+        let events: Api<Event> = Api::namespaced(self.world.client.clone(), &self.name);
+        loop {
+            let all = ListParams::default();
+            let (pods, events) = (pods.list(&all).await.unwrap().items, events.list(&all).await.unwrap().items);
+            if shows(&pods, &events) {
+                return Instant::now();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn go(self) {
+        let namespaces: Api<Namespace> = Api::all(self.world.client.clone());
+        namespaces.delete(&self.name, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// Puts a workload there and waits for it: the verdict comes in time, with these words.
+    async fn fails(self, object: Value, shows: impl Fn(&[Pod], &[Event]) -> bool, cause: &[&str], hint: &str) {
+        let object = self.put(object).await;
+        let limit = Duration::from_secs(150);
+        let (ended, shown) = tokio::join!(
+            async { (self.wait(&object, limit).await, Instant::now()) },
+            tokio::time::timeout(limit, self.shown(shows)),
+        );
+        let shown = shown.unwrap_or_else(|_| panic!("the cluster has not shown it; the wait ended with {ended:?}"));
+        let took = ended.1.saturating_duration_since(shown);
+        let Err(InstallError::Failed { failures }) = &ended.0 else { panic!("{:?}", ended.0) };
+        said(failures, &object, cause, hint);
+        println!("{took:.1?} after the cluster showed it: {}", failures[0].why);
+        assert!(took <= WITHIN, "{took:?}");
+        self.go().await;
+    }
+}
+
+#[track_caller]
+fn said(failures: &[Failure], object: &ObjectRef, cause: &[&str], hint: &str) {
+    assert_eq!(failures.len(), 1, "{failures:#?}");
+    let failure = &failures[0];
+    assert_eq!(&failure.object, object);
+    for words in cause {
+        assert!(failure.why.contains(words), "{words:?} in {:?}", failure.why);
+    }
+    assert!(failure.hint.as_ref().is_some_and(|given| given.contains(hint)), "{hint:?} in {failure:?}");
+}
+
+/// A workload of this kind with this pod.
+fn workload(kind: &str, pod: Value) -> Value {
+    let mut spec = json!({"selector": {"matchLabels": {"app": "x"}},
+        "template": {"metadata": {"labels": {"app": "x"}}, "spec": pod}});
+    if kind == "StatefulSet" {
+        spec["serviceName"] = json!("x");
+    }
+    spec["template"]["spec"]["terminationGracePeriodSeconds"] = json!(0);
+    json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "x"}, "spec": spec})
+}
+
+fn image(image: &str) -> Value {
+    workload("StatefulSet", json!({"containers": [{"name": "c", "image": image}]}))
+}
+
+fn script(script: &str) -> Value {
+    json!({"name": "c", "image": SHELL.get().unwrap(), "command": ["sh", "-c", script]})
+}
+
+/// Whether a container waits for this reason.
+fn waits(reason: &'static str) -> impl Fn(&[Pod], &[Event]) -> bool {
+    move |pods, _| {
+        let waiting = |status: &ContainerStatus| {
+            let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
+            waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some(reason))
+        };
+        pods.iter().filter_map(|pod| pod.status.as_ref()).any(|status| {
+            let (first, then) = (&status.init_container_statuses, &status.container_statuses);
+            first.iter().chain(then).flatten().any(waiting)
+        })
+    }
+}
+
+/// Whether there is an event of this reason with these words.
+fn event(reason: &'static str, words: &'static str) -> impl Fn(&[Pod], &[Event]) -> bool {
+    move |_, events| {
+        events.iter().any(|event| {
+            event.reason.as_deref() == Some(reason)
+                && event.message.as_deref().is_some_and(|message| message.contains(words))
+        })
+    }
+}
+
+pub async fn an_image_that_is_not_there(world: &World) {
+    let place = Place::new(world, "no-image", json!({})).await;
+    let cause = ["image docker.io/library/nowhere:1 cannot be pulled", "not found"];
+    place.fails(image("docker.io/library/nowhere:1"), waits("ErrImagePull"), &cause, "--registry or --image").await;
+}
+
+pub async fn a_registry_that_refuses(world: &World) {
+    let place = Place::new(world, "refuses", json!({})).await;
+    let cause = ["image docker.io/library/unauthorized-x:1 cannot be pulled"];
+    place
+        .fails(image("docker.io/library/unauthorized-x:1"), waits("ErrImagePull"), &cause, "check the reference")
+        .await;
+}
+
+pub async fn a_registry_that_fails(world: &World) {
+    let place = Place::new(world, "broken", json!({})).await;
+    let cause = ["image docker.io/library/broken-x:1 cannot be pulled", "500"];
+    place.fails(image("docker.io/library/broken-x:1"), waits("ErrImagePull"), &cause, "check the reference").await;
+}
+
+pub async fn a_registry_that_hangs(world: &World) {
+    let place = Place::new(world, "hangs", json!({})).await;
+    let cause = ["image docker.io/library/hang-x:1 cannot be pulled", "504"];
+    place.fails(image("docker.io/library/hang-x:1"), waits("ErrImagePull"), &cause, "check the reference").await;
+}
+
+pub async fn a_container_that_exits_again_and_again(world: &World) {
+    let place = Place::new(world, "exits", json!({})).await;
+    let mut container = script("echo first; echo cannot open /etc/x; exit 1");
+    // Without a probe it would be ready for the moment that it runs.
+    container["readinessProbe"] = json!({"exec": {"command": ["false"]}});
+    let pod = json!({"containers": [container]});
+    let cause = ["ends again and again (exit code 1)", "it said:\n    first\n    cannot open /etc/x"];
+    place.fails(workload("StatefulSet", pod), event("BackOff", "Back-off restarting"), &cause, "--previous").await;
+}
+
+pub async fn an_init_container_that_fails(world: &World) {
+    let place = Place::new(world, "init", json!({})).await;
+    let mut first = script("echo no such table; exit 3");
+    first["name"] = json!("migrate");
+    let pod = json!({"initContainers": [first], "containers": [script("sleep 1000")]});
+    let cause = ["container migrate ends again and again (exit code 3)", "it said:\n    no such table"];
+    let shows = event("BackOff", "Back-off restarting");
+    place.fails(workload("Deployment", pod), shows, &cause, "-c migrate --previous").await;
+}
+
+pub async fn a_missing_key_of_a_config_map(world: &World) {
+    let place = Place::new(world, "no-key", json!({})).await;
+    place
+        .put(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"a": "1"}}))
+        .await;
+    let mut container = script("sleep 1000");
+    container["env"] = json!([{"name": "B", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "b"}}}]);
+    let pod = json!({"containers": [container]});
+    let cause = ["couldn't find key b in ConfigMap verdict-no-key/settings"];
+    place.fails(workload("StatefulSet", pod), waits("CreateContainerConfigError"), &cause, "make what it names").await;
+}
+
+pub async fn a_config_map_that_a_volume_needs(world: &World) {
+    let place = Place::new(world, "no-volume", json!({})).await;
+    let mut container = script("sleep 1000");
+    container["volumeMounts"] = json!([{"name": "v", "mountPath": "/v"}]);
+    let pod = json!({"containers": [container], "volumes": [{"name": "v", "configMap": {"name": "nowhere"}}]});
+    let cause = ["volume \"v\"", "configmap \"nowhere\" not found"];
+    place.fails(workload("DaemonSet", pod), event("FailedMount", "not found"), &cause, "make what it names").await;
+}
+
+pub async fn a_pod_that_fits_on_no_node(world: &World) {
+    let place = Place::new(world, "too-large", json!({})).await;
+    let mut container = script("sleep 1000");
+    container["resources"] = json!({"requests": {"cpu": "1000"}});
+    let pod = json!({"containers": [container]});
+    let cause = ["fits on no node", "Insufficient cpu"];
+    place
+        .fails(workload("StatefulSet", pod), event("FailedScheduling", "Insufficient cpu"), &cause, "free resources")
+        .await;
+}
+
+pub async fn a_node_selector_that_no_node_has(world: &World) {
+    let place = Place::new(world, "no-node", json!({})).await;
+    let pod = json!({"containers": [script("sleep 1000")], "nodeSelector": {"disk": "tape"}});
+    let cause = ["it is to run on none of the", "its node selector is disk=tape"];
+    place.fails(workload("DaemonSet", pod.clone()), |_, _| true, &cause, "label a node").await;
+
+    let place = Place::new(world, "no-node-either", json!({})).await;
+    let cause = ["fits on no node", "didn't match Pod's node affinity/selector"];
+    place.fails(workload("Deployment", pod), event("FailedScheduling", "didn't match"), &cause, "free resources").await;
+}
+
+fn no_pods() -> Value {
+    json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}})
+}
+
+/// The quota, which is no kind that is installed.
+async fn quota(place: &Place<'_>, quota: Value) {
+    let quotas: Api<k8s_openapi::api::core::v1::ResourceQuota> =
+        Api::namespaced(place.world.client.clone(), &place.name);
+    let params = PatchParams::apply("scalekit-test").force();
+    quotas.patch("none", &params, &Patch::Apply(&quota)).await.unwrap();
+    // The quota controller has to count before it holds.
+    loop {
+        let status = quotas.get("none").await.unwrap().status.unwrap_or_default();
+        if status.hard.is_some_and(|hard| Some(&json!(hard["pods"])) == quota.pointer("/spec/hard/pods")) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+pub async fn a_quota_that_is_used_up(world: &World) {
+    for kind in ["Deployment", "StatefulSet"] {
+        let place = Place::new(world, &format!("quota-{}", kind.to_lowercase()), json!({})).await;
+        quota(&place, no_pods()).await;
+        let pod = json!({"containers": [script("sleep 1000")]});
+        let cause = ["its pods are refused", "exceeded quota: none"];
+        place
+            .fails(workload(kind, pod), event("FailedCreate", "exceeded quota"), &cause, "raise the ResourceQuota")
+            .await;
+    }
+}
+
+/// A later run says the same at once, though the controller tries again in minutes only; and once the quota is raised, what
+/// the controller said before is no verdict any more.
+pub async fn a_quota_that_was_raised_since(world: &World) {
+    let place = Place::new(world, "raised", json!({})).await;
+    quota(&place, no_pods()).await;
+    let object = place.put(workload("StatefulSet", json!({"containers": [script("sleep 1000")]}))).await;
+    place.shown(event("FailedCreate", "exceeded quota")).await;
+    // Its controller backs off: 5 ms, doubled each time.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let began = Instant::now();
+    let ended = place.wait(&object, Duration::from_secs(60)).await;
+    let Err(InstallError::Failed { failures }) = &ended else { panic!("{ended:?}") };
+    said(failures, &object, &["exceeded quota: none"], "raise the ResourceQuota");
+    assert!(began.elapsed() <= WITHIN, "{:?}", began.elapsed());
+    let mut raised = no_pods();
+    raised["spec"]["hard"]["pods"] = json!("5");
+    quota(&place, raised).await;
+    place.wait(&object, Duration::from_secs(90)).await.unwrap();
+    place.go().await;
+}
+
+pub async fn a_pod_security_level_that_is_too_strict(world: &World) {
+    let strict = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+    let place = Place::new(world, "strict", strict).await;
+    let pod = json!({"containers": [script("sleep 1000")]});
+    let cause = ["its pods are refused", "violates PodSecurity \"restricted"];
+    place.fails(workload("DaemonSet", pod), event("FailedCreate", "violates"), &cause, "look at its labels").await;
+}
+
+pub async fn a_claim_of_an_unknown_class(world: &World) {
+    let place = Place::new(world, "no-class", json!({})).await;
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "nowhere",
+            "resources": {"requests": {"storage": "1Gi"}}}});
+    place.fails(claim, |_, _| true, &["there is no StorageClass `nowhere`"], "name one with --storage-class").await;
+}
+
+/// Its own grace is a period of five seconds three times; from then on it is overdue.
+pub async fn a_readiness_probe_that_never_passes(world: &World) {
+    let place = Place::new(world, "unready", json!({})).await;
+    let mut container = script("sleep 1000");
+    container["readinessProbe"] =
+        json!({"exec": {"command": ["sh", "-c", "echo no leader; exit 1"]}, "periodSeconds": 5, "failureThreshold": 3});
+    let overdue = |_: &[Pod], events: &[Event]| {
+        let failed = events.iter().filter(|event| event.reason.as_deref() == Some("Unhealthy"));
+        failed.filter_map(|event| event.first_timestamp.as_ref()).any(|first| {
+            let now = jiff::Timestamp::from_second(wall_seconds()).unwrap();
+            now.duration_since(first.0).as_secs() >= 15
+        })
+    };
+    let cause = ["container c runs, but is not ready: Readiness probe failed: no leader"];
+    place.fails(workload("StatefulSet", json!({"containers": [container]})), overdue, &cause, "kubectl logs -n").await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test of how long something takes")]
+fn wall_seconds() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// Ours and another that has its names: ours is taken, and never served.
+pub async fn a_definition_whose_names_are_taken(world: &World) {
+    let definition = |name: &str, plural: &str| -> DynamicObject {
+        serde_json::from_value(json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": "scalekit"}},
+            "spec": {"group": "verdict.test", "scope": "Namespaced", "names": {"plural": plural, "kind": "Taken"},
+                "versions": [{"name": "v1", "served": true, "storage": true,
+                    "schema": {"openAPIV3Schema": {"type": "object"}}}]}}))
+        .unwrap()
+    };
+    let place = Place::new(world, "names", json!({})).await;
+    let cluster = place.cluster();
+    let installer = Installer::new(&cluster, &Silent, Duration::from_secs(60));
+    let apply = async |object: DynamicObject| {
+        let desired = [object];
+        let state = installer.read(&place.release(), &desired).await.unwrap();
+        let changes = plan(&desired, &[], &Inventory::default());
+        installer.apply(&place.release(), &desired, &changes, &state).await
+    };
+    apply(definition("firsts.verdict.test", "firsts")).await.unwrap();
+    let began = Instant::now();
+    let ended = apply(definition("seconds.verdict.test", "seconds")).await;
+    let took = began.elapsed();
+    for name in ["firsts.verdict.test", "seconds.verdict.test"] {
+        world.kubectl(["delete", "crd", name]);
+    }
+    let Err(InstallError::Apply { failures, .. }) = &ended else { panic!("{ended:?}") };
+    let cause = ["its names are not accepted", "is already in use"];
+    let object = ObjectRef::of(&definition("seconds.verdict.test", "seconds"));
+    said(failures, &object, &cause, "kubectl get crds");
+    println!("{took:.1?}: {}", failures[0].why);
+    assert!(took <= WITHIN, "{took:?}");
+    place.go().await;
+}
+
+/// The same through the program, with its exit code.
+pub async fn up_names_an_image_that_a_registry_refuses(world: &World) {
+    let ran = world.scalekit(["up", "--image", "grafana=docker.io/library/unauthorized-x:1"]).exits(6);
+    let ran = ran.says("deployment.apps/grafana").says("image docker.io/library/unauthorized-x:1 cannot be pulled");
+    let ran = ran.says("hint: check the reference");
+    println!("{:.1?}", ran.took);
+    assert!(ran.took < Duration::from_secs(40), "{:?}", ran.took);
+}
