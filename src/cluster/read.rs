@@ -104,17 +104,9 @@ impl Cluster {
                 let params = &params;
                 async move {
                     let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, resource);
-                    match answered(api.list_metadata(params)).await {
-                        Ok(list) => Ok(list
-                            .items
-                            .into_iter()
-                            .map(metadata_only)
-                            .map(|object| with_type(object, &resource.api_version, &resource.kind))
-                            .collect()),
-                        // Gone between the two questions, or never meant to be listed.
-                        Err(Error::NotFound { .. }) => Ok(Vec::new()),
-                        Err(error) => Err(error),
-                    }
+                    let listed = listed_metadata(&api, params).await?;
+                    let typed = listed.map(|object| with_type(object, &resource.api_version, &resource.kind));
+                    Ok::<_, Error>(typed.collect())
                 }
             })
             .buffered(CONCURRENCY)
@@ -132,22 +124,14 @@ impl Cluster {
         let params = &ListParams::default();
         let lists: Vec<Vec<Listed>> = stream::iter(kinds.to_vec())
             .map(|kind| async move {
-                match answered(self.api(&kind, None).list_metadata(params)).await {
-                    Ok(list) => Ok(list
-                        .items
-                        .into_iter()
-                        .map(metadata_only)
-                        .filter(|object| {
-                            let mut entries = object.metadata.managed_fields.iter().flatten();
-                            entries.any(|entry| {
-                                entry.manager.as_deref() == Some(manager) && entry.operation.as_deref() == Some("Apply")
-                            })
-                        })
-                        .map(|object| typed(object, &kind))
-                        .collect()),
-                    Err(Error::NotFound { .. }) => Ok(Vec::new()),
-                    Err(error) => Err(error),
-                }
+                let applied = |object: &DynamicObject| {
+                    let mut entries = object.metadata.managed_fields.iter().flatten();
+                    entries.any(|entry| {
+                        entry.manager.as_deref() == Some(manager) && entry.operation.as_deref() == Some("Apply")
+                    })
+                };
+                let listed = listed_metadata(&self.api(&kind, None), params).await?;
+                Ok::<_, Error>(listed.filter(applied).map(|object| typed(object, &kind)).collect())
             })
             .buffered(CONCURRENCY)
             .try_collect()
@@ -168,6 +152,19 @@ impl Cluster {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What is there, by its metadata. A kind that is gone between two questions, or was never meant to be listed, has none.
+async fn listed_metadata(
+    api: &Api<DynamicObject>,
+    params: &ListParams,
+) -> Result<impl Iterator<Item = DynamicObject> + use<>, Error> {
+    let items = match answered(api.list_metadata(params)).await {
+        Ok(list) => list.items,
+        Err(Error::NotFound { .. }) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    Ok(items.into_iter().map(metadata_only))
 }
 
 fn metadata_only(partial: kube::core::PartialObjectMeta<DynamicObject>) -> DynamicObject {

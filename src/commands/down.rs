@@ -233,16 +233,10 @@ pub async fn down(
         // Only now nobody scales them up again.
         if reset_replicas { installer.reset_replicas(&planned.scaled).await } else { Ok(()) }
     };
-    let deleted = match &lock {
-        Some(lock) => tokio::select! {
-            deleted = work => deleted,
-            () = lock.lost() => Err(InstallError::LockLost),
-        },
+    let deleted = match lock {
+        Some(lock) => lock.hold(work).await,
         None => work.await,
     };
-    if let Some(lock) = lock {
-        lock.release().await;
-    }
     if let Err(error) = deleted {
         return Err(named(error, &blocking(cluster).await).into());
     }

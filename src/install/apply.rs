@@ -69,12 +69,7 @@ impl Installer<'_> {
             }
             self.apply(release, &desired, &changes, &state).await
         };
-        let done = tokio::select! {
-            done = work => done,
-            () = lock.lost() => Err(InstallError::LockLost),
-        };
-        lock.release().await;
-        done
+        lock.hold(work).await
     }
 
     /// Applies what has to be created or configured: an object goes as soon as what it needs is there, up to 16
@@ -307,8 +302,6 @@ impl Installer<'_> {
     where
         F: Future<Output = Result<T, cluster::Error>>,
     {
-        let passes =
-            |error: &cluster::Error| error.is_transient() || matches!(error, cluster::Error::Terminating { .. });
         self.retrying_if(object, passes, attempt).await
     }
 
@@ -321,10 +314,7 @@ impl Installer<'_> {
     where
         F: Future<Output = Result<T, cluster::Error>>,
     {
-        let passes = |error: &cluster::Error| {
-            error.is_transient() || error.is_overtaken() || matches!(error, cluster::Error::Terminating { .. })
-        };
-        self.retrying_if(object, passes, attempt).await
+        self.retrying_if(object, |error| passes(error) || error.is_overtaken(), attempt).await
     }
 
     async fn retrying_if<T, F>(
@@ -370,4 +360,9 @@ fn refuse_foreign(changes: &ChangeSet) -> Result<(), InstallError> {
 
 pub(super) fn find<'a>(objects: &'a [DynamicObject], wanted: &ObjectRef) -> Option<&'a DynamicObject> {
     objects.iter().find(|object| ObjectRef::of(object).same_object(wanted))
+}
+
+/// Whether the reason of a failure passes by itself.
+fn passes(error: &cluster::Error) -> bool {
+    error.is_transient() || matches!(error, cluster::Error::Terminating { .. })
 }

@@ -53,6 +53,20 @@ impl Lock {
         Self { leases, heartbeat, lost, sure }
     }
 
+    /// Does the work while the lock is held, and gives the lock back however it ends.
+    ///
+    /// # Errors
+    ///
+    /// The work's own; [`InstallError::LockLost`] as soon as somebody else holds the lock.
+    pub async fn hold<T>(self, work: impl Future<Output = Result<T, InstallError>>) -> Result<T, InstallError> {
+        let done = tokio::select! {
+            done = work => done,
+            () = self.lost() => Err(InstallError::LockLost),
+        };
+        self.release().await;
+        done
+    }
+
     /// Completes when somebody else holds the lock: the run must stop.
     pub async fn lost(&self) {
         self.lost.notified().await;

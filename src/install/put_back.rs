@@ -3,7 +3,7 @@
 use kube::{api::DynamicObject, core::ObjectMeta};
 
 use super::{InstallError, Installer, Release, run::Outcome};
-use crate::{cluster, object::ObjectRef};
+use crate::object::ObjectRef;
 
 impl Installer<'_> {
     /// Writes objects as they were read before, and deletes those that were not there. The inventory goes on to name what
@@ -18,7 +18,6 @@ impl Installer<'_> {
         before: &[DynamicObject],
         new: &[ObjectRef],
     ) -> Result<(), InstallError> {
-        let lock = self.lock(release).await?;
         let work = async {
             for object in before {
                 if let Outcome::Failed(error) = self.put(&ObjectRef::of(object), &declared(object)).await {
@@ -26,20 +25,14 @@ impl Installer<'_> {
                 }
             }
             for object in new {
-                let live = self.cluster.api_for(object).map_err(InstallError::Read)?.get_opt(&object.name).await;
-                let live = live.map_err(|error| InstallError::Read(cluster::Error::from(error)))?;
+                let live = self.cluster.get(object).await.map_err(InstallError::Read)?;
                 if let Some(uid) = live.and_then(|live| live.metadata.uid) {
                     self.delete_one(object, &uid).await?;
                 }
             }
             Ok(())
         };
-        let done = tokio::select! {
-            done = work => done,
-            () = lock.lost() => Err(InstallError::LockLost),
-        };
-        lock.release().await;
-        done
+        self.lock(release).await?.hold(work).await
     }
 }
 
