@@ -184,30 +184,29 @@ fn event(reason: &'static str, words: &'static str) -> impl Fn(&[Pod], &[Event])
     }
 }
 
+/// An image that does not come: the reference, what else is said of it, and what to do.
+async fn cannot_be_pulled(world: &World, place: &str, reference: &str, said: &[&str], hint: &str) {
+    let place = Place::new(world, place, json!({})).await;
+    let first = format!("image {reference} cannot be pulled");
+    let cause: Vec<&str> = [first.as_str()].into_iter().chain(said.iter().copied()).collect();
+    place.fails(image(reference), waits("ErrImagePull"), &cause, hint).await;
+}
+
 pub async fn an_image_that_is_not_there(world: &World) {
-    let place = Place::new(world, "no-image", json!({})).await;
-    let cause = ["image docker.io/library/nowhere:1 cannot be pulled", "not found"];
-    place.fails(image("docker.io/library/nowhere:1"), waits("ErrImagePull"), &cause, "--registry or --image").await;
+    let hint = "--registry or --image";
+    cannot_be_pulled(world, "no-image", "docker.io/library/nowhere:1", &["not found"], hint).await;
 }
 
 pub async fn a_registry_that_refuses(world: &World) {
-    let place = Place::new(world, "refuses", json!({})).await;
-    let cause = ["image docker.io/library/unauthorized-x:1 cannot be pulled"];
-    place
-        .fails(image("docker.io/library/unauthorized-x:1"), waits("ErrImagePull"), &cause, "check the reference")
-        .await;
+    cannot_be_pulled(world, "refuses", "docker.io/library/unauthorized-x:1", &[], "check the reference").await;
 }
 
 pub async fn a_registry_that_fails(world: &World) {
-    let place = Place::new(world, "broken", json!({})).await;
-    let cause = ["image docker.io/library/broken-x:1 cannot be pulled", "500"];
-    place.fails(image("docker.io/library/broken-x:1"), waits("ErrImagePull"), &cause, "check the reference").await;
+    cannot_be_pulled(world, "broken", "docker.io/library/broken-x:1", &["500"], "check the reference").await;
 }
 
 pub async fn a_registry_that_hangs(world: &World) {
-    let place = Place::new(world, "hangs", json!({})).await;
-    let cause = ["image docker.io/library/hang-x:1 cannot be pulled", "504"];
-    place.fails(image("docker.io/library/hang-x:1"), waits("ErrImagePull"), &cause, "check the reference").await;
+    cannot_be_pulled(world, "hangs", "docker.io/library/hang-x:1", &["504"], "check the reference").await;
 }
 
 pub async fn a_container_that_exits_again_and_again(world: &World) {
