@@ -99,6 +99,12 @@ impl Error {
         }
     }
 
+    /// Whether the server, or what stands before it, says that it does not serve just now: Prometheus does so while it
+    /// reads its log after a start (RFC 9110, 15.6.4).
+    pub fn is_not_yet(&self) -> bool {
+        matches!(self, Self::NotPrometheus { status: 503, .. })
+    }
+
     /// Whether it is the server that is in trouble, and not the query.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Timeout(_) | Self::NotPrometheus { .. })

@@ -3,9 +3,9 @@
 //!
 //! A question that is not answered is not asked again for a while, which grows. That one question is too slow, or that a
 //! proxy refuses it, says nothing about the others: the server as a whole is left alone only when it does not answer the
-//! cheapest question either. How long does not depend on who asked. A server that is not there at all cannot be
-//! in trouble: whether something accepts connections again is looked at every few seconds, which costs nobody
-//! anything, and ends the wait.
+//! cheapest question either. How long does not depend on who asked. A server that is not there at all, or that says at
+//! once that it does not serve yet, as Prometheus does while it starts, is not made slower by being looked at: it is
+//! asked the cheapest question every few seconds, and its answer ends the wait.
 
 use std::{
     collections::HashMap,
@@ -34,7 +34,7 @@ use crate::{
 
 /// How many questions a server gets at a time.
 const CONCURRENCY: usize = 16;
-/// How often to look whether a server that was not there accepts connections.
+/// How often to look whether a server that was not there, or did not serve yet, answers.
 const PROBE_EVERY: SignedDuration = SignedDuration::from_secs(5);
 /// After how long without a question a server is forgotten: longer than the longest interval.
 const FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
@@ -102,8 +102,8 @@ struct Server {
 #[derive(Clone, Debug, PartialEq)]
 struct Outage {
     backoff: Backoff,
-    /// It did not even accept connections, when that was last looked at.
-    gone: bool,
+    /// It did not accept connections, or said at once that it does not serve: to look again costs it nothing.
+    at_once: bool,
     looked_at: Timestamp,
 }
 
@@ -146,10 +146,7 @@ impl Servers {
                 self.answered(server, what);
                 Ok(series)
             }
-            Err(error) if error.is_outage() => {
-                let (reason, message) = (error.reason(), format!("{address}: {error}"));
-                Err(self.did_not_answer(server, what, (reason, message), started, interval).await)
-            }
+            Err(error) if error.is_outage() => Err(self.did_not_answer(server, what, &error, started, interval).await),
             // The server is well; it is the query that is not, or what is behind it.
             Err(error) => {
                 self.answered(server, what);
@@ -198,18 +195,18 @@ impl Servers {
         }
     }
 
-    /// Ends the wait for a server that was not there and is now. One at a time looks.
+    /// Ends the wait for a server that was not there or did not serve, and does now. One at a time looks.
     async fn look_whether_it_is_back(&self, server: &ServerRef) {
         let now = self.clock.now();
         let is_time = |outage: &&mut Outage| {
-            outage.gone && outage.backoff.until > now && now.duration_since(outage.looked_at) >= PROBE_EVERY
+            outage.at_once && outage.backoff.until > now && now.duration_since(outage.looked_at) >= PROBE_EVERY
         };
         match self.lock().get_mut(server).and_then(|server| server.outage.as_mut()).filter(is_time) {
             Some(outage) => outage.looked_at = now,
             None => return,
         }
-        if self.accepts(server).await {
-            tracing::info!(server = server.address, "Prometheus accepts connections again");
+        if self.is_well(server).await {
+            tracing::info!(server = server.address, "Prometheus is there again");
             if let Some(server) = self.lock().get_mut(server) {
                 // Its questions failed for the same reason.
                 server.unanswered.clear();
@@ -305,17 +302,18 @@ impl Servers {
         &self,
         named: &ServerRef,
         what: &Question,
-        (reason, message): (&'static str, String),
+        error: &Error,
         started: Timestamp,
         interval: Duration,
     ) -> Answer {
+        let (reason, message) = (error.reason(), format!("{}: {error}", named.address));
         let known =
             self.lock().get(named).and_then(|server| server.outage.as_ref().map(|outage| outage.backoff.clone()));
         if let Some(backoff) = known.filter(|backoff| started < backoff.until) {
             return backoff.answer();
         }
         let is_well = self.is_well(named).await;
-        let gone = !is_well && !self.accepts(named).await;
+        let at_once = !is_well && (error.is_not_yet() || !self.accepts(named).await);
         let now = self.clock.now();
         let mut servers = self.lock();
         let Some(server) = servers.get_mut(named) else { return Answer::LeftAlone { reason, message, until: now } };
@@ -335,7 +333,7 @@ impl Servers {
             server.unanswered.retain(|_, old| now.duration_since(old.until) < FORGOTTEN);
             server.unanswered.insert(what.clone(), backoff);
         } else {
-            server.outage = Some(Outage { backoff, gone, looked_at: now });
+            server.outage = Some(Outage { backoff, at_once, looked_at: now });
             // Who waits for a slot would only wait longer.
             std::mem::replace(&mut server.slots, Arc::new(Semaphore::new(CONCURRENCY))).close();
         }

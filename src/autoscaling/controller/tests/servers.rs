@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use rstest::rstest;
+
 use super::{super::source::QUERY_LIMIT, *};
 
 fn s() -> ServerRef {
@@ -61,15 +63,22 @@ fn servers_of(fake: &Arc<Fake>) -> Servers {
     Servers::new(Box::new(move |_| Ok(fake.clone())), Clock::start(), Arc::default())
 }
 
+#[rstest]
 #[tokio::test(start_paused = true)]
-async fn a_server_that_was_not_there_is_asked_as_soon_as_it_accepts_connections() {
-    let answers = vec![Err(Error::Unreachable("refused".to_owned())), Ok(vec![1.0])];
+#[case::gone(Error::Unreachable("refused".to_owned()))]
+#[case::starting(Error::NotPrometheus { status: 503, reason: "expected value".to_owned() })]
+async fn a_server_that_was_not_there_is_asked_as_soon_as_it_is_well(#[case] error: Error) {
+    let starting = error.is_not_yet();
+    let answers = vec![Err(error), Ok(vec![1.0])];
     let fake = Arc::new(Fake { answers: Mutex::new(answers), ..Fake::default() });
+    fake.accepts.store(starting, Ordering::Relaxed);
     let servers = servers_of(&fake);
     servers.ask(&s(), &q("q"), INTERVAL).await;
     tokio::time::advance(Duration::from_secs(6)).await;
-    assert!(matches!(servers.ask(&s(), &q("q"), INTERVAL).await, Answer::LeftAlone { .. }), "still not there");
+    // It listens, and does not serve yet: a question now would only be one more failure.
     fake.accepts.store(true, Ordering::Relaxed);
+    assert!(matches!(servers.ask(&s(), &q("q"), INTERVAL).await, Answer::LeftAlone { .. }), "not yet");
+    fake.well.store(true, Ordering::Relaxed);
     assert!(matches!(servers.ask(&s(), &q("q"), INTERVAL).await, Answer::LeftAlone { .. }), "looked at just now");
     tokio::time::advance(Duration::from_secs(6)).await;
     assert_eq!(servers.ask(&s(), &q("q"), INTERVAL).await, Answer::Values(vec![1000]));
