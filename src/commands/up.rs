@@ -12,6 +12,7 @@ use kube::core::DynamicObject;
 use super::{
     CommandError,
     carry_out::{until_ready, write},
+    down,
     image::{self, OwnImage},
     reload, targets,
 };
@@ -20,7 +21,7 @@ use crate::{
     cluster::{self, Cluster, Kind},
     event::{Event, Reporter, Step},
     health::{self, Facts, Finding, Severity},
-    install::{Installer, Release, State},
+    install::{InstallError, Installer, Release, State},
     plan::{self, ChangeSet},
     platform::{Platform, PlatformKind},
     preflight,
@@ -96,8 +97,13 @@ pub(super) async fn prepare(
         before.one_process = preflight::one_process(cluster).await;
     }
     let remembered = facts.seen.or(before);
-    let platform = if remembered == facts.seen { platform } else { platform.seen(remembered) };
-    let desired = catalog::stack(&options, &platform);
+    let (platform, desired) = if remembered == facts.seen {
+        (platform, desired)
+    } else {
+        let platform = platform.seen(remembered);
+        let desired = catalog::stack(&options, &platform);
+        (platform, desired)
+    };
     let version = health::installed_version(state.version.as_deref(), env!("CARGO_PKG_VERSION"));
     tell(&version.into_iter().collect::<Vec<_>>(), reporter)?;
     let adapted = plan::adapted(&desired, &state.live, &facts.classes);
@@ -153,7 +159,13 @@ pub async fn up(
         return Ok(done);
     }
 
-    let (live, adapted, changes) = if installer.until_settled(&state.live).await? {
+    let settled = match installer.until_settled(&state.live).await {
+        Err(error @ InstallError::NotGone { .. }) => {
+            return Err(down::named(error, &down::blocking(cluster).await).into());
+        }
+        settled => settled?,
+    };
+    let (live, adapted, changes) = if settled {
         // What was read, and fitted to, belonged to an installation that is gone now.
         let state = installer.read(&release, &desired).await?;
         let adapted = plan::adapted(&desired, &state.live, &facts.classes);
