@@ -32,7 +32,7 @@ pub use labels::{
     MANAGED_BY, NAME, PART_OF, SCALEKIT, VERSION, applyset_id,
 };
 pub use profile::{Profile, Resources, UnknownProfile};
-pub use prometheus::{SCRAPES_SECRET, expected_jobs, jobs, optional_jobs, scraped_as};
+pub use prometheus::{SCRAPES_SECRET, expected_jobs, jobs, optional_jobs, scrape_file, scraped_as};
 pub use secret_text::SecretText;
 
 use self::{edit::Namespaces, labels::Labels};

@@ -36,9 +36,9 @@ pub(super) fn rule_file(file: &File) -> String {
     format!("extra-{}.rules.yml", file.stem())
 }
 
-/// The name under which a scrape configuration of the user's is mounted.
-pub(super) fn scrape_file(file: &File) -> String {
-    format!("{}.yml", file.stem())
+/// The name under which a scrape configuration of the user's lies beside ours.
+pub fn scrape_file(file: &File) -> String {
+    format!("extra-{}.scrape.yml", file.stem())
 }
 
 /// Where the runbooks lie in scalekit's own repository, and how the alerts name them there.

@@ -21,6 +21,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How long after the change a refusal may still be of what was loaded before it: Prometheus looks every 5 s.
 const STALE: Duration = Duration::from_secs(12);
 
+/// The kubelet may have looked before it heard of the change itself; by then it has.
+const NUDGE_AGAIN: Duration = Duration::from_secs(10);
+
 const PUT_BACK_WITHIN: Duration = Duration::from_secs(20);
 /// How far back the reason of an earlier refusal is looked for: Prometheus logs it once.
 pub(super) const LOGGED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -117,7 +120,8 @@ async fn nudge(components: &[Component], installer: &Installer<'_>, namespace: &
     }
 }
 
-/// Brings what was changed into the pods, and waits until Prometheus has loaded it. What it refuses is put back as it was
+/// Brings what was changed into the pods, and waits until Prometheus has loaded it: all of it, since all of it lies in one
+/// volume, whose files the kubelet exchanges at once. What it refuses is put back as it was
 /// before: it could not start with it.
 ///
 /// # Errors
@@ -137,6 +141,7 @@ pub(super) async fn after(
     let Some(before) = prometheus else { return Ok(()) };
     let failed = |waited, refusals| CommandError::Reload { namespace: namespace.to_owned(), waited, refusals };
     let began = Instant::now();
+    let mut nudged = began;
     reporter.report(Event::StepStarted { step: Step::Reload, total: None });
     loop {
         if let Ok(runtime) = runtime(cluster, namespace).await {
@@ -162,6 +167,10 @@ pub(super) async fn after(
         }
         if Instant::now() >= deadline {
             return Err(failed(Some(began.elapsed()), Vec::new()));
+        }
+        if nudged.elapsed() > NUDGE_AGAIN {
+            nudge(&[Component::Prometheus], installer, namespace).await;
+            nudged = Instant::now();
         }
         sleep(ASK_AGAIN).await;
     }

@@ -63,6 +63,8 @@ pub async fn rules_and_jobs_of_the_users_own_are_taken_or_refused(world: &World)
     let seconds: f64 = line.rsplit_once('(').unwrap().1.trim_end_matches(" s)").parse().unwrap();
     assert!(seconds < 15.0, "{line}");
     world.scalekit(["plan", "--rules", rules.to_str().unwrap(), "--scrape-configs", jobs.to_str().unwrap()]).exits(0);
+    // What is said to be loaded is: the file of the one object, and that of the other.
+    assert!(world.targets().await.pools.contains(&"mine".to_owned()), "the job is not loaded");
     let until = tokio::time::Instant::now() + Duration::from_secs(30);
     loop {
         let (recorded, scraped) = (world.query("mine:up:sum").await, world.query("up{job=\"mine\"}").await);
@@ -90,7 +92,7 @@ pub async fn rules_and_jobs_of_the_users_own_are_taken_or_refused(world: &World)
     assert!(!text.contains("nonsense") && text.contains("mine:up:sum"), "{text}");
     up().exits(6).says("nonsense");
     // Left by hand, or by a run that was killed: said until it is mended.
-    let patch = serde_json::json!({"data": {"rules-template.yml": template}}).to_string();
+    let patch = serde_json::json!({"data": {"template.rules.yml": template}}).to_string();
     world.kubectl(["patch", "configmap", "-n", "monitoring", "prometheus-config", "--type=merge", "-p", &patch]);
     let until = tokio::time::Instant::now() + Duration::from_secs(120);
     let found = loop {
@@ -104,6 +106,11 @@ pub async fn rules_and_jobs_of_the_users_own_are_taken_or_refused(world: &World)
         tokio::time::sleep(Duration::from_secs(1)).await;
     };
     assert!(found["message"].as_str().unwrap().contains("nonsense"), "{found:#}");
+    let until = tokio::time::Instant::now() + Duration::from_secs(60);
+    while world.query(r#"ALERTS{alertname="PrometheusBadConfig"}"#).await.is_empty() {
+        assert!(tokio::time::Instant::now() < until, "no alert is pending");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 
     world.scalekit(["up"]).exits(0).says("Prometheus has loaded its new configuration");
     world.scalekit(["plan"]).exits(0);
