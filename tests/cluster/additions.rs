@@ -124,6 +124,34 @@ pub async fn a_profile_is_a_plan_and_an_unknown_one_is_refused(world: &World) {
         "{}",
         ran.stdout
     );
+    assert!(!ran.stdout.contains("refused by the API server"), "{}", ran.stdout);
+    // In place: what is there keeps its data, and the volume its size.
+    let claim = || {
+        world.kubectl([
+            "get",
+            "pvc",
+            "-n",
+            "monitoring",
+            "prometheus-data",
+            "-o",
+            "jsonpath={.metadata.uid} {.spec.resources.requests.storage}",
+        ])
+    };
+    let (before, sample) = (claim(), world.query("prometheus_tsdb_head_series").await[0].at);
+    let ran = world.scalekit(["up", "--profile", "edge"]).exits(0).says("prometheus-data keeps its 5Gi");
+    println!("{}", ran.stderr);
+    world.scalekit(["plan", "--profile", "edge"]).exits(0);
+    world.scalekit(["status", "--profile", "edge"]).exits(0);
+    let limit = "jsonpath={.spec.containers[0].resources.limits.memory}";
+    assert_eq!(world.kubectl(["get", "pod", "-n", "monitoring", "prometheus-0", "-o", limit]), "320Mi");
+    assert_eq!(claim(), before);
+    assert_eq!(world.query(&format!("prometheus_tsdb_head_series @ {sample}")).await.len(), 1, "its samples are gone");
+    world.scalekit(["up"]).exits(0);
+    assert_eq!(claim(), before);
+    // A configuration that goes before Prometheus has seen it: what it has is what it is to have.
+    world.scalekit(["up", "--scrape-interval", "20s", "--no-wait"]).exits(0);
+    let ran = world.scalekit(["up"]).exits(0);
+    assert!(ran.took < Duration::from_secs(60), "{:?}", ran.took);
     world.scalekit(["plan", "--profile", "enormous"]).exits(2).says("edge, laptop or team");
 }
 
