@@ -88,21 +88,23 @@ pub(super) async fn prepare(
     reporter.report(Event::StepStarted { step: Step::Plan, total: None });
     image::use_in(&mut options, &own);
     options.grafana_password = password()?;
-    let desired = catalog::stack(&options, &platform);
+    let mut desired = catalog::stack(&options, &platform);
     tell(&[health::room(&facts.nodes, &desired, options.profile)], reporter)?;
     let release = stack_release(&options.namespace);
     let state = installer.read(&release, &desired).await?;
     // A cluster with an installation in it does not change its make: that need not be looked at again.
     let mut before = catalog::scraped_as(&state.live);
-    if before.one_process.is_none() {
+    if before.one_process.is_none() && platform.kind.may_be_one_process() {
         before.one_process = preflight::one_process(cluster).await;
     }
-    let remembered = facts.seen.or(before);
-    let platform = if remembered == facts.seen { platform } else { platform.seen(remembered) };
     let asked = options.clone();
     let others = catalog::fit_volumes(&mut options, &state.live, &facts.classes);
     tell(&health::volumes(&options, &others), reporter)?;
-    let desired = catalog::stack(&options, &platform);
+    let remembered = platform.clone().seen(facts.seen.or(before));
+    if remembered != platform || !others.is_empty() {
+        desired = catalog::stack(&options, &remembered);
+    }
+    let platform = remembered;
     let version = health::installed_version(state.version.as_deref(), env!("CARGO_PKG_VERSION"));
     tell(&version.into_iter().collect::<Vec<_>>(), reporter)?;
     let adapted = plan::adapted(&desired, &state.live, &facts.classes);
@@ -158,7 +160,7 @@ pub async fn up(
         return Ok(done);
     }
 
-    let (live, adapted, changes) = if installer.until_settled(&state.live).await? {
+    let (state, adapted, changes) = if installer.until_settled(&state.live).await? {
         // What was read, and fitted to, belonged to an installation that is gone now.
         let state = installer.read(&release, &desired).await?;
         options = asked;
@@ -166,9 +168,9 @@ pub async fn up(
         desired = catalog::stack(&options, &done.platform);
         let adapted = plan::adapted(&desired, &state.live, &facts.classes);
         let changes = plan::plan(&adapted, &state.live, &state.inventory);
-        (state.live, adapted, changes)
+        (state, adapted, changes)
     } else {
-        (state.live, adapted, changes)
+        (state, adapted, changes)
     };
     let foreign = refused(&changes);
     if !foreign {
@@ -183,11 +185,11 @@ pub async fn up(
     }
     // What another Prometheus loads and scrapes is not ours to wait for.
     let before = if wait && options.external.is_none() {
-        Some(reload::before(&adapted, &changes, &live, cluster, &options.namespace).await)
+        Some(reload::before(&adapted, &changes, &state.live, cluster, &options.namespace).await)
     } else {
         None
     };
-    write(&installer, &release, &desired, &facts.classes, &changes, reporter).await?;
+    write(&installer, &release, &desired, &facts.classes, &changes, state, reporter).await?;
     if wait {
         until_ready(&installer, &release, &desired, reporter).await?;
         if let Some(before) = before {
