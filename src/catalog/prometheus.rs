@@ -32,6 +32,12 @@ const CONTENT: &str = "/etc/prometheus/config/content-";
 const KUBELET: &str = "kubelet";
 /// Jobs that scrape the kubelet's port, whose certificate not every cluster can verify.
 const KUBELET_JOBS: [&str; 3] = [KUBELET, "cadvisor", "kubelet-probes"];
+
+/// Whether a job scrapes the kubelet's port.
+pub fn is_of_the_kubelet(job: &str) -> bool {
+    KUBELET_JOBS.contains(&job)
+}
+
 const SERVICE_ACCOUNT_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
 /// The Secret that holds the user's own scrape configurations, where there are any: they may hold passwords.
