@@ -371,11 +371,18 @@ fn judge_targets(targets: &prometheus::Targets, observed: &Observed) -> (Targets
         .map(|target| {
             // What users annotate is theirs: worth a word, but the stack is well.
             let theirs = catalog::optional_jobs().contains(&target.scrape_pool);
-            Finding::new(
-                "targets",
-                if theirs { Severity::Warning } else { Severity::Error },
-                format!("{} of job {} is down: {}", target.scrape_url, target.scrape_pool, target.last_error),
-            )
+            let severity = if theirs { Severity::Warning } else { Severity::Error };
+            let message = format!("{} of job {} is down: {}", target.scrape_url, target.scrape_pool, target.last_error);
+            let finding = Finding::new("targets", severity, message);
+            // What was assumed of a kubelet that could not be asked.
+            if target.last_error.contains("x509") && catalog::is_of_the_kubelet(&target.scrape_pool) {
+                finding.hint(
+                    "run `scalekit up` where port 10250 of the nodes can be reached, on a node say: there it is tried \
+                     whether the kubelets' certificates can be verified",
+                )
+            } else {
+                finding
+            }
         })
         .collect();
     if !empty_jobs.is_empty() {

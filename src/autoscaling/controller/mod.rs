@@ -26,6 +26,7 @@ mod measure;
 mod observe;
 mod phase;
 mod pods;
+mod process;
 mod recompute;
 mod rivals;
 mod schedule;
