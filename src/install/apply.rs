@@ -105,7 +105,7 @@ impl Installer<'_> {
             while in_flight.len() < CONCURRENCY
                 && let Some(position) = run.next()
             {
-                let live = find(&before.live, &run.references[position]);
+                let live = find(&before.live, &run.references[position]).filter(|live| !changes.makes_anew(live));
                 in_flight.push(async move { (position, self.write_one(&desired[position], live).await) });
             }
             let Some((position, outcome)) = in_flight.next().await else { break };

@@ -120,7 +120,7 @@ fn spelled(path: &[Step<'_>]) -> String {
             Step::Key(name) if name.contains('.') => text.extend(["[\"", name, "\"]"]),
             Step::Key(name) if text.is_empty() => text.push_str(name),
             Step::Key(name) => text.extend([".", name]),
-            Step::Position(position) => text.push_str(&format!("[{position}]")),
+            Step::Position(position) => text.extend(["[", &position.to_string(), "]"]),
         }
     }
     text

@@ -9,6 +9,7 @@ mod definition;
 mod drift;
 mod edges;
 mod field_path;
+mod immutable;
 mod inventory;
 mod managers;
 mod ownership;
@@ -57,7 +58,7 @@ pub enum Change {
         /// Its UID, so that nothing else with its name is deleted.
         uid: String,
     },
-    /// It is there and cannot be changed into what is wanted, and holds nothing: it is deleted and made anew.
+    /// It is there and cannot be changed into what is wanted, and holds no data: it is deleted and made anew.
     Recreate {
         /// Its UID, so that nothing else with its name is deleted.
         uid: String,
@@ -107,6 +108,13 @@ impl ChangeSet {
             Change::Foreign { owner } => Some((&item.object, owner.as_deref())),
             _ => None,
         })
+    }
+
+    /// Whether a live object is deleted and made anew.
+    pub fn makes_anew(&self, live: &DynamicObject) -> bool {
+        self.items
+            .iter()
+            .any(|item| matches!(&item.change, Change::Recreate { uid, .. } if live.metadata.uid.as_ref() == Some(uid)))
     }
 
     /// Takes it that an object that was only to be recorded is as desired: it was written a moment ago.
@@ -177,6 +185,9 @@ pub fn plan(desired: &[DynamicObject], live: &[DynamicObject], inventory: &Inven
                         return Planned { object: reference, change };
                     }
                     let mut fields = drift(object, found);
+                    if let Some(change) = immutable::recreate(found, &fields) {
+                        return Planned { object: reference, change };
+                    }
                     fields.extend(kept(found));
                     let known = inventory.get(&reference).is_some_and(|entry| entry.hash == content_hash(object));
                     if fields.is_empty() && known { Change::Unchanged } else { Change::Configure { fields } }

@@ -327,3 +327,21 @@ async fn a_namespace_that_an_api_which_does_not_answer_keeps_is_named_soon() {
     assert!(failures(&error)[0].contains("namespace/monitoring: unable to retrieve"), "{:?}", failures(&error));
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_changed_in_place_is_made_anew_and_its_data_stay() {
+    let (fake, cluster) = installed().await;
+    let uid = |kind, name| fake.get(kind, name).unwrap()["metadata"]["uid"].clone();
+    let before = (uid("StatefulSet", "prometheus"), uid("PersistentVolumeClaim", "prometheus-data"));
+    let mut old = fake.get("StatefulSet", "prometheus").unwrap();
+    old["spec"]["podManagementPolicy"] = json!("OrderedReady");
+    // A tool applied it: what is made anew has nothing to be taken over.
+    fake.put_as("kubectl", old);
+    up(&cluster, stack()).await.unwrap();
+    let after = (uid("StatefulSet", "prometheus"), uid("PersistentVolumeClaim", "prometheus-data"));
+    assert!(before.0 != after.0 && before.1 == after.1, "{before:?} {after:?}");
+    assert_eq!(fake.get("StatefulSet", "prometheus").unwrap()["spec"]["podManagementPolicy"], "Parallel");
+    fake.forget_calls();
+    up(&cluster, stack()).await.unwrap();
+    assert_eq!(fake.writes(), Vec::<String>::new());
+}
