@@ -1,34 +1,43 @@
 //! Deleting, each object by its UID, and waiting until it is gone.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future, stream};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::{
-    ResourceExt,
+    Api, ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy},
+    core::PartialObjectMeta,
+    runtime::{WatchStreamExt, watcher},
 };
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Failure, InstallError, Installer};
 use crate::{
-    catalog::FIELD_MANAGER,
+    catalog::{FIELD_MANAGER, MANAGED_BY, SCALEKIT},
     cluster::{self, CONCURRENCY, Kind, LEASE},
     event::{Action, Event},
     object::ObjectRef,
     plan::{KEPT, Scaled, Teardown, is_ours},
 };
 
-/// How often what is on its way out is looked at. The namespace controller itself needs five seconds.
-const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// How often what is on its way out is looked at while no watch tells that something went: for what holds it, and for who
+/// may not watch.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// How long a finalizer's controller has, before it is taken off where that was asked for.
 const FINALIZED_WITHIN: Duration = Duration::from_secs(8);
 
 /// How long an aggregated API that does not answer may hold a namespace before waiting is given up: a program that
 /// only restarts is back by then.
-const BLOCKED_FOR: Duration = Duration::from_secs(20);
+pub(super) const BLOCKED_FOR: Duration = Duration::from_secs(20);
+
+/// The same where nothing else is done meanwhile: a run that only waits says soon what for.
+const TOLD_WITHIN: Duration = Duration::from_secs(8);
 
 impl Installer<'_> {
     /// Deletes what the teardown says: first what scales, then everything else at once; waits until it is gone.
@@ -64,7 +73,7 @@ impl Installer<'_> {
                 .await?;
             waiting.extend(gone.into_iter().filter(|(.., gone)| !gone).map(|(object, uid, _)| (object, uid)));
         }
-        self.until_gone(waiting).await?;
+        self.until_gone(waiting, BLOCKED_FOR).await?;
         self.until_pods_are_gone(teardown).await?;
         for lease in leases {
             self.delete_lease(&lease.object).await?;
@@ -87,7 +96,7 @@ impl Installer<'_> {
     async fn until_pods_are_gone(&self, teardown: &Teardown) -> Result<(), InstallError> {
         let pods = self.traces(teardown).await?;
         let going = pods.iter().filter_map(|pod| Some((ObjectRef::of(pod), pod.metadata.uid.clone()?))).collect();
-        self.until_gone(going).await
+        self.until_gone(going, BLOCKED_FOR).await
     }
 
     /// Deletes one object if it still is the one with this UID. Returns whether it is gone already.
@@ -115,7 +124,33 @@ impl Installer<'_> {
         Ok(gone)
     }
 
-    pub(super) async fn until_gone(&self, mut waiting: BTreeMap<ObjectRef, String>) -> Result<(), InstallError> {
+    /// Something of what is waited for may have gone: tells that it is time to look. What nobody may watch tells nothing.
+    fn departures(&self, waiting: &BTreeMap<ObjectRef, String>) -> stream::BoxStream<'static, ()> {
+        let mut kinds = BTreeSet::new();
+        let one_of_each =
+            waiting.keys().filter(|object| kinds.insert((&object.group, &object.kind, object.namespace.as_deref())));
+        let watches = one_of_each.filter_map(|object| {
+            let (client, resource) = (self.cluster.client().clone(), Kind::of(object)?.resource());
+            let api: Api<PartialObjectMeta<DynamicObject>> = match &object.namespace {
+                Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+                None => Api::all_with(client, &resource),
+            };
+            let labelled = watcher::Config::default().labels(&format!("{MANAGED_BY}={SCALEKIT}"));
+            let events = watcher(api, labelled).default_backoff();
+            Some(events.filter_map(|event| future::ready(matches!(event, Ok(watcher::Event::Delete(_))).then_some(()))))
+        });
+        // An end would be taken for a departure.
+        stream::select_all(watches.map(StreamExt::boxed)).chain(stream::pending()).boxed()
+    }
+
+    /// Waits until none of these is there any more, and for `patience` only where nothing holds them but an aggregated API
+    /// that does not answer.
+    pub(super) async fn until_gone(
+        &self,
+        mut waiting: BTreeMap<ObjectRef, String>,
+        patience: Duration,
+    ) -> Result<(), InstallError> {
+        let mut departures = self.departures(&waiting);
         let began = Instant::now();
         let mut blocked_since: Option<Instant> = None;
         loop {
@@ -154,10 +189,10 @@ impl Installer<'_> {
                 self.take_finalizers_off(&waiting).await?;
             }
             blocked_since = if blocked { blocked_since.or_else(|| Some(Instant::now())) } else { None };
-            if self.expired() || blocked_since.is_some_and(|since| since.elapsed() >= BLOCKED_FOR) {
+            if self.expired() || blocked_since.is_some_and(|since| since.elapsed() >= patience) {
                 return Err(InstallError::NotGone { waiting: held });
             }
-            sleep(LOOK_AGAIN).await;
+            let _time_is_up = timeout(LOOK_AGAIN, departures.next()).await;
         }
     }
 
@@ -250,7 +285,7 @@ impl Installer<'_> {
             .filter_map(|object| Some((ObjectRef::of(object), object.metadata.uid.clone()?)))
             .collect();
         let waited = !going.is_empty();
-        self.until_gone(going).await?;
+        self.until_gone(going, TOLD_WITHIN).await?;
         Ok(waited)
     }
 }

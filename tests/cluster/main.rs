@@ -25,6 +25,7 @@ mod scaling;
 mod scraping;
 #[path = "../steps/mod.rs"]
 mod steps;
+mod trouble;
 mod verdicts;
 mod world;
 
@@ -79,10 +80,12 @@ fn main() -> ExitCode {
             scraping::no_alert_is_pending,
             panels::no_panel_of_a_fresh_installation_is_empty_without_a_word,
             operations::a_watch_tells_each_change_and_ends_with_ctrl_c,
+            trouble::workloads_are_made_that_break,
             alerting::a_test_alert_arrives_and_a_receiver_that_refuses_it_is_quoted,
             additions::rules_and_jobs_of_the_users_own_are_taken_or_refused,
             additions::a_profile_is_a_plan_and_an_unknown_one_is_refused,
             additions::grafanas_password_is_set_anew,
+            trouble::what_breaks_is_shown_and_what_is_annotated_is_scraped,
             install::a_second_run_names_the_first_and_takes_over_from_a_dead_one,
             scaling::watcherbot_starts_with_one_replica,
             scaling::the_binary_and_the_scaler_are_small,

@@ -207,12 +207,13 @@ pub async fn an_unreachable_prometheus_holds_the_count(world: &World) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let restarts_before = restarts_of_the_scaler(world).await;
+    let began = Instant::now();
     scale_prometheus(world, 0).await;
     world.scalekit(["demo", "load", WATCHERBOT, "--set", "5"]).exits(0);
     // Held over several intervals: the log shows that it was asked and answered by holding.
-    let began = Instant::now();
     loop {
-        let log = world.kubectl(["logs", "-n", "monitoring", "deployment/scaler", "--since=90s"]);
+        let since = format!("--since={}s", began.elapsed().as_secs() + 1);
+        let log = world.kubectl(["logs", "-n", "monitoring", "deployment/scaler", &since]);
         if log.lines().filter(|line| line.contains("no data: holding")).count() >= 2
             && log.contains("Prometheus did not answer")
         {

@@ -15,6 +15,7 @@ mod crd;
 mod faults;
 mod killed;
 mod ownership;
+mod profile;
 mod proxy;
 #[path = "../steps/mod.rs"]
 mod steps;
@@ -41,11 +42,15 @@ fn main() -> ExitCode {
             faults::an_interrupted_run_says_so_and_the_next_one_goes_on,
             faults::an_api_server_that_is_away_for_twenty_seconds_is_waited_for,
             ownership::a_stuck_finalizer_is_named_and_taken_off_only_by_force,
+            ownership::what_helm_applied_is_adopted_without_a_replica_less,
+            ownership::an_autoscaler_of_somebody_elses_keeps_the_definition_and_is_named,
+            ownership::a_volume_that_is_retained_is_named,
             ownership::what_kubectl_applied_is_adopted_with_its_replicas,
             ownership::a_field_of_somebody_elses_is_a_conflict_before_anything_is_written,
             ownership::a_count_that_something_scales_is_left_alone,
             ownership::what_is_stored_in_an_older_version_of_the_definition_is_stored_anew,
             ownership::what_a_newer_version_installed_is_refused,
+            profile::a_profile_that_is_too_big_for_the_node_is_refused_before_anything_is_written,
             crd::every_rule_of_the_definition_is_told_with_its_field,
             crd::kubectl_explains_and_lists_autoscalers,
             upgrade::what_an_older_build_installed_is_brought_up_to_date_with_its_data,

@@ -3,10 +3,13 @@
 use kube::core::DynamicObject;
 use rstest::rstest;
 use scalekit::catalog::Component;
+use scalekit::cluster::Interruption;
 use scalekit::event::Action;
 use scalekit::event::Silent;
+use scalekit::event::{Event, Reporter};
 use scalekit::install::InstallError;
 use scalekit::install::Installer;
+use scalekit::install::State;
 use scalekit::object::ObjectRef;
 use scalekit::plan::{self, Checked, Inventory};
 use serde_json::Value;
@@ -56,6 +59,24 @@ async fn the_namespace_is_written_first_then_the_intention_then_the_rest_by_its_
     ] {
         assert!(place(before) < place(after), "{before} goes before {after}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_other_run_wrote_since_the_plan_is_not_read_again() {
+    let lists = |fake: &FakeCluster| {
+        let calls = fake.calls();
+        calls.iter().filter(|call| call.to_string().ends_with("/apis/apps/v1/statefulsets")).count()
+    };
+    let fake = FakeCluster::new();
+    let cluster = fake.cluster();
+    let installer = Installer::new(&cluster, &Silent, TIMEOUT);
+    let state = installer.read(&release(), stack()).await.unwrap();
+    let changes = plan::plan(stack(), &state.live, &state.inventory);
+    installer.write(&release(), stack(), &[], &changes, state.clone()).await.unwrap();
+    assert_eq!(lists(&fake), 1, "{:#?}", fake.calls());
+    // By the same plan again: it knows nothing of the run before.
+    installer.write(&release(), stack(), &[], &changes, state).await.unwrap();
+    assert_eq!(lists(&fake), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,7 +246,7 @@ async fn what_is_fitted_to_the_cluster_is_fitted_to_what_is_there_under_the_lock
     // The plan was made without the claim: what is desired has its class still.
     let installer = Installer::new(&cluster, &Silent, TIMEOUT);
     let changes = plan::plan(stack(), &[], &Inventory::default());
-    installer.write(&release(), stack(), &[], &changes).await.unwrap();
+    installer.write(&release(), stack(), &[], &changes, State::default()).await.unwrap();
     let claim = fake.get("PersistentVolumeClaim", "prometheus-data").unwrap();
     assert_eq!(claim["spec"]["storageClassName"], "another");
 }
@@ -260,4 +281,49 @@ async fn what_lies_in_a_namespace_that_is_not_there_is_not_asked_for() {
     // The namespaces themselves and the inventory.
     assert_eq!(inside.len(), 3, "{inside:#?}");
     assert!(asked.iter().any(|path| path.contains("/clusterroles/")), "{asked:#?}");
+}
+
+/// Tells the run to end as soon as it has written an object.
+struct StopsAtTheFirst(Interruption);
+
+impl Reporter for StopsAtTheFirst {
+    fn report(&self, event: Event) {
+        if matches!(event, Event::Object { action: Action::Created, ref object, .. } if object.kind != "Namespace") {
+            self.0.stop();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_told_to_end_gives_its_lock_back_and_writes_no_more() {
+    let fake = FakeCluster::new();
+    let interruption = Interruption::default();
+    let cluster = fake.cluster().interrupted_by(&interruption);
+    let error = up_telling(&cluster, stack(), &StopsAtTheFirst(interruption.clone())).await.unwrap_err();
+    assert!(matches!(error, InstallError::Interrupted), "{error}");
+    assert_eq!(fake.get("Lease", "scalekit-lock"), None);
+    assert!(fake.writes().len() < stack().len(), "it went on");
+    // Whoever told it to end need not wait any longer.
+    tokio::time::timeout(Duration::from_millis(1), interruption.released()).await.unwrap();
+
+    let began = Instant::now();
+    up(&fake.cluster(), stack()).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5), "it waited for a lock: {:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_an_api_which_does_not_answer_keeps_is_named_soon() {
+    let (fake, cluster) = installed().await;
+    let mut going = fake.get("Namespace", "monitoring").unwrap();
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    going["metadata"]["finalizers"] = json!(["kubernetes"]);
+    going["status"] = json!({"conditions": [{"type": "NamespaceDeletionDiscoveryFailure", "status": "True",
+        "message": "unable to retrieve the complete list of server APIs: metrics.k8s.io/v1beta1"}]});
+    fake.hold("monitoring");
+    fake.put_as("scalekit", going);
+    let began = Instant::now();
+    let error = up(&cluster, stack()).await.unwrap_err();
+    assert!(matches!(error, InstallError::NotGone { .. }), "{error}");
+    assert!(failures(&error)[0].contains("namespace/monitoring: unable to retrieve"), "{:?}", failures(&error));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }

@@ -27,6 +27,7 @@ mod observe;
 mod outages;
 mod phase;
 mod pods;
+mod process;
 mod recompute;
 mod rivals;
 mod schedule;
