@@ -1,6 +1,6 @@
 //! The words for what happens most.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write};
 
 use jiff::SignedDuration;
 use rstest::rstest;
@@ -147,7 +147,8 @@ fn the_whole_chain_of_each_way_to_decide() {
     let mut told = String::new();
     let mut tell = |title: &str, policy: &Policy, observation: &Observation, memory: &Memory| {
         let explanation = Run::of(&decide(policy, observation, memory, NOW), policy, None).explain();
-        told.push_str(&format!("# {title}\n{}\n", explanation.text()));
+        // Writing to a string does not fail.
+        let _ = write!(told, "# {title}\n{}\n", explanation.text());
     };
     let seen = |replicas: i32, readings: Vec<Reading>, pods: Pods| Observation {
         spec_replicas: replicas,

@@ -70,7 +70,7 @@ fn value() -> String {
 }
 
 /// TLS with our certificate; asks for a client's where it is to be `known`.
-fn tls(known: bool) -> Option<Arc<ServerConfig>> {
+fn tls(known: bool) -> Arc<ServerConfig> {
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
     let builder = builder.expect("versions");
@@ -84,7 +84,7 @@ fn tls(known: bool) -> Option<Arc<ServerConfig>> {
     };
     let certificate = CertificateDer::from_pem_slice(CERTIFICATE).expect("a certificate");
     let key = PrivateKeyDer::from_pem_slice(KEY).expect("a key");
-    Some(Arc::new(builder.with_single_cert(vec![certificate], key).expect("they belong together")))
+    Arc::new(builder.with_single_cert(vec![certificate], key).expect("they belong together"))
 }
 
 async fn ask(base: &str, access: &Access) -> Result<f64, Error> {
@@ -99,7 +99,7 @@ fn believes(authorities: &[u8]) -> Access {
 
 #[tokio::test]
 async fn a_certificate_is_believed_if_its_authority_was_given() {
-    let (base, _) = serve(tls(false), value());
+    let (base, _) = serve(Some(tls(false)), value());
     assert_eq!(ask(&base, &believes(AUTHORITY)).await, Ok(25.0));
 }
 
@@ -114,7 +114,7 @@ async fn a_certificate_that_is_not_believed_is_told_and_nothing_is_shown_to_it(
     #[case] host: &str,
     #[case] expected: &str,
 ) {
-    let (base, asked) = serve(tls(false), value());
+    let (base, asked) = serve(Some(tls(false)), value());
     let access = Access { bearer_token: Some("secret".to_owned()), ..access };
     let error = ask(&base.replace("127.0.0.1", host), &access).await.expect_err("it is not believed");
     assert_eq!(error.reason(), "PrometheusUnreachable");
@@ -124,7 +124,7 @@ async fn a_certificate_that_is_not_believed_is_told_and_nothing_is_shown_to_it(
 
 #[tokio::test]
 async fn a_server_that_wants_to_know_its_clients_knows_us_by_our_certificate() {
-    let (base, asked) = serve(tls(true), value());
+    let (base, asked) = serve(Some(tls(true)), value());
     let error = ask(&base, &believes(AUTHORITY)).await.expect_err("we have shown none");
     assert_eq!(error.reason(), "PrometheusUnreachable");
     assert_eq!(asked.lock().expect("a lock").len(), 0);
@@ -139,7 +139,7 @@ async fn a_server_that_wants_to_know_its_clients_knows_us_by_our_certificate() {
 #[case::header(Access { headers: vec![("X-Scope-OrgID".to_owned(), "shop".to_owned())], ..Access::default() }, "x-scope-orgid: shop\r\n")]
 #[tokio::test]
 async fn what_a_server_wants_to_see_is_shown_to_it(#[case] access: Access, #[case] expected: &str) {
-    let (base, asked) = serve(tls(false), value());
+    let (base, asked) = serve(Some(tls(false)), value());
     let access = Access { authorities: Some(AUTHORITY.to_vec()), ..access };
     assert_eq!(ask(&base, &access).await, Ok(25.0));
     let asked = asked.lock().expect("a lock");

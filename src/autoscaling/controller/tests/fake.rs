@@ -51,10 +51,10 @@ pub struct Cluster {
     pub pods: Vec<Value>,
     /// What else is answered, by the beginning of the request's URI.
     pub answers: Vec<(String, Value)>,
-    /// The beginning of the paths that nobody serves.
-    pub unavailable: Option<&'static str>,
-    /// How often one of them was asked for.
-    pub refused: usize,
+    /// What fails, by method and the beginning of its path, and how.
+    pub fails: Option<(StatusCode, Method, &'static str)>,
+    /// How often it was tried.
+    pub failed: usize,
     pub autoscaler: Value,
     pub events: Vec<Value>,
     pub lease: Option<Value>,
@@ -85,8 +85,8 @@ impl FakeApi {
             scale_is_forbidden: false,
             pods: Vec::new(),
             answers: Vec::new(),
-            unavailable: None,
-            refused: 0,
+            fails: None,
+            failed: 0,
             autoscaler,
             events: Vec::new(),
             lease: None,
@@ -141,10 +141,10 @@ impl Cluster {
             self.writes.push(format!("{method} {uri}"));
         }
         let path = uri.split('?').next().unwrap_or_default();
-        if self.unavailable.is_some_and(|beginning| uri.starts_with(beginning)) {
-            self.refused += 1;
-            let message = "the server is currently unable to handle the request";
-            return refuse(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message);
+        let fails = self.fails.as_ref().filter(|(_, of, beginning)| of == method && uri.starts_with(beginning));
+        if let Some((status, ..)) = fails {
+            self.failed += 1;
+            return refuse(*status, "", "the server is currently unable to handle the request");
         }
         if let Some((_, answer)) = self.answers.iter().find(|(beginning, _)| uri.starts_with(beginning)) {
             return respond(StatusCode::OK, answer);
