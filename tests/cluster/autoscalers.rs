@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::{
+    tanks::{NAMESPACE, autoscaler, binding, both_targets, definition, metric, role, tank},
+    world::World,
+};
 
-pub const NAMESPACE: &str = "scalekit-test-autoscalers";
-/// The kind of what is scaled. Nobody makes anything of it.
-const GROUP: &str = "scalekit-test.dev";
 /// A look of every object, on a machine that is busy with other things.
 const SOON: Duration = Duration::from_secs(40);
 
@@ -23,7 +23,7 @@ pub async fn a_kind_that_the_scaler_may_not_scale_is_named_with_what_to_do(world
     world.kubectl(["wait", "crd/tanks.scalekit-test.dev", "--for=condition=Established", "--timeout=30s"]);
     apply(world, &[tank("other-kind", 1), autoscaler("other-kind", &json!({"interval": "5s"}))]);
     if world.rbac() {
-        let says = "tanks/scale";
+        let says = "bind a ClusterRole to that account with get, update and patch of tanks/scale";
         until(world, &[is("other-kind", "AbleToScale", "FailedGetScale", says)]).await;
     }
     // As docs/autoscaler.md has it.
@@ -38,6 +38,10 @@ pub async fn bad_input_is_named_and_the_others_go_on(world: &World) {
         (json!({"metrics": []}), "spec.metrics"),
         (json!({"metrics": [both_targets()]}), "needs averageValue and no value"),
         (json!({"schedules": [{"name": "s", "start": "0 8 * * *", "end": "0 9 * * *"}]}), "set at least one of them"),
+        (
+            json!({"schedules": [{"name": "s", "start": "0 8 * * *", "end": "0 9 * * *", "minReplicas": 6}]}),
+            "must not be more than the maxReplicas that holds meanwhile",
+        ),
     ] {
         let refused = refused(world, &autoscaler("refused", &wrong));
         assert!(refused.contains(says), "expected {says:?} in:\n{refused}");
@@ -114,7 +118,14 @@ pub async fn every_answer_of_prometheus_has_its_reason(world: &World) {
         let spec = json!({"mode": "Recommend", "interval": "1s", "metrics": [metric], "scaleTargetRef": target});
         objects.push(autoscaler(name, &spec));
     }
+    // Scraped every 15 s: there is a sample, and nearly always it is older than a second.
+    let mut aged = metric("count(up{job=\"prometheus\"})");
+    aged["prometheus"]["maxAge"] = json!("1s");
+    let target = json!({"apiVersion": "scalekit-test.dev/v1", "kind": "Tank", "name": "looked-at"});
+    let spec = json!({"mode": "Recommend", "interval": "1s", "metrics": [aged], "scaleTargetRef": target});
+    objects.push(autoscaler("aged", &spec));
     apply(world, &objects);
+    until(world, &[is("aged", "ScalingActive", "StaleSample", "maxAge of 1s")]).await;
     let expected: Vec<_> = answers.iter().map(|(name, .., reason, _)| is(name, "ScalingActive", reason, "")).collect();
     until(world, &expected).await;
     let listed = listed(world);
@@ -186,27 +197,34 @@ pub async fn modes_bounds_and_rivals_are_kept(world: &World) {
     world.kubectl(["scale", "tank/foreign", "--replicas=2", "-n", NAMESPACE]);
     until(world, &[is("foreign", "Conflict", "ForeignWriter", "kubectl")]).await;
     assert_eq!(counts("foreign"), "2");
-    world.kubectl(["delete", "autoscalers,tanks,hpa", "-n", NAMESPACE, "--all"]);
+    // Without its Autoscaler a count stays as it is; nothing holds the Autoscaler up.
+    world.kubectl(["delete", "autoscalers", "-n", NAMESPACE, "--all", "--timeout=20s"]);
+    assert_eq!((counts("sleepy"), counts("shared")), ("5".to_owned(), "3".to_owned()));
+    world.kubectl(["delete", "tanks,hpa", "-n", NAMESPACE, "--all"]);
 }
 
-/// Of Kubernetes' own kinds besides Deployments. The pods are given to a scheduler that does not exist: they cost nothing.
-pub async fn stateful_sets_and_replica_sets_are_scaled(world: &World) {
+/// Of Kubernetes' own kinds, a paused Deployment among them: pausing holds rollouts up, not the count. The pods are
+/// given to a scheduler that does not exist: they cost nothing.
+pub async fn every_kind_of_workload_is_scaled(world: &World) {
     let mut objects = Vec::new();
-    for kind in ["StatefulSet", "ReplicaSet"] {
-        let name = kind.to_lowercase();
-        let labels = json!({"app": name});
+    let kinds = [("StatefulSet", "statefulsets"), ("ReplicaSet", "replicasets"), ("Deployment", "deployments")];
+    for (kind, resource) in kinds {
+        let labels = json!({"app": resource});
         let pod = json!({"schedulerName": "nobody", "containers": [{"name": "main", "image": "nothing"}]});
-        objects.push(json!({
-            "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE},
+        let mut workload = json!({
+            "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": resource, "namespace": NAMESPACE},
             "spec": {"replicas": 1, "selector": {"matchLabels": labels},
                 "template": {"metadata": {"labels": labels}, "spec": pod}},
-        }));
-        let target = json!({"apiVersion": "apps/v1", "kind": kind, "name": name});
-        objects.push(autoscaler(&name, &json!({"scaleTargetRef": target, "interval": "1s"})));
+        });
+        if kind == "Deployment" {
+            workload["spec"]["paused"] = json!(true);
+        }
+        let target = json!({"apiVersion": "apps/v1", "kind": kind, "name": resource});
+        objects.extend([workload, autoscaler(resource, &json!({"scaleTargetRef": target, "interval": "1s"}))]);
     }
     apply(world, &objects);
-    until_replicas(world, &[("statefulsets", "statefulset", 3), ("replicasets", "replicaset", 3)]).await;
-    world.kubectl(["delete", "autoscalers,statefulsets,replicasets", "-n", NAMESPACE, "--all"]);
+    until_replicas(world, &kinds.map(|(_, resource)| (resource, resource, 3))).await;
+    world.kubectl(["delete", "autoscalers,statefulsets,replicasets,deployments", "-n", NAMESPACE, "--all"]);
 }
 
 /// What windows and rates need is in the status: a scaler that starts goes on with it.
@@ -333,69 +351,4 @@ fn refused(world: &World, object: &Value) -> String {
 fn set_query(world: &World, name: &str, query: &str) {
     let patch = json!([{"op": "replace", "path": "/spec/metrics/0/prometheus/query", "value": query}]);
     world.kubectl(["patch", "as", name, "-n", NAMESPACE, "--type=json", "-p", &patch.to_string()]);
-}
-
-/// Scales the tank of its name by a load of 25, 10 each: 3.
-fn autoscaler(name: &str, changes: &Value) -> Value {
-    let mut spec = json!({
-        "scaleTargetRef": {"apiVersion": "scalekit-test.dev/v1", "kind": "Tank", "name": name},
-        "maxReplicas": 5,
-        "metrics": [metric("vector(25)")],
-    });
-    for (field, value) in changes.as_object().unwrap() {
-        spec[field] = value.clone();
-    }
-    json!({"apiVersion": "scalekit.dev/v1alpha1", "kind": "Autoscaler",
-        "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec})
-}
-
-fn metric(query: &str) -> Value {
-    let target = json!({"type": "AverageValue", "averageValue": "10"});
-    json!({"type": "Prometheus", "prometheus": {"name": "load", "query": query, "target": target}})
-}
-
-fn both_targets() -> Value {
-    let mut metric = metric("vector(1)");
-    metric["prometheus"]["target"]["value"] = json!("10");
-    metric
-}
-
-fn tank(name: &str, replicas: i32) -> Value {
-    json!({"apiVersion": "scalekit-test.dev/v1", "kind": "Tank", "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {"replicas": replicas}})
-}
-
-fn definition() -> Value {
-    let integer = json!({"type": "object", "properties": {"replicas": {"type": "integer"}}});
-    let schema = json!({"type": "object", "properties": {"spec": integer, "status": integer}});
-    let scale = json!({"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"});
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": "tanks.scalekit-test.dev"},
-        "spec": {
-            "group": GROUP, "scope": "Namespaced",
-            "names": {"kind": "Tank", "plural": "tanks", "singular": "tank", "listKind": "TankList"},
-            "versions": [{"name": "v1", "served": true, "storage": true,
-                "schema": {"openAPIV3Schema": schema}, "subresources": {"status": {}, "scale": scale}}],
-        },
-    })
-}
-
-fn role() -> Value {
-    json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "scalekit-test-tanks"},
-        "rules": [
-            {"apiGroups": [GROUP], "resources": ["tanks/scale"], "verbs": ["get", "update", "patch"]},
-            {"apiGroups": [GROUP], "resources": ["tanks"], "verbs": ["get"]},
-        ],
-    })
-}
-
-fn binding() -> Value {
-    json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-        "metadata": {"name": "scalekit-test-tanks"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "scalekit-test-tanks"},
-        "subjects": [{"kind": "ServiceAccount", "name": "scaler", "namespace": "monitoring"}],
-    })
 }

@@ -25,6 +25,7 @@ mod scaling;
 mod scraping;
 #[path = "../steps/mod.rs"]
 mod steps;
+mod tanks;
 mod trouble;
 mod verdicts;
 mod world;
@@ -99,7 +100,7 @@ fn main() -> ExitCode {
             autoscalers::bad_input_is_named_and_the_others_go_on,
             autoscalers::every_answer_of_prometheus_has_its_reason,
             autoscalers::modes_bounds_and_rivals_are_kept,
-            autoscalers::stateful_sets_and_replica_sets_are_scaled,
+            autoscalers::every_kind_of_workload_is_scaled,
             autoscalers::windows_and_rates_go_on_after_a_restart_of_the_scaler,
             resources::cpu_and_memory_are_what_the_kubelet_says,
             scaling::an_unreachable_prometheus_holds_the_count,
