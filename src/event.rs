@@ -30,6 +30,8 @@ pub enum Step {
     Delete,
     /// Looking for what is left.
     Proof,
+    /// Taking our own image off the nodes.
+    Unload,
     /// Sending load to a sample workload.
     Load,
     /// Asking registries what images they have.
@@ -53,6 +55,7 @@ impl Step {
             Self::Targets => "targets",
             Self::Delete => "delete",
             Self::Proof => "proof",
+            Self::Unload => "unload",
             Self::Load => "load",
             Self::Resolve => "resolve",
             Self::Download => "download",
@@ -122,6 +125,8 @@ pub enum Event {
         /// Which.
         object: ObjectRef,
     },
+    /// A claim, and what a removal does with it.
+    Claim(Claim),
     /// How far the scrape targets are.
     Targets {
         /// Targets that were scraped well.
@@ -152,6 +157,31 @@ pub enum Event {
         /// One sentence.
         message: String,
     },
+}
+
+/// A claim that holds data, before a removal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Claim {
+    /// Which.
+    pub object: ObjectRef,
+    /// Size that was asked for.
+    pub size: String,
+    /// `StorageClass`.
+    pub class: String,
+    /// Reclaim policy of its volume.
+    pub policy: String,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// What a removal does with a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fate {
+    /// It stays, with its data.
+    Kept,
+    /// It goes, and its data with it.
+    Deleted,
 }
 
 /// Where events go. Reporting never fails and never blocks the work.

@@ -227,9 +227,10 @@ fn no_kubeconfig_anywhere_is_told_with_the_places() {
         return;
     }
     let home = Home::new();
-    for verb in ["up", "status", "down", "render"] {
+    let render = ["render", "--image", "scaler=example.org/scalekit:1"];
+    for arguments in [&["up"][..], &["status"], &["down"], &render] {
         let place = home.0.path().join(".kube/config");
-        home.run([verb])
+        home.run(arguments.iter().copied())
             .exits(4)
             .says("no kubeconfig")
             .says(&place.display().to_string())
@@ -300,6 +301,78 @@ fn a_server_that_cannot_be_used_is_named_within_seconds() {
     });
 }
 
+/// An expired client certificate is a user whom the API server does not know.
+#[rstest]
+#[case::unknown_or_expired(401, "Unauthorized", "Unauthorized", "may have expired: fetch the kubeconfig anew")]
+#[case::not_permitted(
+    403,
+    "Forbidden",
+    "nodes is forbidden: User \\\"u\\\" cannot list resource",
+    "a context with more rights"
+)]
+fn who_may_not_is_told_so_at_once(
+    #[case] code: u16,
+    #[case] reason: &'static str,
+    #[case] message: &'static str,
+    #[case] way_out: &str,
+) {
+    let server = servers::refusing(code, reason, message);
+    let home = Home::new();
+    let path = home.kubeconfig(&server, None);
+    for verb in ["up", "plan", "status", "check", "down"] {
+        let ran = home.run(["--kubeconfig", path.to_str().unwrap(), verb]);
+        assert!(ran.took < SOON, "{verb}: {:?}", ran.took);
+        let ran = ran.exits(4).prints_nothing();
+        assert!(ran.stderr.contains("hint:") && ran.stderr.contains(way_out), "{verb}: {}", ran.stderr);
+    }
+}
+
+/// As with kubectl: of two entries of the same name the first counts, a missing file is none, and files are found beside
+/// the one that names them.
+#[test]
+fn several_kubeconfigs_are_read_as_one() {
+    let home = Home::new();
+    let folder = home.0.path();
+    fs::create_dir(folder.join("other")).unwrap();
+    let first = "apiVersion: v1\nkind: Config\ncurrent-context: one\ncontexts:\n- {name: one, context: {cluster: c, user: u}}\n\
+                 clusters:\n- {name: c, cluster: {server: 'https://127.0.0.1:9'}}\n";
+    let second = "apiVersion: v1\nkind: Config\ncurrent-context: two\ncontexts:\n- {name: two, context: {cluster: c2, user: u}}\n\
+                  clusters:\n- {name: c, cluster: {server: 'https://127.0.0.1:1'}}\n- {name: c2, cluster: {server: 'https://127.0.0.1:7', \
+                  certificate-authority: ca.pem}}\nusers:\n- {name: u, user: {token: t}}\n";
+    home.file("first", first);
+    home.file("other/second", second);
+    home.file("other/ca.pem", include_str!("cli/other-authority.pem"));
+    let list = "nowhere:first:other/second";
+    home.run_with("KUBECONFIG", list, ["status"]).exits(4).says("https://127.0.0.1:9").says("refused");
+    home.run_with("KUBECONFIG", list, ["--context", "two", "status"])
+        .exits(4)
+        .says("https://127.0.0.1:7")
+        .says("refused");
+    home.run_with("KUBECONFIG", list, ["--context", "x", "status"])
+        .exits(2)
+        .says("first:other/second")
+        .says("one, two");
+    // What it names and is not there is not looked for elsewhere: that would be another cluster.
+    fs::create_dir(folder.join(".kube")).unwrap();
+    home.file(".kube/config", second);
+    home.run_with("KUBECONFIG", "nowhere", ["status"]).exits(4).says("no kubeconfig was found in nowhere");
+}
+
+/// Nothing is kept there: it is only looked into.
+#[rstest]
+#[case::not_there("/nowhere/at/all")]
+#[case::read_only("/proc/self")]
+#[case::empty("")]
+fn a_home_that_cannot_be_written_to_is_none_of_our_business(#[case] place: &str) {
+    let home = Home::new();
+    assert!(home.run_with("HOME", place, RENDER).exits(0).stdout.contains("kind: Deployment"));
+    let path = home.kubeconfig("https://127.0.0.1:9", None);
+    let path = path.to_str().unwrap();
+    for verb in ["up", "status", "down"] {
+        home.run_with("HOME", place, ["--kubeconfig", path, verb]).exits(4).says("https://127.0.0.1:9").says("refused");
+    }
+}
+
 #[rstest]
 #[case::unknown_key("namespace: a\nstorage:\n  sise: 5Gi\n", "3", "sise")]
 #[case::wrong_type("namespace: a\nimages: 7\n", "2", "images")]
@@ -358,6 +431,20 @@ fn render_needs_no_cluster_and_keeps_the_budget() {
         objects.iter().filter(|object| object.types.as_ref().unwrap().kind == "PersistentVolumeClaim").collect();
     assert!(!claims.is_empty());
     assert!(claims.iter().all(|claim| claim.data["spec"]["storageClassName"] == "standard"), "{claims:?}");
+}
+
+/// Whoever applies manifests sends no image to the nodes: what runs there has to be named.
+#[test]
+fn render_needs_an_image_that_nodes_can_pull() {
+    let home = Home::new();
+    let without = ["render", "--platform", "kind", "--storage-class", "standard"];
+    let into = without.into_iter().chain(["--output-dir", "manifests"]);
+    home.run(into).exits(2).says("hint: add --image scaler=REF").says("scalekit images push").prints_nothing();
+    assert!(!home.0.path().join("manifests").exists(), "something was written");
+    // Before any cluster is asked.
+    home.run(["render"]).exits(2).says("--image scaler=REF").prints_nothing();
+    home.file("scalekit.yaml", "images: {scaler: 'example.org/scalekit:1'}\n");
+    assert!(home.run(without).exits(0).stdout.contains("image: example.org/scalekit:1"));
 }
 
 #[test]
@@ -437,7 +524,8 @@ fn render_into_a_folder_writes_one_file_an_object() {
 fn render_without_a_cluster_says_how_to_do_without_one() {
     let home = Home::new();
     let path = home.kubeconfig("https://127.0.0.1:9", None);
-    let ran = home.run(["--kubeconfig", path.to_str().unwrap(), "render", "--platform", "kind"]).exits(4);
+    let arguments = ["render", "--platform", "kind", "--image", "scaler=example.org/scalekit:1"];
+    let ran = home.run(["--kubeconfig", path.to_str().unwrap()].into_iter().chain(arguments)).exits(4);
     ran.says("127.0.0.1:9").says("refused").says("--platform").says("--storage-class").prints_nothing();
 }
 

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fs, sync::Mutex, time::Duration};
 use kube::core::DynamicObject;
 use scalekit::{
     catalog::{self, Component, Options},
-    event::{Action, Event, Reporter, Step},
+    event::{Action, Claim, Event, Fate, Reporter, Step},
     health::{Finding, Severity},
     install::{Installer, Release},
     object::ObjectRef,
@@ -110,6 +110,7 @@ fn every_event_that_there_is_is_documented() {
         Step::Targets,
         Step::Delete,
         Step::Proof,
+        Step::Unload,
         Step::Load,
         Step::Resolve,
         Step::Download,
@@ -126,6 +127,13 @@ fn every_event_that_there_is_is_documented() {
         Event::StepFinished { step: Step::Plan, took: Duration::from_millis(1), summary: "x".to_owned() },
         Event::InProgress { object: object.clone(), why: "x".to_owned() },
         Event::Current { object },
+        Event::Claim(Claim {
+            object: ObjectRef::new("v1", "PersistentVolumeClaim", Some("monitoring"), "prometheus-data"),
+            size: "5Gi".to_owned(),
+            class: "standard".to_owned(),
+            policy: "Delete".to_owned(),
+            fate: Fate::Kept,
+        }),
         Event::Targets { up: 1, total: 2, waiting: vec!["a".to_owned()] },
         Event::Transfer { what: "x".to_owned(), bytes: 1, total: 2 },
         Event::Finding(Finding::new("nodes", Severity::Warning, "x").hint("y")),
@@ -139,6 +147,7 @@ fn every_event_that_there_is_is_documented() {
         | Event::Object { .. }
         | Event::InProgress { .. }
         | Event::Current { .. }
+        | Event::Claim(_)
         | Event::Targets { .. }
         | Event::Transfer { .. }
         | Event::Requests { .. }

@@ -87,7 +87,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Remove what was installed, and prove that nothing is left
     Down(DownArgs),
-    /// Print the manifests that `up` would apply
+    /// Print the manifests that `up` would apply; needs --image scaler=REF
     Render(RenderArgs),
     /// Open Grafana, Prometheus or Alertmanager in the browser
     Open(OpenArgs),

@@ -1,6 +1,6 @@
 //! From parsed arguments to a command, and from its end to an exit code.
 
-use std::{env, io, io::IsTerminal, path::Path, process::ExitCode, sync::Arc};
+use std::{env, io, io::IsTerminal, path::Path, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     catalog::{self, Component},
-    cluster::{Cluster, ConnectError, Connection, connect},
+    cluster::{Cluster, ConnectError, Connection, Interruption, connect},
     commands::{self, CommandError, Consent, ControllerSettings, RemovalOptions, Service, WatchError, Wish},
     event::{Event, Reporter},
     plan::Data,
@@ -49,28 +49,44 @@ fn run(common: CommonArgs, command: Command) -> Result<ExitCode, CommandError> {
         .build()
         .map_err(|source| CommandError::Io { what: "cannot start".to_owned(), source })?;
     let ended = runtime.block_on(async {
-        let stop = CancellationToken::new();
-        let interrupted = signals(stop.clone());
         if let Command::Run(program) = command {
-            tokio::spawn(interrupted);
+            let stop = CancellationToken::new();
+            let told = stop.clone();
+            tokio::spawn(async move {
+                signals().await;
+                told.cancel();
+            });
             return self::program(&common, program, stop).await;
         }
+        let interruption = Interruption::default();
+        let mut running = pin!(dispatch(common, command, &interruption));
         tokio::select! {
-            ended = dispatch(common, command) => ended,
-            // How a watch ends is no error; its exit code says that it was told to.
-            () = interrupted => if watches { Ok(ExitCode::from(130)) } else { Err(CommandError::Interrupted) },
+            ended = &mut running => return ended,
+            () = signals() => interruption.stop(),
         }
+        // Whoever comes next need not wait for a lock that is given back.
+        tokio::select! {
+            _ended = &mut running => {}
+            () = interruption.released() => {}
+            () = tokio::time::sleep(LET_GO_WITHIN) => {}
+        }
+        // How a watch ends is no error; its exit code says that it was told to.
+        if watches { Ok(ExitCode::from(130)) } else { Err(CommandError::Interrupted) }
     });
     // A port-forward that is being closed is not waited for.
     runtime.shutdown_background();
     ended
 }
 
-async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, CommandError> {
+/// How long an interrupted run may take to give back what it holds.
+const LET_GO_WITHIN: Duration = Duration::from_secs(1);
+
+async fn dispatch(common: CommonArgs, command: Command, interruption: &Interruption) -> Result<ExitCode, CommandError> {
     let reporter = reporter(&common);
     match command {
         Command::Up(UpArgs { stack, force_conflicts, no_wait }) => {
             let (settings, cluster) = stack_settings(&common, stack, force_conflicts).await?;
+            let cluster = cluster.interrupted_by(interruption);
             let reporter = Phases::around(reporter);
             let done = commands::up(settings, !no_wait, &cluster, &reporter).await;
             reporter.report(Event::Requests { count: cluster.requests() });
@@ -137,7 +153,7 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
                 return Ok(ExitCode::from(3));
             }
         }
-        Command::Down(args) => down(&common, args, reporter).await?,
+        Command::Down(args) => down(&common, args, reporter, interruption).await?,
         Command::Render(RenderArgs { stack, output_dir }) => render(&common, stack, output_dir.as_deref()).await?,
         Command::Open(args) => open(&common, args).await?,
         Command::Alert(AlertCommand::Test(args)) => return alert_test(&common, args).await,
@@ -147,7 +163,7 @@ async fn dispatch(common: CommonArgs, command: Command) -> Result<ExitCode, Comm
             report::bundled(&bundled);
         }
         Command::Images(command) => images(&common, command, reporter).await?,
-        Command::Demo(command) => demo(&common, command, reporter).await?,
+        Command::Demo(command) => demo(&common, command, reporter, interruption).await?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "scalekit", &mut script);
@@ -252,18 +268,31 @@ pub(super) fn resolved(
     Ok(settings::resolve(connection(common), flags, file)?)
 }
 
-async fn down(common: &CommonArgs, args: DownArgs, reporter: Arc<dyn Reporter>) -> Result<(), CommandError> {
+async fn down(
+    common: &CommonArgs,
+    args: DownArgs,
+    reporter: Arc<dyn Reporter>,
+    interruption: &Interruption,
+) -> Result<(), CommandError> {
     let DownArgs { keep_data, purge_data, force_finalizers, reset_replicas, yes, timeout } = args;
     let settings = resolved(common, StackArgs { timeout, ..StackArgs::default() }, false)?;
-    let cluster = connect(&settings.connection).await?;
+    let cluster = connect(&settings.connection).await?.interrupted_by(interruption);
     let asked = !keep_data && !purge_data && !yes && report::can_ask();
     let data = if purge_data { Data::Purge } else { Data::Keep };
     let mut planned = commands::plan_removal(&cluster, data, reporter.as_ref()).await?;
-    if planned.anything && !yes {
-        if !report::can_ask() {
-            return Err(CommandError::NeedsConsent);
+    if planned.anything && !yes && !report::can_ask() {
+        return Err(CommandError::NeedsConsent);
+    }
+    if planned.anything {
+        for claim in &planned.claims {
+            reporter.report(Event::Claim(claim.clone()));
         }
-        report::planned_removal(&planned);
+        // Who is asked has to see what about; else it is progress.
+        if !yes || (common.events.is_none() && !common.quiet) {
+            report::planned_removal(&planned);
+        }
+    }
+    if planned.anything && !yes {
         if asked && !planned.claims.is_empty() && ask("Delete the data too?").await? {
             planned = commands::plan_removal(&cluster, Data::Purge, reporter.as_ref()).await?;
             report::planned_removal(&planned);
@@ -275,11 +304,10 @@ async fn down(common: &CommonArgs, args: DownArgs, reporter: Arc<dyn Reporter>) 
     let StackSettings { timeout, containerd_socket, .. } = settings;
     let options =
         RemovalOptions { containerd_socket: containerd_socket.as_deref(), timeout, force_finalizers, reset_replicas };
-    let done = commands::down(&planned, Consent::Given, options, &cluster, reporter.as_ref()).await;
+    let reporter = Phases::around(reporter);
+    let done = commands::down(&planned, Consent::Given, options, &cluster, &reporter).await;
     reporter.report(Event::Requests { count: cluster.requests() });
-    drop(reporter);
-    let done = done?;
-    report::downed(&done, "scalekit");
+    report::downed(&done?, "scalekit", &reporter.into_words());
     Ok(())
 }
 
@@ -308,13 +336,14 @@ fn is_yes(answer: &str) -> bool {
 async fn render(common: &CommonArgs, stack: StackArgs, folder: Option<&Path>) -> Result<(), CommandError> {
     let settings = resolved(common, stack, false)?.with_files()?;
     let options = settings.options.clone();
+    let image = options.images.get(&Component::Scaler).cloned().ok_or(CommandError::ImageUnnamed)?;
     // With the platform and the class named, there is nothing to ask a cluster for.
     let cluster = if settings.platform.is_some() && settings.options.storage.class.is_some() {
         None
     } else {
         Some(connect(&settings.connection).await.map_err(|error| unasked(error.into()))?)
     };
-    let objects = commands::render(settings, cluster.as_ref()).await.map_err(unasked)?;
+    let objects = commands::render(settings, image, cluster.as_ref()).await.map_err(unasked)?;
     let preface = report::preface(&options);
     match folder {
         None => report::manifests(&preface, &objects).map_err(unprintable)?,
@@ -384,14 +413,19 @@ async fn alert_test(common: &CommonArgs, args: AlertTestArgs) -> Result<ExitCode
     Ok(if tested.delivered { ExitCode::SUCCESS } else { ExitCode::from(6) })
 }
 
-async fn demo(common: &CommonArgs, command: DemoCommand, reporter: Arc<dyn Reporter>) -> Result<(), CommandError> {
+async fn demo(
+    common: &CommonArgs,
+    command: DemoCommand,
+    reporter: Arc<dyn Reporter>,
+    interruption: &Interruption,
+) -> Result<(), CommandError> {
     let namespace = |demo: &DemoArgs| demo.namespace.clone().unwrap_or_else(|| DEMO_NAMESPACE.to_owned());
     match command {
         DemoCommand::List => report::demos(&catalog::demos()).map_err(unprintable)?,
         DemoCommand::Up(DemoUpArgs { demo, images, containerd_socket, timeout }) => {
             let stack = StackArgs { images, containerd_socket, timeout, ..StackArgs::default() };
             let settings = resolved(common, stack, false)?;
-            let cluster = connect(&settings.connection).await?;
+            let cluster = connect(&settings.connection).await?.interrupted_by(interruption);
             let image = settings.options.images.get(&Component::Scaler).cloned();
             let done = commands::demo_up(
                 &demo.name,
@@ -420,17 +454,17 @@ async fn demo(common: &CommonArgs, command: DemoCommand, reporter: Arc<dyn Repor
         DemoCommand::Down(DemoDownArgs { demo, timeout }) => {
             let stack = StackArgs { timeout, ..StackArgs::default() };
             let (settings, cluster) = stack_settings(common, stack, false).await?;
+            let reporter = Phases::around(reporter);
             let done = commands::demo_down(
                 &demo.name,
                 &namespace(&demo),
                 Consent::Given,
                 settings.timeout,
                 &cluster,
-                reporter.as_ref(),
+                &reporter,
             )
             .await?;
-            drop(reporter);
-            report::downed(&done, &demo.name);
+            report::downed(&done, &demo.name, &reporter.into_words());
         }
     }
     Ok(())
@@ -480,8 +514,8 @@ fn targets(filter: &str) -> Targets {
     filter.parse().expect("a filter of ours")
 }
 
-/// Ends when the process is told to stop, and tells `stop`.
-async fn signals(stop: CancellationToken) {
+/// Ends when the process is told to stop.
+async fn signals() {
     use tokio::signal::unix::{SignalKind, signal};
     let terminated = async {
         match signal(SignalKind::terminate()) {
@@ -496,7 +530,6 @@ async fn signals(stop: CancellationToken) {
         _ = tokio::signal::ctrl_c() => {}
         () = terminated => {}
     }
-    stop.cancel();
 }
 
 pub(super) fn unprintable(error: impl std::error::Error + Send + Sync + 'static) -> CommandError {

@@ -105,9 +105,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(5);
 ///
 /// See [`ConnectError`].
 pub async fn connect(connection: &Connection) -> Result<Cluster, ConnectError> {
-    let path = kubeconfig_path(connection)?;
-    let kubeconfig = Kubeconfig::read_from(&path)
-        .map_err(|error| ConnectError::Kubeconfig { path: path.clone(), reason: error.to_string() })?;
+    let (kubeconfig, path) = read(&kubeconfigs(connection)?)?;
     let known: Vec<String> = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
     let context = connection.context.clone().or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
     let options = KubeConfigOptions { context: connection.context.clone(), ..KubeConfigOptions::default() };
@@ -156,25 +154,39 @@ pub async fn connect_in_cluster(connection: &Connection) -> Result<Cluster, Conn
     Ok(Cluster::new(client, &server, "in-cluster", &namespace))
 }
 
-fn kubeconfig_path(connection: &Connection) -> Result<PathBuf, ConnectError> {
+/// Reads kubeconfigs into one, as kubectl does: of two entries of the same name the first counts, and so does the first
+/// current context. Files that an entry names lie beside the file that holds it. The path is for messages.
+fn read(paths: &[PathBuf]) -> Result<(Kubeconfig, PathBuf), ConnectError> {
+    let mut merged = Kubeconfig::default();
+    for path in paths {
+        let unusable =
+            |error: KubeconfigError| ConnectError::Kubeconfig { path: path.clone(), reason: error.to_string() };
+        merged = merged.merge(Kubeconfig::read_from(path).map_err(unusable)?).map_err(unusable)?;
+    }
+    let all: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    Ok((merged, PathBuf::from(all.join(":"))))
+}
+
+/// The files to read: the one that was named; else those of `KUBECONFIG` that are there, and then no others, as what it
+/// leaves out may be another cluster; else the first of the usual places.
+fn kubeconfigs(connection: &Connection) -> Result<Vec<PathBuf>, ConnectError> {
     if let Some(path) = &connection.kubeconfig {
-        return Ok(path.clone());
+        return Ok(vec![path.clone()]);
     }
-    let mut looked_in = Vec::new();
-    if let Some(list) = env::var_os("KUBECONFIG") {
-        for path in env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()) {
-            if path.exists() {
-                return Ok(path);
-            }
-            looked_in.push(path.display().to_string());
-        }
+    let list = env::var_os("KUBECONFIG").unwrap_or_default();
+    let named: Vec<PathBuf> = env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect();
+    let (there, places) = if named.is_empty() {
+        let home = env::var_os("HOME").map(|home| Path::new(&home).join(".kube/config"));
+        let usual = home.into_iter().chain(DISTRIBUTIONS.iter().map(|(path, _)| PathBuf::from(path)));
+        let usual: Vec<PathBuf> = usual.collect();
+        (usual.iter().find(|path| path.exists()).cloned().into_iter().collect::<Vec<_>>(), usual)
+    } else {
+        (named.iter().filter(|path| path.exists()).cloned().collect(), named)
+    };
+    if there.is_empty() {
+        return Err(ConnectError::NoKubeconfig {
+            looked_in: places.iter().map(|path| path.display().to_string()).collect(),
+        });
     }
-    let home = env::var_os("HOME").map(|home| Path::new(&home).join(".kube/config"));
-    for path in home.into_iter().chain(DISTRIBUTIONS.iter().map(|(path, _)| PathBuf::from(path))) {
-        if path.exists() {
-            return Ok(path);
-        }
-        looked_in.push(path.display().to_string());
-    }
-    Err(ConnectError::NoKubeconfig { looked_in })
+    Ok(there)
 }

@@ -8,6 +8,7 @@ mod counted;
 mod error;
 mod forward;
 mod http2;
+mod interruption;
 mod kinds;
 mod patience;
 mod proxy;
@@ -21,6 +22,7 @@ use kube::{
 pub use connect::{ConnectError, Connection, connect, connect_in_cluster};
 pub use error::Error;
 pub use forward::{ForwardError, PodTunnel, listen};
+pub use interruption::{Held, Interruption};
 pub use kinds::{INSTALLED, Kind, LEASE, TRACES};
 pub use read::{CONCURRENCY, Listed, answered};
 
@@ -38,6 +40,7 @@ pub struct Cluster {
     default_namespace: String,
     version: Option<String>,
     made: Requests,
+    interruption: Interruption,
 }
 
 impl Cluster {
@@ -51,6 +54,7 @@ impl Cluster {
             default_namespace: default_namespace.to_owned(),
             version: None,
             made: Requests::default(),
+            interruption: Interruption::default(),
         }
     }
 
@@ -64,6 +68,17 @@ impl Cluster {
     #[must_use]
     pub fn with_upgrades(self, upgrades: Client) -> Self {
         Self { upgrades, ..self }
+    }
+
+    /// The same for runs that end when they are told to.
+    #[must_use]
+    pub fn interrupted_by(self, interruption: &Interruption) -> Self {
+        Self { interruption: interruption.clone(), ..self }
+    }
+
+    /// What ends the runs on this cluster.
+    pub fn interruption(&self) -> &Interruption {
+        &self.interruption
     }
 
     /// The same with the count of what its clients ask.

@@ -8,7 +8,7 @@ use super::{CommandError, image, up::stack_release};
 use crate::{
     catalog,
     cluster::Cluster,
-    event::{Event, Reporter, Step},
+    event::{Claim, Event, Fate, Reporter, Step},
     health::{self, Finding},
     images::Removed,
     install::{InstallError, Installer, Release, Survey},
@@ -38,21 +38,6 @@ pub struct PlannedRemoval {
     release: Option<Release>,
     /// Whether an image was sent to the nodes, which is not needed any more.
     side_loaded: bool,
-}
-
-/// A claim that holds data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// Which.
-    pub object: ObjectRef,
-    /// Size that was asked for.
-    pub size: String,
-    /// `StorageClass`.
-    pub class: String,
-    /// Reclaim policy of its volume.
-    pub policy: String,
-    /// Whether it goes.
-    pub deleted: bool,
 }
 
 /// Proof that somebody agreed to a removal.
@@ -114,7 +99,7 @@ async fn look_and_decide(
 }
 
 /// What keeps every namespace from going: aggregated APIs that do not answer. Who may not look at them sees none.
-async fn blocking(cluster: &Cluster) -> Vec<Finding> {
+pub(super) async fn blocking(cluster: &Cluster) -> Vec<Finding> {
     preflight::api_services(cluster).await.map(|services| health::unavailable(&services)).unwrap_or_default()
 }
 
@@ -143,7 +128,11 @@ fn decide(survey: &Survey, data: Data, blocked: Vec<Finding>) -> PlannedRemoval 
                 policy: volume
                     .and_then(|volume| volume.spec.as_ref()?.persistent_volume_reclaim_policy.clone())
                     .unwrap_or_else(|| "-".to_owned()),
-                deleted: decided.delete.iter().any(|target| target.object == reference),
+                fate: if decided.delete.iter().any(|target| target.object == reference) {
+                    Fate::Deleted
+                } else {
+                    Fate::Kept
+                },
                 object: reference,
             }
         })
@@ -165,7 +154,7 @@ fn decide(survey: &Survey, data: Data, blocked: Vec<Finding>) -> PlannedRemoval 
 }
 
 /// The same error, with what to do about the namespaces that wait for an API that does not answer.
-fn named(error: InstallError, blocked: &[Finding]) -> InstallError {
+pub(super) fn named(error: InstallError, blocked: &[Finding]) -> InstallError {
     let InstallError::NotGone { mut waiting } = error else { return error };
     let fixes: Vec<&str> = blocked.iter().filter_map(|finding| finding.hint.as_deref()).collect();
     if !fixes.is_empty() {
@@ -210,7 +199,7 @@ pub async fn down(
     if !planned.anything {
         let kept = kept(&planned.teardown);
         // What a removal that was cut short has left is on the nodes only.
-        let removed = take_off_the_nodes(cluster, containerd_socket, false).await;
+        let removed = take_off_the_nodes(cluster, containerd_socket, false, reporter).await;
         let (images, images_left) = (removed.count, removed.left);
         return Ok(Downed { anything: false, kept, images, images_left, took: began.elapsed() });
     }
@@ -251,7 +240,7 @@ pub async fn down(
     if !left.is_empty() {
         // The next run may end here too, by what somebody else has to take away: the images do not wait for that.
         if !left.iter().any(|left| left.object.group == "apps" || left.object.kind == "Pod") {
-            let removed = take_off_the_nodes(cluster, containerd_socket, planned.side_loaded).await;
+            let removed = take_off_the_nodes(cluster, containerd_socket, planned.side_loaded, reporter).await;
             tracing::debug!("{} images are gone, left: {:?}", removed.count, removed.left);
         }
         return Err(CommandError::LeftBehind { left });
@@ -261,7 +250,7 @@ pub async fn down(
         "nothing is left with scalekit's label or fields, of its inventory, in its namespaces, or of its volumes{but}"
     );
     reporter.report(Event::StepFinished { step: Step::Proof, took: proof.elapsed(), summary });
-    let removed = take_off_the_nodes(cluster, containerd_socket, planned.side_loaded).await;
+    let removed = take_off_the_nodes(cluster, containerd_socket, planned.side_loaded, reporter).await;
     Ok(Downed {
         anything: true,
         kept: kept(&planned.teardown),
@@ -273,7 +262,12 @@ pub async fn down(
 
 /// Takes our images off the nodes, where our workloads ran one of them, or a node says that it has one: a removal that was
 /// cut short leaves it, pinned, with nothing in the cluster that knows of it.
-async fn take_off_the_nodes(cluster: &Cluster, containerd_socket: Option<&Path>, ran: bool) -> Removed {
+async fn take_off_the_nodes(
+    cluster: &Cluster,
+    containerd_socket: Option<&Path>,
+    ran: bool,
+    reporter: &dyn Reporter,
+) -> Removed {
     let facts = match preflight::facts(cluster).await {
         Ok(facts) => facts,
         Err(error) if ran => return Removed { count: 0, left: vec![error.to_string()] },
@@ -284,7 +278,18 @@ async fn take_off_the_nodes(cluster: &Cluster, containerd_socket: Option<&Path>,
         return Removed::default();
     }
     let platform = detect(&facts.nodes, &facts.classes);
+    let step = std::time::Instant::now();
+    if known {
+        reporter.report(Event::StepStarted { step: Step::Unload, total: None });
+    }
     let removed = image::remove(&facts.nodes, &platform, containerd_socket, None).await;
+    if known {
+        let summary = match removed.count {
+            1 => "1 image taken off the nodes".to_owned(),
+            count => format!("{count} images taken off the nodes"),
+        };
+        reporter.report(Event::StepFinished { step: Step::Unload, took: step.elapsed(), summary });
+    }
     // Where nothing says that there is one, a node that cannot be reached is no news.
     if known { removed } else { Removed { left: Vec::new(), ..removed } }
 }

@@ -35,6 +35,9 @@ pub enum CommandError {
         /// Why.
         source: Box<Self>,
     },
+    /// `render` has no image for our own pods that a node could pull.
+    #[error("the manifests need an image of scalekit that the nodes can pull")]
+    ImageUnnamed,
     /// A check before the first write failed.
     #[error("this cluster is not ready for it; nothing was written")]
     Preflight {
@@ -202,6 +205,7 @@ impl CommandError {
             | Self::Load(_)
             | Self::NeedsConsent
             | Self::NoPassword
+            | Self::ImageUnnamed
             | Self::Connect(ConnectError::UnknownContext { .. } | ConnectError::Kubeconfig { .. }) => 2,
             Self::Unasked { source } => source.exit_code(),
             Self::Transfer(error) => transfer_code(error),
@@ -220,6 +224,7 @@ impl CommandError {
                 | InstallError::Reset { source, .. }
                 | InstallError::Delete { source, .. } => cluster_code(source),
                 InstallError::Locked { .. } | InstallError::LockLost => 7,
+                InstallError::Interrupted => 130,
                 InstallError::Apply { not_permitted: true, .. } => 4,
                 InstallError::Apply { .. } => 1,
             },
@@ -241,18 +246,15 @@ impl CommandError {
         match self {
             Self::Settings(error) => error.hint(),
             Self::Connect(error) => error.hint(),
-            Self::Cluster { source: cluster::Error::Unreachable { .. }, .. } => {
-                Some("is the cluster running, and is this the right context? `kubectl config get-contexts`".to_owned())
-            }
-            Self::Cluster { source: cluster::Error::Forbidden { .. }, .. } => {
-                Some("use a context with more rights: `kubectl config get-contexts`".to_owned())
-            }
-            Self::Cluster { source: cluster::Error::Unauthorized { .. }, .. } => {
-                Some("the certificate or token of this context may have expired: fetch the kubeconfig anew".to_owned())
-            }
+            Self::Cluster { source, .. } | Self::Install(InstallError::Read(source)) => access_hint(source),
             Self::Unasked { .. } => {
                 Some("name both, and no cluster is asked: --platform NAME --storage-class NAME".to_owned())
             }
+            Self::ImageUnnamed => Some(
+                "add --image scaler=REF, or `images: {scaler: REF}` to scalekit.yaml; `scalekit images push REGISTRY` \
+                 puts the image of this build into a registry and prints its REF"
+                    .to_owned(),
+            ),
             Self::ServiceAccount(error) => Some(error.hint().to_string()),
             Self::Image(error) => error.hint(),
             Self::Transfer(error) => error.hint(),
@@ -284,8 +286,7 @@ impl CommandError {
             }
             Self::LeftBehind { .. } => Some("run `scalekit down` again when the reasons are gone".to_owned()),
             Self::NeedsConsent => Some("add --yes".to_owned()),
-            Self::Cluster { .. }
-            | Self::NoPassword
+            Self::NoPassword
             | Self::Preflight { .. }
             | Self::Load(_)
             | Self::Forward(_)
@@ -331,6 +332,21 @@ impl CommandError {
             _ => Vec::new(),
         }
     }
+}
+
+/// What to do where the cluster does not let itself be read.
+fn access_hint(source: &cluster::Error) -> Option<String> {
+    let hint = match source {
+        cluster::Error::Unreachable { .. } => {
+            "is the cluster running, and is this the right context? `kubectl config get-contexts`"
+        }
+        cluster::Error::Forbidden { .. } => "use a context with more rights: `kubectl config get-contexts`",
+        cluster::Error::Unauthorized { .. } => {
+            "the certificate or token of this context may have expired: fetch the kubeconfig anew"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 fn transfer_code(error: &TransferError) -> u8 {

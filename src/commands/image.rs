@@ -31,10 +31,15 @@ impl OwnImage {
     }
 }
 
+/// An image that was named: the nodes pull it.
+pub(super) fn named(reference: String) -> OwnImage {
+    OwnImage { reference, pull_policy: "IfNotPresent", executable: None }
+}
+
 /// The image that was named, which is pulled; else this executable's own, which is sent to the nodes.
-pub(super) fn own(named: Option<&String>) -> Result<OwnImage, CommandError> {
-    if let Some(reference) = named {
-        return Ok(OwnImage { reference: reference.clone(), pull_policy: "IfNotPresent", executable: None });
+pub(super) fn own(reference: Option<&String>) -> Result<OwnImage, CommandError> {
+    if let Some(reference) = reference {
+        return Ok(named(reference.clone()));
     }
     let executable = Executable::running().map_err(images::Error::from)?;
     let reference = executable.reference(env!("CARGO_PKG_VERSION"));

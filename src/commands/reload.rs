@@ -287,7 +287,8 @@ mod tests {
     #[case::a_file_and_a_label(&["metadata.labels[\"app.kubernetes.io/version\"]", "data[\"prometheus.yml\"]"], true)]
     #[case::labels_alone(&["metadata.labels[\"app.kubernetes.io/version\"]"], false)]
     fn only_other_content_is_waited_for(#[case] fields: &[&str], #[case] expected: bool) {
-        let field = |name: &&str| FieldChange { field: (*name).to_owned(), live: None, desired: json!("x") };
+        let field =
+            |name: &&str| FieldChange { field: (*name).to_owned(), live: None, desired: json!("x"), by: Vec::new() };
         assert_eq!(changes_content(&Change::Configure { fields: fields.iter().map(field).collect() }), expected);
     }
 

@@ -19,12 +19,17 @@ use crate::{
 /// The objects in an order in which they can be applied, without the password's Secret, which must not lie in a
 /// repository.
 ///
-/// The cluster says what platform it is; without one, the platform has to be named and the class with it.
+/// The cluster says what platform it is; without one, the platform has to be named and the class with it. The image of
+/// our own pods is one that nodes can pull: who applies manifests sends none to them.
 ///
 /// # Errors
 ///
 /// When the cluster is needed and cannot be read.
-pub async fn render(settings: StackSettings, cluster: Option<&Cluster>) -> Result<Vec<DynamicObject>, CommandError> {
+pub async fn render(
+    settings: StackSettings,
+    image: String,
+    cluster: Option<&Cluster>,
+) -> Result<Vec<DynamicObject>, CommandError> {
     let StackSettings { mut options, platform, .. } = settings;
     let platform = match (platform, cluster) {
         (platform, Some(cluster)) => {
@@ -35,8 +40,7 @@ pub async fn render(settings: StackSettings, cluster: Option<&Cluster>) -> Resul
         (Some(kind), None) => without_cluster(kind),
         (None, None) => without_cluster(PlatformKind::Generic),
     };
-    let own = image::own(options.images.get(&catalog::Component::Scaler))?;
-    image::use_in(&mut options, &own);
+    image::use_in(&mut options, &image::named(image));
     let objects = catalog::stack(&options, &platform);
     let order = plan::in_order(&plan::dependencies(&objects));
     Ok(order

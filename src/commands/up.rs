@@ -12,6 +12,7 @@ use kube::core::DynamicObject;
 use super::{
     CommandError,
     carry_out::{until_ready, write},
+    down,
     image::{self, OwnImage},
     reload, targets,
 };
@@ -20,7 +21,7 @@ use crate::{
     cluster::{self, Cluster, Kind},
     event::{Event, Reporter, Step},
     health::{self, Facts, Finding, Severity},
-    install::{Installer, Release, State},
+    install::{InstallError, Installer, Release, State},
     plan::{self, ChangeSet},
     platform::{Platform, PlatformKind},
     preflight,
@@ -160,7 +161,13 @@ pub async fn up(
         return Ok(done);
     }
 
-    let (state, adapted, changes) = if installer.until_settled(&state.live).await? {
+    let settled = match installer.until_settled(&state.live).await {
+        Err(error @ InstallError::NotGone { .. }) => {
+            return Err(down::named(error, &down::blocking(cluster).await).into());
+        }
+        settled => settled?,
+    };
+    let (state, adapted, changes) = if settled {
         // What was read, and fitted to, belonged to an installation that is gone now.
         let state = installer.read(&release, &desired).await?;
         options = asked;

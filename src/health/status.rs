@@ -9,7 +9,7 @@ use super::{Finding, Series, Severity, wal};
 use crate::{
     catalog,
     object::ObjectRef,
-    plan,
+    plan::{self, FieldChange, FieldManager},
     platform::{self, Platform},
     prometheus::{self, TargetHealth},
     readiness::{self, Readiness, Surroundings},
@@ -85,6 +85,8 @@ pub struct Status {
     pub scraping: Option<Scraping>,
     /// Every Autoscaler.
     pub autoscalers: Vec<Autoscaler>,
+    /// Objects that are not as these settings have them.
+    pub drift: Vec<Drifted>,
     /// What is wrong or worth knowing, the worst first.
     pub findings: Vec<Finding>,
 }
@@ -117,6 +119,15 @@ pub struct Targets {
     pub down: Vec<prometheus::Target>,
     /// Jobs without any target.
     pub empty_jobs: Vec<String>,
+}
+
+/// An object that is not as these settings have it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Drifted {
+    /// Which.
+    pub object: ObjectRef,
+    /// The fields that differ, with both values and who set them.
+    pub fields: Vec<FieldChange>,
 }
 
 /// How the metrics of Kubernetes itself are scraped on this cluster.
@@ -195,10 +206,12 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
     if installed {
         findings.extend(components.iter().filter_map(unready));
         findings.extend(wal::replay_loop(&observed.around.pods));
-        findings.extend(missing_and_drifted(observed));
+        findings.extend(missing(observed));
     } else {
         findings.push(Finding::new("installed", Severity::Error, "nothing is installed").hint("scalekit up"));
     }
+    let drift = if installed { drifted(observed) } else { Vec::new() };
+    findings.extend(drift.iter().map(changed));
     let targets = match &observed.targets {
         Some(Ok(targets)) => {
             let (targets, found) = judge_targets(targets, observed);
@@ -257,6 +270,7 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         // Another Prometheus is its owners' to configure.
         scraping: (installed && observed.targets.is_some()).then(|| observed.scraping.clone()),
         autoscalers,
+        drift,
         findings,
     }
 }
@@ -292,38 +306,55 @@ fn unready(component: &Component) -> Option<Finding> {
     }
 }
 
-/// What should be there and is not, and what is there and is not as it should be. The latter may be on purpose,
-/// so it is a warning.
-fn missing_and_drifted(observed: &Observed) -> Vec<Finding> {
-    observed
-        .desired
-        .iter()
-        .filter_map(|desired| {
-            let object = ObjectRef::of(desired);
-            let Some(live) = observed.live.iter().find(|live| ObjectRef::of(live) == object) else {
-                return Some(
-                    Finding::new("missing", Severity::Error, format!("{object} is not there")).hint("scalekit up"),
-                );
-            };
-            if live.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(catalog::CREATE_ONCE)) {
-                return None;
-            }
-            let changed: Vec<String> = plan::drift(desired, live)
-                .into_iter()
-                .map(|change| change.field)
-                .filter(|field| !is_ours_to_differ(field))
-                .collect();
-            (!changed.is_empty()).then(|| {
-                Finding::new("drift", Severity::Warning, format!("{object} was changed: {}", changed.join(", ")))
-                    .hint("`scalekit up` sets it back")
-            })
+/// The live object that belongs to a desired one.
+fn live_one<'a>(observed: &'a Observed, desired: &DynamicObject) -> Option<&'a DynamicObject> {
+    let object = ObjectRef::of(desired);
+    observed.live.iter().find(|live| ObjectRef::of(live) == object)
+}
+
+/// What should be there and is not.
+fn missing(observed: &Observed) -> impl Iterator<Item = Finding> {
+    observed.desired.iter().filter(|desired| live_one(observed, desired).is_none()).map(|desired| {
+        let message = format!("{} is not there", ObjectRef::of(desired));
+        Finding::new("missing", Severity::Error, message).hint("scalekit up")
+    })
+}
+
+/// What is there and is not as it should be.
+fn drifted(observed: &Observed) -> Vec<Drifted> {
+    let once = |live: &DynamicObject| {
+        live.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(catalog::CREATE_ONCE))
+    };
+    let pairs = observed.desired.iter().filter_map(|desired| Some((desired, live_one(observed, desired)?)));
+    pairs
+        .filter(|(_, live)| !once(live))
+        .map(|(desired, live)| {
+            let mut fields = plan::drift(desired, live);
+            fields.retain(|change| !is_ours_to_differ(change));
+            Drifted { object: ObjectRef::of(desired), fields }
         })
+        .filter(|drifted| !drifted.fields.is_empty())
         .collect()
 }
 
+/// It may be on purpose, so it is a warning.
+fn changed(drifted: &Drifted) -> Finding {
+    let Drifted { object, fields } = drifted;
+    let words: Vec<String> = fields.iter().map(ToString::to_string).collect();
+    let others = |by: &FieldManager| by.manager != catalog::FIELD_MANAGER;
+    let hint = if fields.iter().flat_map(|field| &field.by).any(others) {
+        "`scalekit up --force-conflicts` sets it back"
+    } else {
+        "`scalekit up` sets it back"
+    };
+    Finding::new("drift", Severity::Warning, format!("{object} was changed: {}", words.join("; "))).hint(hint)
+}
+
 /// Versions and images differ between builds of scalekit, and `status` may be another build than the one that ran `up`.
-fn is_ours_to_differ(field: &str) -> bool {
-    field.starts_with("metadata.labels") || matches!(field.rsplit('.').next(), Some("image" | "imagePullPolicy"))
+/// An image that somebody set by hand is no build's.
+fn is_ours_to_differ(FieldChange { field, by, .. }: &FieldChange) -> bool {
+    let image = matches!(field.rsplit('.').next(), Some("image" | "imagePullPolicy"));
+    field.starts_with("metadata.labels") || (image && !by.iter().any(FieldManager::is_by_hand))
 }
 
 fn judge_targets(targets: &prometheus::Targets, observed: &Observed) -> (Targets, Vec<Finding>) {

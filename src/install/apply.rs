@@ -165,7 +165,7 @@ impl Installer<'_> {
                 going.insert(item.object.clone(), uid.clone());
             }
         }
-        self.until_gone(going).await
+        self.until_gone(going, super::delete::BLOCKED_FOR).await
     }
 
     async fn prune(&self, changes: &ChangeSet) -> Result<(), InstallError> {

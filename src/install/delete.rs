@@ -34,7 +34,10 @@ const FINALIZED_WITHIN: Duration = Duration::from_secs(8);
 
 /// How long an aggregated API that does not answer may hold a namespace before waiting is given up: a program that
 /// only restarts is back by then.
-const BLOCKED_FOR: Duration = Duration::from_secs(20);
+pub(super) const BLOCKED_FOR: Duration = Duration::from_secs(20);
+
+/// The same where nothing else is done meanwhile: a run that only waits says soon what for.
+const TOLD_WITHIN: Duration = Duration::from_secs(8);
 
 impl Installer<'_> {
     /// Deletes what the teardown says: first what scales, then everything else at once; waits until it is gone.
@@ -70,7 +73,7 @@ impl Installer<'_> {
                 .await?;
             waiting.extend(gone.into_iter().filter(|(.., gone)| !gone).map(|(object, uid, _)| (object, uid)));
         }
-        self.until_gone(waiting).await?;
+        self.until_gone(waiting, BLOCKED_FOR).await?;
         self.until_pods_are_gone(teardown).await?;
         for lease in leases {
             self.delete_lease(&lease.object).await?;
@@ -93,7 +96,7 @@ impl Installer<'_> {
     async fn until_pods_are_gone(&self, teardown: &Teardown) -> Result<(), InstallError> {
         let pods = self.traces(teardown).await?;
         let going = pods.iter().filter_map(|pod| Some((ObjectRef::of(pod), pod.metadata.uid.clone()?))).collect();
-        self.until_gone(going).await
+        self.until_gone(going, BLOCKED_FOR).await
     }
 
     /// Deletes one object if it still is the one with this UID. Returns whether it is gone already.
@@ -140,7 +143,13 @@ impl Installer<'_> {
         stream::select_all(watches.map(StreamExt::boxed)).chain(stream::pending()).boxed()
     }
 
-    pub(super) async fn until_gone(&self, mut waiting: BTreeMap<ObjectRef, String>) -> Result<(), InstallError> {
+    /// Waits until none of these is there any more, and for `patience` only where nothing holds them but an aggregated API
+    /// that does not answer.
+    pub(super) async fn until_gone(
+        &self,
+        mut waiting: BTreeMap<ObjectRef, String>,
+        patience: Duration,
+    ) -> Result<(), InstallError> {
         let mut departures = self.departures(&waiting);
         let began = Instant::now();
         let mut blocked_since: Option<Instant> = None;
@@ -180,7 +189,7 @@ impl Installer<'_> {
                 self.take_finalizers_off(&waiting).await?;
             }
             blocked_since = if blocked { blocked_since.or_else(|| Some(Instant::now())) } else { None };
-            if self.expired() || blocked_since.is_some_and(|since| since.elapsed() >= BLOCKED_FOR) {
+            if self.expired() || blocked_since.is_some_and(|since| since.elapsed() >= patience) {
                 return Err(InstallError::NotGone { waiting: held });
             }
             let _time_is_up = timeout(LOOK_AGAIN, departures.next()).await;
@@ -276,7 +285,7 @@ impl Installer<'_> {
             .filter_map(|object| Some((ObjectRef::of(object), object.metadata.uid.clone()?)))
             .collect();
         let waited = !going.is_empty();
-        self.until_gone(going).await?;
+        self.until_gone(going, TOLD_WITHIN).await?;
         Ok(waited)
     }
 }

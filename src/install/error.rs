@@ -40,6 +40,9 @@ pub enum InstallError {
     /// Another run holds the lock by now, so this one stopped.
     #[error("the lock was lost: another run took over while this one could not reach the API server")]
     LockLost,
+    /// The run was told to end. The lock was given back.
+    #[error("interrupted; the next run goes on from here")]
+    Interrupted,
     /// Objects of other owners stand where ours would go. Nothing was written.
     #[error("{} would be taken from their owners", listed(objects.iter().map(|(object, owner)| match owner {
         Some(owner) => format!("{object} (managed by {owner})"),
@@ -119,6 +122,7 @@ impl InstallError {
             Self::Read(_)
             | Self::Locked { .. }
             | Self::LockLost
+            | Self::Interrupted
             | Self::Inventory { .. }
             | Self::Foreign { .. }
             | Self::Label { .. }
@@ -147,6 +151,7 @@ impl InstallError {
             Self::Locked { .. } => Some("wait for it, or end it; a run that died is taken over after 15 s".to_owned()),
             Self::LockLost => Some("run it again: it goes on from where this one stopped".to_owned()),
             Self::Read(_)
+            | Self::Interrupted
             | Self::Inventory { .. }
             | Self::Apply { .. }
             | Self::Failed { .. }

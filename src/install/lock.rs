@@ -21,7 +21,7 @@ use tokio::{
 use super::{InstallError, Installer, Release};
 use crate::{
     catalog::{MANAGED_BY, NAME, PART_OF, SCALEKIT},
-    cluster,
+    cluster::{self, Held, Interruption},
     event::Event,
     lease::{Decision, Observed, Record, Terms, decide},
     object::ObjectRef,
@@ -44,24 +44,30 @@ pub struct Lock {
     heartbeat: JoinHandle<()>,
     lost: Arc<Notify>,
     sure: watch::Sender<bool>,
+    interruption: Interruption,
+    _held: Held,
 }
 
 impl Lock {
-    fn keep(leases: Api<Lease>, identity: String, sure: watch::Sender<bool>) -> Self {
+    fn keep(leases: Api<Lease>, identity: String, sure: watch::Sender<bool>, interruption: &Interruption) -> Self {
         let lost = Arc::new(Notify::new());
         let heartbeat = tokio::spawn(renew(leases.clone(), identity, Arc::clone(&lost), sure.clone()));
-        Self { leases, heartbeat, lost, sure }
+        let interruption = interruption.clone();
+        let held = interruption.holding();
+        Self { leases, heartbeat, lost, sure, interruption, _held: held }
     }
 
     /// Does the work while the lock is held, and gives the lock back however it ends.
     ///
     /// # Errors
     ///
-    /// The work's own; [`InstallError::LockLost`] as soon as somebody else holds the lock.
+    /// The work's own; [`InstallError::LockLost`] as soon as somebody else holds the lock; [`InstallError::Interrupted`] as
+    /// soon as the run is told to end.
     pub async fn hold<T>(self, work: impl Future<Output = Result<T, InstallError>>) -> Result<T, InstallError> {
         let done = tokio::select! {
             done = work => done,
             () = self.lost() => Err(InstallError::LockLost),
+            () = self.interruption.stopped() => Err(InstallError::Interrupted),
         };
         self.release().await;
         done
@@ -129,7 +135,9 @@ impl Installer<'_> {
             match decide(&identity, TERMS, seen, now, wall()) {
                 Decision::Acquire(record) | Decision::Renew(record) => {
                     match write(&leases, read, record).await {
-                        Ok(_) => return Ok(Lock::keep(leases, identity, self.sure.clone())),
+                        Ok(_) => {
+                            return Ok(Lock::keep(leases, identity, self.sure.clone(), self.cluster.interruption()));
+                        }
                         // Somebody was faster, or the answer was lost: look again.
                         Err(error) if error.is_transient() || matches!(error, cluster::Error::Conflict { .. }) => {}
                         Err(error) => return Err(failed(error)),

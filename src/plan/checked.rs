@@ -93,7 +93,7 @@ pub fn in_words(conflicts: &[FieldConflict]) -> String {
 }
 
 /// Whole files are values too.
-fn shortened(value: &str) -> String {
+pub(super) fn shortened(value: &str) -> String {
     const LONGEST: usize = 60;
     match value.char_indices().nth(LONGEST) {
         None => value.to_owned(),

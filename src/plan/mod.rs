@@ -10,6 +10,7 @@ mod drift;
 mod edges;
 mod field_path;
 mod inventory;
+mod managers;
 mod ownership;
 mod scaled;
 mod teardown;
@@ -27,6 +28,7 @@ pub use definition::{bridge, needs_migration, storage_version};
 pub use drift::{FieldChange, drift};
 pub use edges::{dependencies, in_order};
 pub use inventory::{Entry, Inventory, content_hash};
+pub use managers::FieldManager;
 pub use ownership::{adoption, yield_replicas};
 pub use scaled::{Scaled, scaled};
 pub use teardown::{Data, KEPT, Kept, Target, Teardown, teardown};
@@ -213,7 +215,7 @@ fn same_release(desired: &DynamicObject, live: &DynamicObject) -> bool {
 fn kept(live: &DynamicObject) -> Option<FieldChange> {
     let value = live.metadata.labels.as_ref()?.get(KEPT.0)?;
     let field = format!("metadata.labels[\"{}\"]", KEPT.0);
-    Some(FieldChange { field, live: Some(value.clone().into()), desired: serde_json::Value::Null })
+    Some(FieldChange { field, live: Some(value.clone().into()), desired: serde_json::Value::Null, by: Vec::new() })
 }
 
 fn owner(object: &DynamicObject) -> Option<String> {

@@ -11,7 +11,7 @@ use crate::{
 
 /// Managers by which tools apply whole manifests. What a person changed with `kubectl edit`, `patch`, `set` or `scale`
 /// has another manager, and stays theirs.
-const APPLIERS: [&str; 6] =
+pub(super) const APPLIERS: [&str; 6] =
     ["kubectl-client-side-apply", "kubectl-create", "kubectl", "helm", "Helm", "before-first-apply"];
 
 /// Operations of a managed fields entry.

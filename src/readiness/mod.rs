@@ -8,7 +8,7 @@ mod pod;
 mod volume;
 mod workload;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration as Duration, Timestamp};
 use k8s_openapi::api::{
     core::v1::{Event, Node, Pod},
     storage::v1::StorageClass,
@@ -102,6 +102,7 @@ pub fn of(object: &DynamicObject, around: &Surroundings, now: Timestamp) -> Read
         ("apps", "DaemonSet") => workload::daemon_set(object, around, now),
         ("", "PersistentVolumeClaim") => volume::claim(object, around),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(object),
+        ("apiregistration.k8s.io", "APIService") => api_service(object, now),
         _ => Readiness::Current,
     }
 }
@@ -138,8 +139,43 @@ pub fn definition(object: &DynamicObject) -> Readiness {
     }
 }
 
+/// How long a Service that has ready pods may take to answer as an API: its certificate and its port are new, too.
+const API_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// The rule of the API server's own aggregator (`kube-aggregator`, `remote/available_controller.go`), by the reasons that
+/// it gives: a Service that is not there, or lacks the port, is a mistake; one without ready pods waits for them, which
+/// have a verdict of their own; one that has them and does not answer will not.
+fn api_service(object: &DynamicObject, now: Timestamp) -> Readiness {
+    let conditions = object.data.pointer("/status/conditions").and_then(serde_json::Value::as_array);
+    let Some(available) = conditions.into_iter().flatten().find(|condition| condition["type"] == "Available") else {
+        return Readiness::in_progress("the API server has not looked for its server yet");
+    };
+    if available["status"] == "True" {
+        return Readiness::Current;
+    }
+    let text = |field: &str| available[field].as_str().unwrap_or_default();
+    let why = format!("it does not answer: {}", text("message"));
+    let since: Option<Timestamp> = text("lastTransitionTime").parse().ok();
+    let answers_not = since.is_none_or(|since| now.duration_since(since) >= API_ANSWERS_WITHIN);
+    match text("reason") {
+        "ServiceNotFound" | "ServicePortError" => {}
+        "FailedDiscoveryCheck" if answers_not => {}
+        _ => return Readiness::in_progress(why),
+    }
+    let service = |field: &str| {
+        object.data.pointer(&format!("/spec/service/{field}")).and_then(serde_json::Value::as_str).unwrap_or_default()
+    };
+    Readiness::failed(why).hint(format!(
+        "`kubectl get service,endpointslices -n {} -l app.kubernetes.io/name={}`; while it is so, no namespace of the \
+         cluster can be deleted",
+        service("namespace"),
+        service("name")
+    ))
+}
+
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
     use serde_json::json;
 
     use super::*;
@@ -168,6 +204,40 @@ mod tests {
             crd(json!([{"type": "NamesAccepted", "status": "False", "message": "taken"}])),
             Readiness::Failed { .. }
         ));
+    }
+
+    #[rstest]
+    #[case::answers("True", "Passed", 0, "current")]
+    #[case::no_service("False", "ServiceNotFound", 0, "failed")]
+    #[case::no_such_port("False", "ServicePortError", 0, "failed")]
+    #[case::no_pods_yet("False", "MissingEndpoints", 600, "in-progress")]
+    #[case::pods_that_start("False", "FailedDiscoveryCheck", 4, "in-progress")]
+    #[case::pods_that_do_not_answer("False", "FailedDiscoveryCheck", 5, "failed")]
+    fn an_aggregated_api_is_judged_by_the_aggregators_reasons(
+        #[case] status: &str,
+        #[case] reason: &str,
+        #[case] seconds: i64,
+        #[case] expected: &str,
+    ) {
+        let since = Timestamp::UNIX_EPOCH;
+        let service = json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1.x"},
+            "spec": {"service": {"namespace": "monitoring", "name": "scaler"}},
+            "status": {"conditions": [{"type": "Available", "status": status, "reason": reason, "message": "why",
+                "lastTransitionTime": since.to_string()}]}});
+        let now = since + Duration::from_secs(seconds);
+        let judged = of(&serde_json::from_value(service).unwrap(), &Surroundings::default(), now);
+        assert_eq!(serde_json::to_value(&judged).unwrap()["state"], expected);
+        if let Readiness::Failed { why, hint } = judged {
+            assert_eq!(why, "it does not answer: why");
+            assert!(hint.unwrap().contains("-n monitoring -l app.kubernetes.io/name=scaler"));
+        }
+    }
+
+    #[test]
+    fn an_aggregated_api_that_nobody_has_looked_for_is_on_the_way() {
+        let new =
+            json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1.x"}});
+        assert!(matches!(judge(new), Readiness::InProgress { .. }));
     }
 
     #[test]

@@ -158,8 +158,8 @@ pub fn planned_removal(planned: &PlannedRemoval) {
 }
 
 /// Prints what a removal did.
-pub fn downed(done: &Downed, what: &str) {
-    data(&text::downed(done, what));
+pub fn downed(done: &Downed, what: &str, phases: &str) {
+    data(&text::downed(done, what, phases));
 }
 
 /// Prints what `demo up` did.

@@ -28,15 +28,16 @@ pub enum Verbosity {
     Quiet,
     /// A line a step.
     Normal,
-    /// A line an object too.
+    /// A line an object too, unchanged and ready ones included.
     Verbose,
 }
 
 /// Time between two lines about what is being waited for, where there is no live line.
 const SAY_AGAIN: Duration = Duration::from_secs(1);
 
-/// Writes progress to stderr. Lines that stay are written once; what is being waited for stands in a live line on a
-/// terminal, and elsewhere is said once each time it changes, one line a second at most.
+/// Writes progress to stderr. Lines that stay are written once. On a terminal a live line and a tree show what is done and
+/// waited for; elsewhere each change of an object is a line, and what is being waited for is said once each time it
+/// changes, one line a second at most.
 pub struct Terminal {
     verbosity: Verbosity,
     bars: MultiProgress,
@@ -203,7 +204,9 @@ impl Terminal {
         state.tree.over(object);
         state.show_tree(&self.bars);
         state.news.over(&object.to_string());
-        if self.verbosity >= Verbosity::Verbose {
+        // Without a live line, what is done to an object would not be seen at all.
+        let told = self.bars.is_hidden() && action != Action::Unchanged;
+        if told || self.verbosity >= Verbosity::Verbose {
             let why = why.map(|why| format!(": {why}")).unwrap_or_default();
             self.line(&format!("  {} {object}{why}", past(action)));
         }
@@ -275,7 +278,8 @@ impl Reporter for Terminal {
             Event::Requests { count } if self.verbosity >= Verbosity::Verbose => {
                 self.line(&format!("  {count} requests to the API server"));
             }
-            Event::Requests { .. } => {}
+            // A table of all of them is printed apart.
+            Event::Requests { .. } | Event::Claim(_) => {}
             Event::Note { message } => self.line(&format!("  {message}")),
         }
     }
@@ -307,6 +311,7 @@ fn present(step: Step) -> &'static str {
         Step::Targets => "waiting until every target is scraped",
         Step::Delete => "deleting",
         Step::Proof => "looking for what is left",
+        Step::Unload => "taking scalekit's image off the nodes",
         Step::Load => "sending load",
         Step::Resolve => "asking the registries",
         Step::Download => "fetching images",

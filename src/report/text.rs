@@ -8,12 +8,13 @@ use super::progress::{bold, dim, severity_mark};
 use crate::{
     alerting::{Delivery, Outcome},
     catalog::{
-        ADMIN_SECRET, AUTOSCALER_FIELD_MANAGER, Component, MANAGED_BY, Options, PASSWORD_KEY, RECEIVERS_SECRET,
-        SCALEKIT, SCRAPES_SECRET, scrape_file,
+        ADMIN_SECRET, AUTOSCALER_FIELD_MANAGER, Component, FIELD_MANAGER, MANAGED_BY, Options, PASSWORD_KEY,
+        RECEIVERS_SECRET, SCALEKIT, SCRAPES_SECRET, scrape_file,
     },
     commands::{AlertTested, CommandError, DemoUp, Downed, Plan, PlannedObject, PlannedRemoval, Upped},
+    event::Fate,
     health::{CHECKS, Counts, Report, Scraping, Series, Severity, Stage, Status, Verdict},
-    plan::{Change, Checked, Scaled},
+    plan::{Change, Checked, FieldManager, Scaled},
     readiness::Readiness,
 };
 
@@ -180,10 +181,11 @@ pub(super) fn plan(plan: &Plan) -> String {
             let live = change.live.as_ref().map_or_else(|| "(not set)".to_owned(), ToString::to_string);
             let _ = writeln!(
                 text,
-                "    {}: {} → {}",
+                "    {}: {} → {}{}",
                 change.field,
                 shortened(&live),
-                shortened(&change.desired.to_string())
+                shortened(&change.desired.to_string()),
+                set_by(&change.by)
             );
         }
         match checked {
@@ -214,6 +216,13 @@ fn verdict(checked: Option<&Checked>) -> String {
         Some(Checked::Conflict { .. }) => bold("  fields are managed by somebody else"),
         Some(Checked::NotTried { .. }) => dim("  not tried"),
     }
+}
+
+/// Who set a field, where that was somebody else.
+fn set_by(managers: &[FieldManager]) -> String {
+    let others: Vec<&str> =
+        managers.iter().map(|by| by.manager.as_str()).filter(|manager| *manager != FIELD_MANAGER).collect();
+    if others.is_empty() { String::new() } else { format!("  (set by {})", others.join(", ")) }
 }
 
 /// Long values, such as whole configuration files, are cut: `-o json` has all of them.
@@ -407,7 +416,10 @@ pub(super) fn planned_removal(planned: &PlannedRemoval) -> String {
     if !planned.claims.is_empty() {
         let mut table = plain_table(&["DATA", "SIZE", "CLASS", "RECLAIM POLICY", "FATE"]);
         for claim in &planned.claims {
-            let fate = if claim.deleted { "deleted" } else { "kept" };
+            let fate = match claim.fate {
+                Fate::Kept => "kept",
+                Fate::Deleted => "deleted",
+            };
             table.add_row([
                 format!("{}/{}", claim.object.namespace.as_deref().unwrap_or_default(), claim.object.name),
                 claim.size.clone(),
@@ -434,14 +446,15 @@ pub(super) fn planned_removal(planned: &PlannedRemoval) -> String {
     text
 }
 
-pub(super) fn downed(done: &Downed, what: &str) -> String {
+pub(super) fn downed(done: &Downed, what: &str, phases: &str) -> String {
     let mut text = String::new();
+    let took = format!("{:.1} s: {phases}", done.took.as_secs_f64());
     if !done.anything {
         let _ = writeln!(text, "{what} is not installed: nothing to remove");
     } else if done.kept.is_empty() {
-        let _ = writeln!(text, "nothing left ({} s)", done.took.as_secs());
+        let _ = writeln!(text, "nothing left ({took})");
     } else {
-        let _ = writeln!(text, "nothing left but the data that was kept ({} s)", done.took.as_secs());
+        let _ = writeln!(text, "nothing left but the data that was kept ({took})");
     }
     if done.images > 0 {
         let _ = writeln!(text, "{} taken off the nodes", count(done.images, "image"));

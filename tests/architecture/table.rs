@@ -79,7 +79,7 @@ pub const TABLE: &[Rule] = &[
         "cluster",
         "prometheus object",
         "bytes futures http http_body_util hyper hyper_rustls hyper_util k8s_openapi kube rustls::pki_types serde_json \
-         thiserror tokio tower tower_http tracing",
+         thiserror tokio tokio_util tower tower_http tracing",
     ),
     shell("metrics", "quantity query", "http jiff kube serde serde_json thiserror tokio"),
     shell("prometheus", "causes query", "bytes futures http reqwest serde serde_json thiserror tokio"),
@@ -97,7 +97,7 @@ pub const TABLE: &[Rule] = &[
     pure(
         "autoscaling::api",
         "quantity",
-        "k8s_openapi kube::CustomResource kube::CustomResourceExt kube::KubeSchema schemars serde",
+        "k8s_openapi kube::CustomResource kube::CustomResourceExt kube::KubeSchema kube::core::Rule schemars serde",
     ),
     pure("autoscaling::explain", "autoscaling::decision", "jiff serde"),
     pure("autoscaling::replay", "autoscaling::decision", "jiff"),

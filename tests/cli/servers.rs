@@ -56,6 +56,26 @@ pub fn with_certificate() -> String {
     })
 }
 
+/// Answers every request as the API server answers whom it does not know, or who may not do what was asked.
+pub fn refusing(code: u16, reason: &'static str, message: &'static str) -> String {
+    listen("http", move |mut stream| {
+        let body = format!(
+            r#"{{"kind":"Status","apiVersion":"v1","metadata":{{}},"status":"Failure","message":"{message}","reason":"{reason}","code":{code}}}"#
+        );
+        let head = format!(
+            "HTTP/1.1 {code} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut heard = [0; 4096];
+        // None of these requests has a body or is longer than this.
+        while stream.read(&mut heard).is_ok_and(|count| count > 0) {
+            if stream.write_all(format!("{head}{body}").as_bytes()).is_err() {
+                break;
+            }
+        }
+    })
+}
+
 fn read_on(mut stream: impl Read) {
     let mut heard = [0; 1024];
     while stream.read(&mut heard).is_ok_and(|count| count > 0) {}

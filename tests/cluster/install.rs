@@ -182,12 +182,20 @@ pub async fn jobs_that_lost_their_rights_are_named(world: &World) {
     world.kubectl(["patch", "clusterrole", "scalekit-prometheus", "--type=json", "-p", rules]);
     world.kubectl(["delete", "pod", "-n", "monitoring", "prometheus-0", "--wait=true"]);
     world.kubectl(["rollout", "status", "-n", "monitoring", "statefulset/prometheus", "--timeout=90s"]);
-    let ran = world.scalekit(["status"]).exits(6);
-    ran.says("no target at all for ")
+    let ran = world
+        .scalekit(["status"])
+        .exits(6)
+        .says("clusterrole.rbac.authorization.k8s.io/scalekit-prometheus was changed: rules is ");
+    ran.says("(by kubectl-patch)")
+        .says("no target at all for ")
         .says("coredns")
         .says("services")
         .says("endpointslices")
         .says("`scalekit up --force-conflicts` gives it back");
+    let answer: Value = serde_json::from_str(&world.scalekit(["status", "-o", "json"]).exits(6).stdout).unwrap();
+    let field = &answer["drift"][0]["fields"][0];
+    assert_eq!((&field["field"], &field["by"][0]["manager"]), (&json!("rules"), &json!("kubectl-patch")), "{field:#}");
+    assert!(field["live"].is_array() && field["live"] != field["desired"], "{field:#}");
     // Somebody took the right away on purpose, perhaps: it is not taken back without a word.
     world
         .scalekit(["up"])

@@ -12,6 +12,7 @@
 
 mod additions;
 mod alerting;
+mod autoscalers;
 mod bad_input;
 mod check;
 mod install;
@@ -19,6 +20,7 @@ mod network;
 mod operations;
 mod panels;
 mod removal;
+mod resources;
 mod scaling;
 mod scraping;
 #[path = "../steps/mod.rs"]
@@ -89,10 +91,17 @@ fn main() -> ExitCode {
             scaling::the_binary_and_the_scaler_are_small,
             scaling::replicas_follow_the_tasks,
             panels::every_panel_has_data,
+            resources::a_steady_load_begins,
             scaling::explain_says_why_now_and_then,
             scaling::when_the_leader_is_killed_the_other_goes_on,
             scaling::all_autoscalers_are_stopped_and_go_on,
-            scaling::memory_is_what_the_kubelet_says,
+            autoscalers::a_kind_that_the_scaler_may_not_scale_is_named_with_what_to_do,
+            autoscalers::bad_input_is_named_and_the_others_go_on,
+            autoscalers::every_answer_of_prometheus_has_its_reason,
+            autoscalers::modes_bounds_and_rivals_are_kept,
+            autoscalers::stateful_sets_and_replica_sets_are_scaled,
+            autoscalers::windows_and_rates_go_on_after_a_restart_of_the_scaler,
+            resources::cpu_and_memory_are_what_the_kubelet_says,
             scaling::an_unreachable_prometheus_holds_the_count,
             install::samples_survive_a_restart_of_prometheus,
             install::jobs_that_lost_their_rights_are_named,

@@ -2,6 +2,9 @@
 
 use std::{process::Command, time::Duration};
 
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+
 use crate::{
     killed::same,
     proxy::Plan,
@@ -29,6 +32,8 @@ pub async fn an_interrupted_run_says_so_and_the_next_one_goes_on(world: &World) 
     assert_eq!(code, 130, "{words}");
     assert!(words.contains("the next run goes on from here"), "{words}");
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let leases: Api<Lease> = Api::namespaced(world.client.clone(), "in-broken");
+    assert!(leases.get_opt("scalekit-lock").await.unwrap().is_none(), "the lock was not given back");
 
     world.runs(&World::up("in-broken")).await;
     same(&world.everything("in-broken").await, &expected, "after an interruption");

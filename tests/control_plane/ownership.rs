@@ -1,10 +1,18 @@
 //! Fields, objects and versions that are somebody else's.
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap, rbac::v1::ClusterRole};
+use std::{sync::Mutex, time::Duration};
+
+use futures::TryStreamExt;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim},
+    rbac::v1::ClusterRole,
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api,
-    api::{Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
+    runtime::{WatchStreamExt, wait::await_condition, watcher},
 };
 use serde_json::{Value, json};
 
@@ -33,12 +41,49 @@ pub async fn a_stuck_finalizer_is_named_and_taken_off_only_by_force(world: &Worl
     assert!(words.contains("by force") && words.contains("nothing left"), "{words}");
 }
 
+/// The manifests of `render`.
+async fn rendered(world: &World, namespace: &str) -> String {
+    let rendered = world.runs(&["render", "-n", namespace, "--image", "scaler=example.org/scalekit:1"]).await;
+    // What is said to people stands behind it; the same, as a comment, is part of it.
+    rendered.split_once("\nleft out:").map_or(rendered.as_str(), |(manifests, _)| manifests).to_owned()
+}
+
+/// As Helm 3 writes: fields of its own manager, by updates. Something has scaled a workload since.
+pub async fn what_helm_applied_is_adopted_without_a_replica_less(world: &World) {
+    let manifests = rendered(world, "in-helm").await;
+    world.kubectl_apply_as("helm", &manifests);
+    let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), "in-helm");
+    let scaler = PatchParams { field_manager: Some("scalekit-autoscaler".to_owned()), ..PatchParams::default() };
+    let three = Patch::Merge(json!({"spec": {"replicas": 3}}));
+    deployments.patch_scale("grafana", &scaler, &three).await.unwrap();
+    let uid = deployments.get("grafana").await.unwrap().metadata.uid;
+
+    let up = World::up("in-helm");
+    let seen: Mutex<Vec<Option<i32>>> = Mutex::default();
+    let only = watcher::Config::default().fields("metadata.name=grafana");
+    let watch = watcher(deployments.clone(), only).applied_objects().try_for_each(|deployment| {
+        seen.lock().unwrap().push(deployment.spec.replicas);
+        std::future::ready(Ok(()))
+    });
+    tokio::select! {
+        words = world.runs(&up) => assert!(!words.contains("foreign"), "{words}"),
+        ended = watch => panic!("the watch ended: {ended:?}"),
+    };
+    let seen = seen.into_inner().unwrap();
+    assert!(seen.len() > 1 && seen.iter().all(|replicas| *replicas == Some(3)), "{seen:?}");
+    let after = deployments.get("grafana").await.unwrap();
+    assert_eq!(after.metadata.uid, uid, "it was made anew");
+    let managers: Vec<_> =
+        after.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.manager.as_deref()).collect();
+    assert!(managers.contains(&"scalekit") && !managers.contains(&"helm"), "{managers:?}");
+    world.runs(&World::up("in-helm")).await;
+    assert_eq!(world.proxy.writes(), 0, "it is not settled");
+}
+
 /// The manifests of `render`, applied by kubectl on its client's side, and scaled since.
 pub async fn what_kubectl_applied_is_adopted_with_its_replicas(world: &World) {
-    let rendered = world.runs(&["render", "-n", "in-adopted", "--image", "scaler=example.org/scalekit:1"]).await;
-    // What is said to people stands behind it; the same, as a comment, is part of it.
-    let manifests = rendered.split_once("\nleft out:").map_or(rendered.as_str(), |(manifests, _)| manifests);
-    world.kubectl_apply(manifests);
+    let manifests = rendered(world, "in-adopted").await;
+    world.kubectl_apply(&manifests);
     let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), "in-adopted");
     let managers = |deployment: &Deployment| -> Vec<String> {
         let entries = deployment.metadata.managed_fields.iter().flatten();
@@ -69,6 +114,14 @@ pub async fn a_field_of_somebody_elses_is_a_conflict_before_anything_is_written(
         other => other,
     };
     deployments.patch("grafana", &theirs, &image).await.unwrap();
+
+    let status = ["status", "-n", "in-shared", "--image", "scaler=example.org/scalekit:1"];
+    let Ended::Exited(6, words) = world.run(Plan::default(), &status).await else {
+        panic!("without pods it is not ready")
+    };
+    let changed = "deployment.apps/grafana -n in-shared was changed: spec.template.spec.containers[0].image is \
+                   \"example.org/grafana:theirs\", should be ";
+    assert!(words.contains(changed) && words.contains("(by kubectl-edit)"), "{words}");
 
     let ended = world.run(Plan::default(), &World::up("in-shared")).await;
     let Ended::Exited(5, words) = ended else { panic!("{ended:?}") };
@@ -134,6 +187,67 @@ pub async fn what_is_stored_in_an_older_version_of_the_definition_is_stored_anew
     // It is somebody else's to the steps that follow, and would keep the definition from going.
     let gone = http::Request::delete("/apis/scalekit.dev/v1alpha1/namespaces/default/autoscalers/kept");
     world.client.request_text(gone.body(Vec::new()).unwrap()).await.unwrap();
+}
+
+/// Nothing of theirs goes with us, and what they need stays, until it is theirs no more.
+pub async fn an_autoscaler_of_somebody_elses_keeps_the_definition_and_is_named(world: &World) {
+    world.settled().await;
+    world.runs(&World::up("in-theirs")).await;
+    world.kubectl_apply(
+        "apiVersion: scalekit.dev/v1alpha1\nkind: Autoscaler\nmetadata: {name: theirs, namespace: default}\n\
+         spec:\n  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}\n  maxReplicas: 3\n  metrics:\n  \
+         - type: Prometheus\n    prometheus: {name: m, query: up, target: {type: AverageValue, averageValue: '1'}}\n",
+    );
+    let down = ["down", "--purge-data", "--yes", "--timeout", "100s"];
+    let Ended::Exited(8, words) = world.run(Plan::default(), &down).await else { panic!("something is left") };
+    assert!(words.contains("autoscalers.scalekit.dev") && words.contains("theirs"), "{words}");
+    let definitions: Api<CustomResourceDefinition> = Api::all(world.client.clone());
+    definitions.get("autoscalers.scalekit.dev").await.unwrap();
+    let theirs = "/apis/scalekit.dev/v1alpha1/namespaces/default/autoscalers/theirs";
+    let kept = world.client.request_text(http::Request::get(theirs).body(Vec::new()).unwrap()).await.unwrap();
+    assert!(kept.contains("\"maxReplicas\":3"), "{kept}");
+
+    world.client.request_text(http::Request::delete(theirs).body(Vec::new()).unwrap()).await.unwrap();
+    let words = world.runs(&down).await;
+    let summary = words.lines().find(|line| line.starts_with("nothing left (")).expect(&words);
+    assert!(summary.contains(" s: delete ") && summary.contains(", proof "), "{summary}");
+}
+
+/// A volume that is to outlive its claim stays, and is named with its policy, before and after.
+pub async fn a_volume_that_is_retained_is_named(world: &World) {
+    world.settled().await;
+    world.runs(&World::up("in-retained")).await;
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.client.clone(), "in-retained");
+    let claim = claims.get("prometheus-data").await.unwrap();
+    let class = claim.spec.as_ref().unwrap().storage_class_name.clone().unwrap();
+    // Made for this claim, so that no provisioner and no pod is needed to bind them.
+    world.kubectl_apply(&format!(
+        "apiVersion: v1\nkind: PersistentVolume\nmetadata: {{name: retained}}\nspec:\n  storageClassName: {class}\n  \
+         capacity: {{storage: 1Ti}}\n  accessModes: [ReadWriteOnce]\n  persistentVolumeReclaimPolicy: Retain\n  \
+         hostPath: {{path: /nowhere}}\n  claimRef: {{namespace: in-retained, name: prometheus-data}}\n"
+    ));
+    let bound = await_condition(claims.clone(), "prometheus-data", |claim: Option<&PersistentVolumeClaim>| {
+        claim.and_then(|claim| claim.status.as_ref()?.phase.as_deref()) == Some("Bound")
+    });
+    tokio::time::timeout(Duration::from_secs(60), bound).await.expect("the claim is bound").unwrap();
+
+    let down = ["down", "--purge-data", "--yes", "--timeout", "100s"];
+    let Ended::Exited(8, words) = world.run(Plan::default(), &down).await else { panic!("the volume is left") };
+    let row = words.lines().find(|line| line.contains("in-retained/prometheus-data")).expect(&words);
+    assert_eq!(row.split_whitespace().skip(2).collect::<Vec<_>>(), [class.as_str(), "Retain", "deleted"], "{words}");
+    assert!(words.contains("persistentvolume/retained: ") && words.contains("Retain"), "{words}");
+    // A line an object, as there is no terminal, and nothing twice.
+    for line in
+        ["  deleted namespace/in-retained\n", "  deleted clusterrole.rbac.authorization.k8s.io/scalekit-prometheus\n"]
+    {
+        assert_eq!(words.matches(line).count(), 1, "{line}: {words}");
+    }
+
+    let volumes: Api<PersistentVolume> = Api::all(world.client.clone());
+    volumes.delete("retained", &DeleteParams::default()).await.unwrap();
+    let gone = await_condition(volumes.clone(), "retained", |volume: Option<&PersistentVolume>| volume.is_none());
+    tokio::time::timeout(Duration::from_secs(60), gone).await.expect("the volume goes").unwrap();
+    world.runs(&down).await;
 }
 
 pub async fn what_a_newer_version_installed_is_refused(world: &World) {

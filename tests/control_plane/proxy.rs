@@ -1,6 +1,7 @@
 //! What stands between the binary and the API server: it counts writes, and lets happen what should go wrong.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -32,6 +33,8 @@ struct Shared {
     client: Client,
     plan: Mutex<Plan>,
     random: Mutex<fastrand::Rng>,
+    /// How often each request has failed since it last went through.
+    failed: Mutex<HashMap<String, u8>>,
     /// How often the plan has changed: what was asked under an earlier one is no business of this one.
     era: AtomicUsize,
     writes: watch::Sender<usize>,
@@ -41,6 +44,25 @@ struct Shared {
 
 /// Longer than any run here takes for its first writes.
 const LIMIT: Duration = Duration::from_secs(30);
+
+impl Shared {
+    /// What goes wrong with a request, if anything. The same one goes through after a few failures: an API server that
+    /// answers the same question with nothing else is away.
+    fn draw(&self, of_hundred: u8, request: &Request<Body>) -> Option<u8> {
+        let drawn = {
+            let mut random = locked(&self.random);
+            (random.u8(0..100) < of_hundred).then(|| random.u8(0..3))
+        };
+        let mut all = locked(&self.failed);
+        let failed = all.entry(format!("{} {}", request.method(), request.uri())).or_default();
+        let fault = drawn.filter(|_| *failed < IN_A_ROW);
+        *failed = if fault.is_some() { *failed + 1 } else { 0 };
+        fault
+    }
+}
+
+/// Failures of the same request, one after the other, at most. A read is asked six times.
+const IN_A_ROW: u8 = 4;
 
 /// A proxy in front of one API server. It speaks plain HTTP, and has the rights of the client that it is given.
 #[derive(Clone)]
@@ -55,6 +77,7 @@ impl Proxy {
             client,
             plan: Mutex::default(),
             random: Mutex::new(fastrand::Rng::with_seed(0)),
+            failed: Mutex::default(),
             era: AtomicUsize::new(0),
             writes: watch::Sender::new(0),
             dead: watch::Sender::new(false),
@@ -75,6 +98,7 @@ impl Proxy {
     pub fn follow(&self, plan: Plan) {
         if let Some((_, seed)) = plan.faults {
             *locked(&self.shared.random) = fastrand::Rng::with_seed(seed);
+            locked(&self.shared.failed).clear();
         }
         *locked(&self.shared.plan) = plan;
         self.shared.era.fetch_add(1, Ordering::SeqCst);
@@ -113,10 +137,7 @@ fn is_write(request: &Request<Body>) -> bool {
 
 async fn pass(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response {
     let plan = locked(&shared.plan).clone();
-    let fault = plan.faults.and_then(|(of_hundred, _)| {
-        let mut random = locked(&shared.random);
-        (random.u8(0..100) < of_hundred).then(|| random.u8(0..3))
-    });
+    let fault = plan.faults.and_then(|(of_hundred, _)| shared.draw(of_hundred, &request));
     match fault {
         Some(0) => return failure(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
         Some(1) => return failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),

@@ -164,20 +164,21 @@ impl World {
 
     /// Applies manifests as people do, on kubectl's side.
     pub fn kubectl_apply(&self, manifests: &str) {
+        self.kubectl_apply_as("kubectl-client-side-apply", manifests);
+    }
+
+    /// The same in the name of another field manager.
+    pub fn kubectl_apply_as(&self, manager: &str, manifests: &str) {
         let file = self.state.join("applied.yaml");
         fs::write(&file, manifests).unwrap();
-        let mut command = std::process::Command::new(self.state.join("bin/kubectl"));
-        command.arg("--kubeconfig").arg(self.state.join("kubeconfig"));
-        let output = command.args(["apply", "-f"]).arg(&file).output().unwrap();
+        let apply = || {
+            let mut command = std::process::Command::new(self.state.join("bin/kubectl"));
+            command.arg("--kubeconfig").arg(self.state.join("kubeconfig"));
+            command.args(["apply", "--field-manager", manager, "-f"]).arg(&file).output().unwrap()
+        };
         // The first pass meets namespaces and a definition that are not there yet.
-        if !output.status.success() {
-            let again = std::process::Command::new(self.state.join("bin/kubectl"))
-                .arg("--kubeconfig")
-                .arg(self.state.join("kubeconfig"))
-                .args(["apply", "-f"])
-                .arg(&file)
-                .output()
-                .unwrap();
+        if !apply().status.success() {
+            let again = apply();
             assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
         }
     }

@@ -3,8 +3,10 @@
 use kube::core::DynamicObject;
 use rstest::rstest;
 use scalekit::catalog::Component;
+use scalekit::cluster::Interruption;
 use scalekit::event::Action;
 use scalekit::event::Silent;
+use scalekit::event::{Event, Reporter};
 use scalekit::install::InstallError;
 use scalekit::install::Installer;
 use scalekit::install::State;
@@ -279,4 +281,49 @@ async fn what_lies_in_a_namespace_that_is_not_there_is_not_asked_for() {
     // The namespaces themselves and the inventory.
     assert_eq!(inside.len(), 3, "{inside:#?}");
     assert!(asked.iter().any(|path| path.contains("/clusterroles/")), "{asked:#?}");
+}
+
+/// Tells the run to end as soon as it has written an object.
+struct StopsAtTheFirst(Interruption);
+
+impl Reporter for StopsAtTheFirst {
+    fn report(&self, event: Event) {
+        if matches!(event, Event::Object { action: Action::Created, ref object, .. } if object.kind != "Namespace") {
+            self.0.stop();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_told_to_end_gives_its_lock_back_and_writes_no_more() {
+    let fake = FakeCluster::new();
+    let interruption = Interruption::default();
+    let cluster = fake.cluster().interrupted_by(&interruption);
+    let error = up_telling(&cluster, stack(), &StopsAtTheFirst(interruption.clone())).await.unwrap_err();
+    assert!(matches!(error, InstallError::Interrupted), "{error}");
+    assert_eq!(fake.get("Lease", "scalekit-lock"), None);
+    assert!(fake.writes().len() < stack().len(), "it went on");
+    // Whoever told it to end need not wait any longer.
+    tokio::time::timeout(Duration::from_millis(1), interruption.released()).await.unwrap();
+
+    let began = Instant::now();
+    up(&fake.cluster(), stack()).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5), "it waited for a lock: {:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_an_api_which_does_not_answer_keeps_is_named_soon() {
+    let (fake, cluster) = installed().await;
+    let mut going = fake.get("Namespace", "monitoring").unwrap();
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    going["metadata"]["finalizers"] = json!(["kubernetes"]);
+    going["status"] = json!({"conditions": [{"type": "NamespaceDeletionDiscoveryFailure", "status": "True",
+        "message": "unable to retrieve the complete list of server APIs: metrics.k8s.io/v1beta1"}]});
+    fake.hold("monitoring");
+    fake.put_as("scalekit", going);
+    let began = Instant::now();
+    let error = up(&cluster, stack()).await.unwrap_err();
+    assert!(matches!(error, InstallError::NotGone { .. }), "{error}");
+    assert!(failures(&error)[0].contains("namespace/monitoring: unable to retrieve"), "{:?}", failures(&error));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }

@@ -56,7 +56,6 @@ go_build() {
 }
 
 require_go() {
-  command -v go >/dev/null || die "Go 1.26 or newer is needed to build the cluster's programs"
-  [[ $(printf '%s\n' go1.26 "$(go env GOVERSION)" | sort -V | head -1) == go1.26 ]] ||
-    die "Go 1.26 or newer is needed to build the cluster's programs; this is $(go env GOVERSION)"
+  local why
+  ! why=$(go_missing) || die "$why"
 }

@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::QuantityText;
+use super::{QuantityText, quantity_text::above_zero};
 
 /// A resource of the workload's pods, all containers together.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,12 +180,8 @@ impl MetricSelector {
 #[x_kube(
     validation = Rule::new("has(self.averageUtilization) == (self.type == 'Utilization') && has(self.averageValue) == (self.type == 'AverageValue') && has(self.value) == (self.type == 'Value')")
         .message("set the one field that belongs to type: averageUtilization for Utilization, averageValue for AverageValue, value for Value"),
-    validation = Rule::new("!has(self.averageValue) || (type(self.averageValue) == int ? self.averageValue > 0 : isQuantity(self.averageValue) && quantity(self.averageValue).isGreaterThan(quantity('0')))")
-        .message("averageValue must be a quantity greater than 0, such as 10 or 500m")
-        .field_path(".averageValue"),
-    validation = Rule::new("!has(self.value) || (type(self.value) == int ? self.value > 0 : isQuantity(self.value) && quantity(self.value).isGreaterThan(quantity('0')))")
-        .message("value must be a quantity greater than 0, such as 10 or 500m")
-        .field_path(".value"),
+    validation = above_zero("averageValue"),
+    validation = above_zero("value"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MetricTarget {

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{QuantityText, ServerAuth};
+use super::{QuantityText, ServerAuth, quantity_text::above_zero};
 
 /// The answer to a PromQL query.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,12 +66,8 @@ pub struct PrometheusMetric {
 #[x_kube(
     validation = Rule::new("self.type == 'AverageValue' ? has(self.averageValue) && !has(self.value) : has(self.value) && !has(self.averageValue)")
         .message("a target of type AverageValue needs averageValue and no value; one of type Value needs value and no averageValue"),
-    validation = Rule::new("!has(self.averageValue) || (type(self.averageValue) == int ? self.averageValue > 0 : isQuantity(self.averageValue) && quantity(self.averageValue).isGreaterThan(quantity('0')))")
-        .message("averageValue must be a quantity greater than 0, such as 10 or 500m")
-        .field_path(".averageValue"),
-    validation = Rule::new("!has(self.value) || (type(self.value) == int ? self.value > 0 : isQuantity(self.value) && quantity(self.value).isGreaterThan(quantity('0')))")
-        .message("value must be a quantity greater than 0, such as 10 or 500m")
-        .field_path(".value"),
+    validation = above_zero("averageValue"),
+    validation = above_zero("value"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PrometheusTarget {

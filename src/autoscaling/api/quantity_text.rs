@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
+use kube::core::Rule;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -23,6 +24,16 @@ impl QuantityText {
     pub fn quantity(&self) -> Result<Quantity, Error> {
         self.0.parse()
     }
+}
+
+/// The definition's rule that a field, where it is set, is more than nothing: a whole number or a text, as
+/// [`QuantityText`] takes both.
+pub(super) fn above_zero(field: &str) -> Rule {
+    let text = format!("isQuantity(self.{field}) && quantity(self.{field}).isGreaterThan(quantity('0'))");
+    let message = format!("{field} must be a quantity greater than 0, such as 10 or 500m");
+    Rule::new(format!("!has(self.{field}) || (type(self.{field}) == int ? self.{field} > 0 : {text})"))
+        .message(message.as_str())
+        .field_path(format!(".{field}"))
 }
 
 impl<'de> Deserialize<'de> for QuantityText {

@@ -117,7 +117,12 @@ fn what_is_missing_is_an_error_and_what_was_changed_a_warning() {
     let name = ObjectRef::of(&live.remove(gone));
     let changed =
         live.iter_mut().find(|object| object.types.as_ref().is_some_and(|types| types.kind == "Deployment")).unwrap();
+    let wanted = changed.data["spec"]["revisionHistoryLimit"].take();
     changed.data["spec"]["revisionHistoryLimit"] = json!(99);
+    let name_of_changed = ObjectRef::of(changed);
+    changed.metadata.managed_fields = serde_json::from_value(json!([{"manager": "kubectl-edit", "operation": "Update",
+        "fieldsV1": {"f:spec": {"f:revisionHistoryLimit": {}}}}]))
+    .unwrap();
     let status = status(&observed(live, Ok(Scraped::default())), Timestamp::UNIX_EPOCH);
     let of = |check: &str| status.findings.iter().find(|finding| finding.check == check).unwrap();
     assert_eq!(
@@ -125,7 +130,34 @@ fn what_is_missing_is_an_error_and_what_was_changed_a_warning() {
         (Severity::Error, format!("{name} is not there"))
     );
     assert_eq!(of("drift").severity, Severity::Warning);
-    assert!(of("drift").message.contains("spec.revisionHistoryLimit"), "{}", of("drift").message);
+    let words =
+        format!("{name_of_changed} was changed: spec.revisionHistoryLimit is 99, should be {wanted} (by kubectl-edit)");
+    assert_eq!(of("drift").message, words);
+    assert!(of("drift").hint.as_ref().unwrap().contains("--force-conflicts"));
+    let drift = serde_json::to_value(&status.drift).unwrap();
+    let field = json!({"field": "spec.revisionHistoryLimit", "live": 99, "desired": wanted,
+        "by": [{"manager": "kubectl-edit", "operation": "Update"}]});
+    assert_eq!(drift, json!([{"object": serde_json::to_value(&name_of_changed).unwrap(), "fields": [field]}]));
+}
+
+#[rstest::rstest]
+#[case::by_another_build("scalekit", "Apply", false)]
+#[case::by_a_manifest("kubectl-client-side-apply", "Update", false)]
+#[case::by_hand("kubectl-set", "Update", true)]
+fn an_image_is_drift_where_somebody_set_it_by_hand(#[case] manager: &str, #[case] operation: &str, #[case] told: bool) {
+    let mut live = stack();
+    let grafana =
+        live.iter_mut().find(|object| ObjectRef::of(object).to_string().starts_with("deployment.apps/grafana"));
+    let grafana = grafana.unwrap();
+    grafana.data["spec"]["template"]["spec"]["containers"][0]["image"] = json!("example.org/grafana:theirs");
+    let fields = json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {
+        "k:{\"name\":\"grafana\"}": {".": {}, "f:image": {}}}}}}});
+    grafana.metadata.managed_fields =
+        serde_json::from_value(json!([{"manager": manager, "operation": operation, "fieldsV1": fields}])).unwrap();
+    let status = status(&observed(live, Ok(Scraped::default())), Timestamp::UNIX_EPOCH);
+    let fields: Vec<&str> =
+        status.drift.iter().flat_map(|drifted| &drifted.fields).map(|change| change.field.as_str()).collect();
+    assert_eq!(fields, if told { vec!["spec.template.spec.containers[0].image"] } else { vec![] });
 }
 
 #[test]
