@@ -11,6 +11,7 @@ mod preflight;
 mod room;
 mod series;
 mod status;
+mod targets;
 mod volumes;
 mod wal;
 
