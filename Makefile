@@ -27,8 +27,9 @@ go: prerequisites
 
 # Static; with what only the command line needs apart from the scaler's code; and with relocations in the short form,
 # which are a twentieth of the long one and are read at every start.
-build: export RUSTFLAGS := -C target-feature=+crt-static -C symbol-mangling-version=v0 \
+STATIC := -C target-feature=+crt-static -C symbol-mangling-version=v0 \
   -C link-arg=-Wl,-T,layout.ld -C link-arg=-Wl,-z,pack-relative-relocs
+build: export RUSTFLAGS := $(STATIC)
 build: prerequisites ## The static binary: target/scalekit
 	cargo build --locked --profile dist --target $(ARCH)
 	@install -m 755 target/$(ARCH)/dist/scalekit $(BINARY)
@@ -66,8 +67,11 @@ test-dev: ## The test cluster itself, and the stand-in for Grafana
 test-manifests: build ## checkov over the rendered manifests
 	@dev/test-manifests
 
+bench: export RUSTFLAGS := $(STATIC)
 bench: build ## `up` and `down` against kubectl, Helm and kapp; prints tables
-	@dev/bench/install/run
+	cargo build --locked --profile dist --target $(ARCH) --example apply
+	@APPLY=target/$(ARCH)/dist/examples/apply dev/bench/install/run
+	@dev/bench/install/ready
 
 bench-autoscalers: ## What the scaler costs with 100, 1,000 and 10,000 Autoscalers; prints a table
 	@dev/bench/autoscalers/run
@@ -76,7 +80,8 @@ test-cluster: build ## The main job on a real cluster, in both flavours; on a gi
 	@dev/test-story
 	@dev/test-control-plane
 
-soak: build ## What takes long: 15 minutes without an alert in both flavours, Prometheus killed with a day of samples, every kill point of up and down
+soak: build ## What takes long: 15 minutes without an alert in both flavours, Prometheus killed with a day of samples, every kill point of up and down, 40 million steps of the lease's model
 	@dev/soak/idle
 	@dev/soak/replay
 	@dev/soak/kill-points
+	LEASE_MODEL_STEPS=40000000 cargo test --locked --lib lease::model

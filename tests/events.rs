@@ -191,7 +191,7 @@ async fn installed() -> Vec<Value> {
     let installer = Installer::new(&cluster, &recorded, Duration::from_secs(300));
     let state = installer.read(&release, &desired).await.unwrap();
     let changes = plan::plan(&desired, &state.live, &state.inventory);
-    installer.write(&release, &desired, &[], &changes).await.unwrap();
+    installer.write(&release, &desired, &[], &changes, state).await.unwrap();
     let objects: Vec<ObjectRef> = desired.iter().map(ObjectRef::of).collect();
     installer.wait(&release, &objects).await.unwrap();
     lines(recorded)

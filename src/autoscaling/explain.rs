@@ -3,13 +3,16 @@
 //! A decision is kept as a [`Run`]: numbers only, for as long as they stay the same, with what changes seldom in a
 //! frame that many runs share. So a day of one object's decisions takes little more than half a megabyte.
 
+mod chain;
 mod explanation;
 mod outcome;
+mod steps;
 
-use std::{fmt::Write, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use chain::Chain;
 pub use explanation::{ExplainedMetric, Explanation};
 use outcome::Trouble;
 
@@ -48,6 +51,8 @@ struct Point {
     value: i64,
     proposed: i32,
     basis: Option<Basis>,
+    /// There was nothing to read, which counts as 0.
+    absent: bool,
 }
 
 /// A decision that was made several times in a row, or that none could be made.
@@ -56,9 +61,9 @@ pub struct Run {
     frame: Arc<Frame>,
     points: Box<[Point]>,
     failure: Option<Arc<String>>,
-    yields_to: Option<Arc<String>>,
     held: Option<Arc<String>>,
     trouble: Option<Arc<Trouble>>,
+    chain: Option<Arc<Chain>>,
     from_s: u32,
     to_s: u32,
     current: i32,
@@ -107,8 +112,9 @@ impl Run {
                 },
                 proposed: proposal.replicas,
                 basis: Some(proposal.basis),
+                absent: metric.absent_as_zero,
             },
-            Err(_) => Point { value: 0, proposed: 0, basis: None },
+            Err(_) => Point { value: 0, proposed: 0, basis: None, absent: false },
         });
         let seconds = u32::try_from(decision.at.as_second()).unwrap_or(0);
         let stabilized = decision.stabilized;
@@ -120,12 +126,12 @@ impl Run {
                 .unwrap_or_else(|| Arc::new(frame)),
             points: points.collect(),
             failure: share(failure, before.and_then(|before| before.failure.as_ref())),
-            yields_to: share(decision.yields_to.clone(), before.and_then(|before| before.yields_to.as_ref())),
             held: share(
                 decision.held.as_ref().map(|held| held.message.clone()),
                 before.and_then(|before| before.held.as_ref()),
             ),
-            trouble: None,
+            trouble: decision.yields_to.clone().map(|who| outcome::shared(Trouble::Yields(who), before)),
+            chain: Chain::of(decision).map(|chain| chain.shared(before)),
             from_s: seconds,
             to_s: seconds,
             current: decision.current_replicas,
@@ -174,7 +180,7 @@ impl Run {
             metrics: self.metrics(),
             steps: self.steps(),
             would_change: if self.is_blocked() { Vec::new() } else { self.would_change() },
-            problem: self.trouble.as_ref().map(|trouble| trouble.message().to_owned()),
+            problem: self.trouble.as_ref().and_then(|trouble| trouble.problem()).map(str::to_owned),
             recomputed: false,
         }
     }
@@ -194,115 +200,6 @@ impl Run {
             }
         };
         self.points.iter().zip(&self.frame.metrics).map(of).collect()
-    }
-
-    fn steps(&self) -> Vec<String> {
-        if let Some(Trouble::Blocked(why)) = self.trouble.as_deref() {
-            return vec![format!("nothing was decided: {why}")];
-        }
-        let Frame { min, max, schedules, mode, .. } = &*self.frame;
-        let mut steps = vec![format!("ordered: {}, there: {}", self.current, self.status)];
-        if !schedules.is_empty() {
-            steps.push(format!("schedule {} holds: the bounds are {min} and {max}", schedules.join(", ")));
-        }
-        match self.path {
-            Path::Paused => steps.push("the autoscaler is paused".to_owned()),
-            Path::Disabled => steps.push("0 replicas with minReplicas above 0 mean off: nothing is decided".to_owned()),
-            Path::AboveMaximum => steps.push(format!("that is more than maxReplicas {max}: down to it at once")),
-            Path::BelowMinimum => steps.push(format!("that is less than minReplicas {min}: up to it at once")),
-            Path::NoData | Path::Metrics => self.metric_steps(&mut steps),
-        }
-        steps.push(match (self.desired.cmp(&self.current), mode, &self.yields_to) {
-            (std::cmp::Ordering::Equal, ..) => format!("it stays at {}", self.desired),
-            (_, Mode::Recommend, _) => format!("{} would be right; mode Recommend writes nothing", self.desired),
-            (_, _, Some(who)) => {
-                format!("{} would be right; {who} set the count and is left alone for a while", self.desired)
-            }
-            _ => match &self.trouble {
-                Some(trouble) => {
-                    format!("{} would be right, but it could not be ordered: {}", self.desired, trouble.message())
-                }
-                None => format!("{} instead of {} is ordered", self.desired, self.current),
-            },
-        });
-        steps
-    }
-
-    fn metric_steps(&self, steps: &mut Vec<String>) {
-        for (point, known) in self.points.iter().zip(&self.frame.metrics) {
-            steps.push(self.metric_step(*point, known));
-        }
-        if self.path == Path::NoData {
-            let why = self.failure.as_deref().map_or("", String::as_str);
-            steps.push(format!("without it the count does not fall, and nothing calls for more: {why}"));
-            return;
-        }
-        if self.points.len() > 1 {
-            steps.push(format!("the largest proposal is {}", self.proposed));
-        }
-        if self.stabilized != self.proposed {
-            let which = if self.stabilized > self.proposed { "higher" } else { "lower" };
-            steps.push(format!("a {which} proposal within the stabilization window holds it at {}", self.stabilized));
-        }
-        if self.limited != self.stabilized {
-            let mut step = match self.limit {
-                LimitReason::ScaleUpLimit => "the rate upwards allows no more than".to_owned(),
-                LimitReason::ScaleDownLimit => "the rate downwards allows no fewer than".to_owned(),
-                LimitReason::TooManyReplicas => "maxReplicas is".to_owned(),
-                LimitReason::TooFewReplicas => "minReplicas is".to_owned(),
-                LimitReason::DesiredWithinRange => "within the bounds it is".to_owned(),
-            };
-            // Writing to a string does not fail.
-            let _ = write!(step, " {}", self.limited);
-            steps.push(step);
-        }
-        if let Some(why) = &self.held {
-            steps.push(format!("held back: {why}"));
-        }
-        if self.cooling_down_s > 0 {
-            steps.push(format!("the last one stays for another {} s without load (cooldown)", self.cooling_down_s));
-        }
-    }
-
-    fn metric_step(&self, point: Point, known: &Known) -> String {
-        let (name, value) = (&known.name, value(point, known));
-        let calls_for = format!("calls for {}", point.proposed);
-        let mean = if known.per_pod && !matches!(known.target, Some(Target::Utilization(_))) {
-            " in the mean of the pods"
-        } else {
-            ""
-        };
-        match (point.basis, known.target) {
-            (None, _) => format!("{name} could not be read"),
-            (Some(Basis::Fallback), _) => format!("{name} could not be read for long: the fallback {calls_for}"),
-            (Some(Basis::NotActivated), _) => {
-                format!("{name} is {value}, not above its activation {}: {calls_for}", decimal(known.activation))
-            }
-            (Some(Basis::WithinTolerance), Some(target)) => {
-                let target = self.target(target, known.per_pod);
-                format!("{name} is {value}{mean}, close enough to its target {target}: {calls_for}")
-            }
-            (Some(Basis::DirectionWouldTurn), _) => {
-                format!("{name} is {value}{mean}, but the pods without a sample might turn the direction: {calls_for}")
-            }
-            (Some(Basis::Ratio), Some(Target::AverageValue(each))) if !known.per_pod => {
-                let each = decimal(each);
-                format!("{name} is {value}, a replica takes {each}: {value} / {each} rounded up {calls_for}")
-            }
-            (Some(_), Some(target)) => {
-                format!("{name} is {value}{mean}, its target {}: {calls_for}", self.target(target, known.per_pod))
-            }
-            (Some(_), None) => format!("{name} is {value}: {calls_for}"),
-        }
-    }
-
-    fn target(&self, target: Target, per_pod: bool) -> String {
-        match target {
-            Target::Utilization(percent) => format!("{percent} %"),
-            Target::AverageValue(milli) if per_pod => decimal(milli),
-            Target::AverageValue(milli) => format!("{} for each of {}", decimal(milli), self.status),
-            Target::Value(milli) => decimal(milli),
-        }
     }
 
     /// What each metric would have to be for another proposal, as far as it alone decides, once what was decided is
@@ -334,12 +231,17 @@ impl Run {
                         }
                         let reached =
                             proposal(bound.saturating_add(1), *each).clamp(self.desired.saturating_add(1), *max);
-                        changes.push(format!("needs {} {name} to reach {reached}", above(bound, *each)));
+                        // What is there already is not what it needs.
+                        if point.basis.is_none() || point.value <= bound {
+                            changes.push(format!("needs {} {name} to reach {reached}", above(bound, *each)));
+                        }
                     }
                     if self.desired > *min && self.points.len() == 1 && self.desired > 0 {
                         let bound = of(self.desired - 1, 1.0).min(of(self.desired, 1.0 - tolerances.down));
                         let reached = proposal(bound, *each).clamp(*min, self.desired - 1);
-                        changes.push(format!("needs {} {name} or fewer to fall to {reached}", decimal(bound)));
+                        if point.basis.is_none() || point.value > bound {
+                            changes.push(format!("needs {} {name} or fewer to fall to {reached}", decimal(bound)));
+                        }
                     }
                 }
                 Some(Target::Value(value)) if point.basis.is_some() => {
@@ -352,8 +254,22 @@ impl Run {
         if self.stabilized > self.proposed {
             changes.push("falls when the higher proposals have left the stabilization window".to_owned());
         }
-        if self.limit == LimitReason::TooManyReplicas && self.limited != self.stabilized {
-            changes.push(format!("maxReplicas of {} or more would let it grow", self.stabilized));
+        if self.stabilized < self.proposed {
+            changes.push("grows when the lower proposals have left the stabilization window".to_owned());
+        }
+        if self.limited != self.stabilized {
+            match self.limit {
+                LimitReason::ScaleUpLimit | LimitReason::ScaleDownLimit => {
+                    changes.push(format!("goes on to {} as the rate allows it", self.stabilized.clamp(*min, *max)));
+                }
+                LimitReason::TooManyReplicas => {
+                    changes.push(format!("maxReplicas of {} or more would let it grow", self.stabilized));
+                }
+                LimitReason::TooFewReplicas | LimitReason::DesiredWithinRange => {}
+            }
+        }
+        if self.cooling_down_s > 0 {
+            changes.push("falls to 0 when the cooldown is over".to_owned());
         }
         changes
     }

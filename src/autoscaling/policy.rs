@@ -83,7 +83,7 @@ impl TryFrom<&AutoscalerSpec> for Policy {
                 .schedules
                 .iter()
                 .enumerate()
-                .map(|(place, schedule)| schedule_of(place, schedule))
+                .map(|(place, schedule)| schedule_of(place, schedule, spec))
                 .collect::<Result<_, _>>()?,
             ..Self::new(Bounds::new(spec.min_replicas, spec.max_replicas), metrics)
         })
@@ -135,8 +135,24 @@ fn duration(field: &str, text: &str, (least, most): Range) -> Result<Duration, I
     in_range.then_some(duration).ok_or_else(problem)
 }
 
-fn schedule_of(place: usize, schedule: &ScheduleSpec) -> Result<Schedule, InvalidSpec> {
+fn schedule_of(place: usize, schedule: &ScheduleSpec, spec: &AutoscalerSpec) -> Result<Schedule, InvalidSpec> {
     let field = |name: &str| format!("spec.schedules[{place}].{name}");
+    let min = schedule.min_replicas.unwrap_or(spec.min_replicas);
+    let max = schedule.max_replicas.unwrap_or(spec.max_replicas);
+    if min > max {
+        let (name, problem) = if schedule.min_replicas.is_some() {
+            (
+                "minReplicas",
+                format!("{min} is more than the maxReplicas that holds meanwhile, {max}; set maxReplicas too"),
+            )
+        } else {
+            (
+                "maxReplicas",
+                format!("{max} is less than the minReplicas that holds meanwhile, {min}; set minReplicas too"),
+            )
+        };
+        return Err(invalid(field(name), problem));
+    }
     let cron = |name: &str, text: &str| {
         text.parse::<Cron>().map_err(|error| invalid(field(name), format!("`{text}`: {error}")))
     };

@@ -16,7 +16,9 @@ mod objects;
 mod one_process;
 mod profile;
 mod prometheus;
+pub mod retention;
 mod secret_text;
+mod volumes;
 
 use std::collections::BTreeMap;
 
@@ -32,8 +34,11 @@ pub use labels::{
     MANAGED_BY, NAME, PART_OF, SCALEKIT, VERSION, applyset_id,
 };
 pub use profile::{Profile, Resources, UnknownProfile};
-pub use prometheus::{SCRAPES_SECRET, expected_jobs, jobs, optional_jobs, scraped_as};
+pub use prometheus::{
+    SCRAPES_SECRET, content_mark, expected_jobs, is_of_the_kubelet, jobs, optional_jobs, scrape_file, scraped_as,
+};
 pub use secret_text::SecretText;
+pub use volumes::{OtherSize, fit_volumes};
 
 use self::{edit::Namespaces, labels::Labels};
 use crate::{

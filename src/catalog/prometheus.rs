@@ -2,6 +2,7 @@
 
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{
     Options, assets,
@@ -10,6 +11,7 @@ use super::{
 };
 use crate::{
     additions::File,
+    hex,
     platform::{Platform, PlatformKind, Seen},
     yaml,
 };
@@ -22,10 +24,20 @@ const RECORDED: &str = "recorded.rules.yml";
 /// What the configuration has more where there is an Alertmanager.
 const ALERTMANAGER: &str = "alertmanager.yml";
 
+/// How the last of the configuration's `rule_files` begins. It is a pattern that no file has, and ends with a hash of all
+/// that Prometheus is to load: what it has loaded, it says by repeating it.
+const CONTENT: &str = "/etc/prometheus/config/content-";
+
 /// The job of the kubelet's own page.
 const KUBELET: &str = "kubelet";
 /// Jobs that scrape the kubelet's port, whose certificate not every cluster can verify.
 const KUBELET_JOBS: [&str; 3] = [KUBELET, "cadvisor", "kubelet-probes"];
+
+/// Whether a job scrapes the kubelet's port.
+pub fn is_of_the_kubelet(job: &str) -> bool {
+    KUBELET_JOBS.contains(&job)
+}
+
 const SERVICE_ACCOUNT_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
 /// The Secret that holds the user's own scrape configurations, where there are any: they may hold passwords.
@@ -36,9 +48,9 @@ pub(super) fn rule_file(file: &File) -> String {
     format!("extra-{}.rules.yml", file.stem())
 }
 
-/// The name under which a scrape configuration of the user's is mounted.
-pub(super) fn scrape_file(file: &File) -> String {
-    format!("{}.yml", file.stem())
+/// The name under which a scrape configuration of the user's lies beside ours.
+pub fn scrape_file(file: &File) -> String {
+    format!("extra-{}.scrape.yml", file.stem())
 }
 
 /// Where the runbooks lie in scalekit's own repository, and how the alerts name them there.
@@ -111,6 +123,18 @@ pub fn scraped_as(live: &[DynamicObject]) -> Seen {
     }
 }
 
+/// By what the configuration that Prometheus says to have loaded is known to be the one in these objects; `None` where there
+/// is none in them.
+pub fn content_mark(objects: &[DynamicObject]) -> Option<String> {
+    let is_it = |object: &&DynamicObject| {
+        edit::kind(object) == "ConfigMap" && object.metadata.name.as_deref() == Some(CONFIG_MAP)
+    };
+    let text = objects.iter().find(is_it)?.data["data"][CONFIG].as_str()?;
+    let config: Value = yaml::parse(text).ok()?;
+    let patterns = config["rule_files"].as_array()?.iter().filter_map(Value::as_str);
+    patterns.into_iter().find(|pattern| pattern.starts_with(CONTENT)).map(str::to_owned)
+}
+
 fn names(config: &Value) -> Vec<String> {
     let configs = config["scrape_configs"].as_array().into_iter().flatten();
     configs.filter_map(|job| job["job_name"].as_str()).map(str::to_owned).collect()
@@ -161,6 +185,11 @@ pub(super) fn files(options: &Options, platform: &Platform, namespaces: &Namespa
         }
     }
     let recorded = assets::config("prometheus", RECORDED);
+    let own = options.additions.rules.iter().chain(&options.additions.scrapes).map(|file| (file.stem(), &file.text));
+    let all = json!([config, alerts, recorded, own.collect::<Vec<_>>()]).to_string();
+    if let Some(patterns) = config["rule_files"].as_array_mut() {
+        patterns.push(json!(format!("{CONTENT}{}*", hex::encode(&Sha256::digest(all)[..8]))));
+    }
     vec![(CONFIG.to_owned(), config), (ALERTS.to_owned(), alerts), (RECORDED.to_owned(), recorded)]
 }
 
@@ -230,6 +259,44 @@ mod tests {
         let slow = interval(120);
         assert_eq!(slow[CONFIG]["global"]["scrape_timeout"], "10s");
         assert_eq!(job(&slow, "apiserver")["scrape_interval"], "120s");
+    }
+
+    #[test]
+    fn what_is_loaded_is_known_by_all_that_is_to_be_loaded() {
+        let mark = |options: &Options| {
+            let platform = platform::assume("kind".parse().unwrap(), &[], &[]);
+            content_mark(&crate::catalog::stack(options, &platform)).unwrap()
+        };
+        let with = |rules: &[&str], scrapes: &[&str]| {
+            let files = |texts: &[&str]| {
+                let file = |text: &&str| File { name: "a.yml".to_owned(), text: (*text).to_owned() };
+                texts.iter().map(file).collect::<Vec<_>>()
+            };
+            let additions = crate::additions::Additions { rules: files(rules), scrapes: files(scrapes) };
+            mark(&Options { additions, ..test_options() })
+        };
+        let marks = [
+            mark(&test_options()),
+            mark(&Options { scrape_interval_seconds: 5, ..test_options() }),
+            with(&["groups: []"], &[]),
+            with(&["groups:"], &[]),
+            with(&["groups:"], &["scrape_configs: []"]),
+            with(&["groups:"], &["scrape_configs:"]),
+        ];
+        assert_eq!(marks.iter().collect::<std::collections::BTreeSet<_>>().len(), marks.len(), "{marks:?}");
+        assert_eq!(mark(&test_options()), marks[0]);
+        assert!(marks[0].ends_with('*'), "promtool takes one without for a file that is missing");
+    }
+
+    /// The kubelet exchanges the files of one volume at once, those of two one after the other.
+    #[test]
+    fn all_that_prometheus_loads_lies_in_one_volume() {
+        let platform = platform::assume("kind".parse().unwrap(), &[], &[]);
+        let objects = crate::catalog::stack(&test_options(), &platform);
+        let set = objects.iter().find(|object| edit::kind(object) == "StatefulSet").unwrap();
+        let sources = &set.data["spec"]["template"]["spec"]["volumes"][0]["projected"]["sources"];
+        assert_eq!(sources[0]["configMap"]["name"], CONFIG_MAP);
+        assert_eq!(sources[1]["secret"], json!({"name": SCRAPES_SECRET, "optional": true}));
     }
 
     #[test]

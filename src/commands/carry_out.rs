@@ -8,7 +8,7 @@ use kube::core::DynamicObject;
 use super::CommandError;
 use crate::{
     event::{Event, Reporter, Step},
-    install::{Installer, Release},
+    install::{Installer, Release, State},
     object::ObjectRef,
     plan::ChangeSet,
 };
@@ -20,12 +20,13 @@ pub(super) async fn write(
     desired: &[DynamicObject],
     classes: &[StorageClass],
     changes: &ChangeSet,
+    state: State,
     reporter: &dyn Reporter,
 ) -> Result<(), CommandError> {
     let step = Instant::now();
     let written = changes.items.iter().filter(|item| item.change.is_write()).count();
     reporter.report(Event::StepStarted { step: Step::Apply, total: Some(written) });
-    installer.write(release, desired, classes, changes).await?;
+    installer.write(release, desired, classes, changes, state).await?;
     let summary = format!("{written} objects written");
     reporter.report(Event::StepFinished { step: Step::Apply, took: step.elapsed(), summary });
     Ok(())

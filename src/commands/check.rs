@@ -45,6 +45,7 @@ pub async fn check(settings: StackSettings, before: bool, cluster: &Cluster) -> 
     let installer = Installer::new(cluster, &Silent, timeout);
     let state = installer.read(&stack_release(&options.namespace), &catalog::stack(&options, &platform)).await?;
     let platform = platform.seen(facts.seen.or(catalog::scraped_as(&state.live)));
+    let others = catalog::fit_volumes(&mut options, &state.live, &facts.classes);
     let mut desired = catalog::stack(&options, &platform);
     plan::adapt_claims(&mut desired, &state.live, &facts.classes);
     plan::yield_replicas(&mut desired, &state.live);
@@ -72,6 +73,7 @@ pub async fn check(settings: StackSettings, before: bool, cluster: &Cluster) -> 
     findings
         .extend(facts_to_write.environment.clock.iter().map(|clock| health::api_server(cluster.server(), clock.took)));
     findings.push(health::room(&facts.nodes, &desired, options.profile));
+    findings.extend(health::volumes(&options, &others));
     findings.push(health::platform(&platform, facts.nodes.len()));
     findings.extend(health::before_writing(&facts_to_write, &platform, health::chosen_class(&facts, &platform, class)));
     findings.push(health::pod_security(&desired, &state.live, &tried));

@@ -97,7 +97,7 @@ pub async fn demo_up(
     if let Some(executable) = own.executable {
         image::provide(executable, &facts.nodes, &platform, containerd_socket.as_deref(), reporter).await?;
     }
-    write(&installer, &release, &desired, &facts.classes, &changes, reporter).await?;
+    write(&installer, &release, &desired, &facts.classes, &changes, state, reporter).await?;
     until_ready(&installer, &release, &desired, reporter).await?;
     Ok(DemoUp {
         name: name.to_owned(),

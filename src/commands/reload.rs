@@ -9,17 +9,20 @@ use tokio::time::sleep;
 use super::{CommandError, targets, up::now};
 use crate::{
     catalog::{self, Component},
-    cluster::{Cluster, answered},
+    cluster::{Cluster, PodTunnel, answered},
     event::{Event, Reporter, Step},
     install::{Installer, Release},
     object::ObjectRef,
     plan::{Change, ChangeSet},
-    prometheus::Runtime,
+    prometheus::{Client, Runtime},
 };
 
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How long after the change a refusal may still be of what was loaded before it: Prometheus looks every 5 s.
 const STALE: Duration = Duration::from_secs(12);
+
+/// The kubelet may have looked before it heard of the change itself; by then it has.
+const NUDGE_AGAIN: Duration = Duration::from_secs(10);
 
 const PUT_BACK_WITHIN: Duration = Duration::from_secs(20);
 /// How far back the reason of an earlier refusal is looked for: Prometheus logs it once.
@@ -31,6 +34,8 @@ pub(super) struct Before {
     components: Vec<Component>,
     /// What Prometheus says, if its configuration is among them.
     prometheus: Option<Runtime>,
+    /// By what its new configuration is known.
+    mark: Option<String>,
     /// What its configuration lies in, as it is, and what of it is new.
     lies_in: (Vec<DynamicObject>, Vec<ObjectRef>),
 }
@@ -46,7 +51,8 @@ pub(super) async fn before(
     let components = reconfigured(desired, changes);
     let prometheus =
         if components.contains(&Component::Prometheus) { runtime(cluster, namespace).await.ok() } else { None };
-    Before { components, prometheus, lies_in: configuration(desired, changes, live) }
+    let mark = catalog::content_mark(desired);
+    Before { components, prometheus, mark, lies_in: configuration(desired, changes, live) }
 }
 
 /// What Prometheus' configuration lies in, of what changes: as it is, and what is new.
@@ -117,7 +123,8 @@ async fn nudge(components: &[Component], installer: &Installer<'_>, namespace: &
     }
 }
 
-/// Brings what was changed into the pods, and waits until Prometheus has loaded it. What it refuses is put back as it was
+/// Brings what was changed into the pods, and waits until Prometheus says that it is what it has loaded, which may be so from
+/// the beginning. All of it lies in one volume, whose files the kubelet exchanges at once. What it refuses is put back as it was
 /// before: it could not start with it.
 ///
 /// # Errors
@@ -132,15 +139,16 @@ pub(super) async fn after(
     reporter: &dyn Reporter,
 ) -> Result<(), CommandError> {
     let namespace = release.namespace.as_str();
-    let Before { components, prometheus, lies_in: (as_it_was, added) } = before;
+    let Before { components, prometheus, mark, lies_in: (as_it_was, added) } = before;
     nudge(&components, installer, namespace).await;
-    let Some(before) = prometheus else { return Ok(()) };
+    let (Some(before), Some(mark)) = (prometheus, mark) else { return Ok(()) };
     let failed = |waited, refusals| CommandError::Reload { namespace: namespace.to_owned(), waited, refusals };
     let began = Instant::now();
+    let mut nudged = began;
     reporter.report(Event::StepStarted { step: Step::Reload, total: None });
     loop {
-        if let Ok(runtime) = runtime(cluster, namespace).await {
-            if runtime.reload_config_success && runtime.last_config_time != before.last_config_time {
+        if let Ok((runtime, config)) = loaded(cluster, namespace).await {
+            if runtime.reload_config_success && config.contains(&mark) {
                 let summary = "Prometheus has loaded its new configuration".to_owned();
                 reporter.report(Event::StepFinished { step: Step::Reload, took: began.elapsed(), summary });
                 return Ok(());
@@ -162,6 +170,10 @@ pub(super) async fn after(
         }
         if Instant::now() >= deadline {
             return Err(failed(Some(began.elapsed()), Vec::new()));
+        }
+        if nudged.elapsed() > NUDGE_AGAIN {
+            nudge(&[Component::Prometheus], installer, namespace).await;
+            nudged = Instant::now();
         }
         sleep(ASK_AGAIN).await;
     }
@@ -191,9 +203,19 @@ pub(super) async fn is_loaded(cluster: &Cluster, namespace: &str) -> Result<(), 
 }
 
 async fn runtime(cluster: &Cluster, namespace: &str) -> Result<Runtime, String> {
+    prometheus(cluster, namespace).await?.runtime().await.map_err(|error| error.to_string())
+}
+
+/// What Prometheus says of its configuration, and that itself.
+async fn loaded(cluster: &Cluster, namespace: &str) -> Result<(Runtime, String), String> {
+    let client = prometheus(cluster, namespace).await?;
+    let config = client.config().await.map_err(|error| error.to_string())?;
+    Ok((client.runtime().await.map_err(|error| error.to_string())?, config))
+}
+
+async fn prometheus(cluster: &Cluster, namespace: &str) -> Result<Client<PodTunnel>, String> {
     let client = targets::prometheus(cluster, namespace).await.map_err(|error| error.to_string())?;
-    let client = client.ok_or_else(|| "no pod of Prometheus is ready".to_owned())?;
-    client.runtime().await.map_err(|error| error.to_string())
+    client.ok_or_else(|| "no pod of Prometheus is ready".to_owned())
 }
 
 /// Why Prometheus refuses, by the errors that it has logged since.

@@ -59,6 +59,8 @@ pub(super) struct Prepared {
     pub(super) own: OwnImage,
     /// As the settings have it.
     pub(super) desired: Vec<DynamicObject>,
+    /// What was asked for, before the sizes were fitted to the volumes that are there.
+    pub(super) asked: catalog::Options,
     /// The same, fitted to what is there.
     pub(super) adapted: Vec<DynamicObject>,
     pub(super) release: Release,
@@ -87,29 +89,29 @@ pub(super) async fn prepare(
     reporter.report(Event::StepStarted { step: Step::Plan, total: None });
     image::use_in(&mut options, &own);
     options.grafana_password = password()?;
-    let desired = catalog::stack(&options, &platform);
+    let mut desired = catalog::stack(&options, &platform);
     tell(&[health::room(&facts.nodes, &desired, options.profile)], reporter)?;
     let release = stack_release(&options.namespace);
     let state = installer.read(&release, &desired).await?;
     // A cluster with an installation in it does not change its make: that need not be looked at again.
     let mut before = catalog::scraped_as(&state.live);
-    if before.one_process.is_none() {
+    if before.one_process.is_none() && platform.kind.may_be_one_process() {
         before.one_process = preflight::one_process(cluster).await;
     }
-    let remembered = facts.seen.or(before);
-    let (platform, desired) = if remembered == facts.seen {
-        (platform, desired)
-    } else {
-        let platform = platform.seen(remembered);
-        let desired = catalog::stack(&options, &platform);
-        (platform, desired)
-    };
+    let asked = options.clone();
+    let others = catalog::fit_volumes(&mut options, &state.live, &facts.classes);
+    tell(&health::volumes(&options, &others), reporter)?;
+    let remembered = platform.clone().seen(facts.seen.or(before));
+    if remembered != platform || !others.is_empty() {
+        desired = catalog::stack(&options, &remembered);
+    }
+    let platform = remembered;
     let version = health::installed_version(state.version.as_deref(), env!("CARGO_PKG_VERSION"));
     tell(&version.into_iter().collect::<Vec<_>>(), reporter)?;
     let adapted = plan::adapted(&desired, &state.live, &facts.classes);
     let changes = plan::plan(&adapted, &state.live, &state.inventory);
     reporter.report(Event::StepFinished { step: Step::Plan, took: step.elapsed(), summary: changes.summary() });
-    Ok(Prepared { facts, platform, options, own, desired, adapted, release, state, changes })
+    Ok(Prepared { facts, platform, options, own, desired, asked, adapted, release, state, changes })
 }
 
 /// Installs the stack or brings it up to date; returns when everything is ready and every target is scraped, or, where
@@ -129,7 +131,7 @@ pub async fn up(
     let began = Instant::now();
     let installer = Installer::new(cluster, reporter, timeout).force_conflicts(force_conflicts);
     let prepared = prepare(options, platform, cluster, &installer, reporter).await?;
-    let Prepared { facts, platform, options, own, desired, adapted, release, state, changes } = prepared;
+    let Prepared { facts, platform, mut options, own, mut desired, asked, adapted, release, state, changes } = prepared;
     let mut done = Upped {
         namespace: options.namespace.clone(),
         changed: changes.has_changes(),
@@ -165,14 +167,17 @@ pub async fn up(
         }
         settled => settled?,
     };
-    let (live, adapted, changes) = if settled {
+    let (state, adapted, changes) = if settled {
         // What was read, and fitted to, belonged to an installation that is gone now.
         let state = installer.read(&release, &desired).await?;
+        options = asked;
+        catalog::fit_volumes(&mut options, &state.live, &facts.classes);
+        desired = catalog::stack(&options, &done.platform);
         let adapted = plan::adapted(&desired, &state.live, &facts.classes);
         let changes = plan::plan(&adapted, &state.live, &state.inventory);
-        (state.live, adapted, changes)
+        (state, adapted, changes)
     } else {
-        (state.live, adapted, changes)
+        (state, adapted, changes)
     };
     let foreign = refused(&changes);
     if !foreign {
@@ -187,11 +192,11 @@ pub async fn up(
     }
     // What another Prometheus loads and scrapes is not ours to wait for.
     let before = if wait && options.external.is_none() {
-        Some(reload::before(&adapted, &changes, &live, cluster, &options.namespace).await)
+        Some(reload::before(&adapted, &changes, &state.live, cluster, &options.namespace).await)
     } else {
         None
     };
-    write(&installer, &release, &desired, &facts.classes, &changes, reporter).await?;
+    write(&installer, &release, &desired, &facts.classes, &changes, state, reporter).await?;
     if wait {
         until_ready(&installer, &release, &desired, reporter).await?;
         if let Some(before) = before {

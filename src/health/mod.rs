@@ -11,6 +11,8 @@ mod preflight;
 mod room;
 mod series;
 mod status;
+mod targets;
+mod volumes;
 mod wal;
 
 pub use check::{CHECKS, Check, Counts, Report, Stage, Verdict, of_status};
@@ -27,6 +29,8 @@ pub use series::{JobSeries, LargeMetric, Series, series};
 pub use status::{
     Autoscaler, Component, NotScraped, Observed, PROXIED_SERVICE, Scraping, Silence, Status, Targets, status,
 };
+
+pub use volumes::volumes;
 
 /// `1 node`, `3 nodes`.
 fn count(number: usize, what: &str) -> String {

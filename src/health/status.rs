@@ -5,13 +5,13 @@ use kube::core::DynamicObject;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Finding, Series, Severity, wal};
+use super::{Finding, Series, Severity, targets, wal};
 use crate::{
     catalog,
     object::ObjectRef,
     plan::{self, FieldChange, FieldManager},
     platform::{self, Platform},
-    prometheus::{self, TargetHealth},
+    prometheus,
     readiness::{self, Readiness, Surroundings},
 };
 
@@ -214,7 +214,7 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
     findings.extend(drift.iter().map(changed));
     let targets = match &observed.targets {
         Some(Ok(targets)) => {
-            let (targets, found) = judge_targets(targets, observed);
+            let (targets, found) = targets::judge(targets, observed);
             findings.extend(found);
             Some(targets)
         }
@@ -355,68 +355,6 @@ fn changed(drifted: &Drifted) -> Finding {
 fn is_ours_to_differ(FieldChange { field, by, .. }: &FieldChange) -> bool {
     let image = matches!(field.rsplit('.').next(), Some("image" | "imagePullPolicy"));
     field.starts_with("metadata.labels") || (image && !by.iter().any(FieldManager::is_by_hand))
-}
-
-fn judge_targets(targets: &prometheus::Targets, observed: &Observed) -> (Targets, Vec<Finding>) {
-    let down: Vec<prometheus::Target> =
-        targets.active.iter().filter(|target| target.health == TargetHealth::Down).cloned().collect();
-    let empty_jobs: Vec<String> = observed
-        .expected_jobs
-        .iter()
-        .filter(|job| !targets.active.iter().any(|target| target.scrape_pool == **job))
-        .cloned()
-        .collect();
-    let mut findings: Vec<Finding> = down
-        .iter()
-        .map(|target| {
-            // What users annotate is theirs: worth a word, but the stack is well.
-            let theirs = catalog::optional_jobs().contains(&target.scrape_pool);
-            Finding::new(
-                "targets",
-                if theirs { Severity::Warning } else { Severity::Error },
-                format!("{} of job {} is down: {}", target.scrape_url, target.scrape_pool, target.last_error),
-            )
-        })
-        .collect();
-    if !empty_jobs.is_empty() {
-        let message = format!("no target at all for {}", empty_jobs.join(", "));
-        let missing = missing_discovery_rights(observed);
-        findings.push(if missing.is_empty() {
-            Finding::new("targets", Severity::Error, message)
-                .hint("Prometheus may not have looked yet; its log says why discovery fails: `kubectl logs -n NAMESPACE prometheus-0`"
-                    .replace("NAMESPACE", &observed.namespace))
-        } else {
-            Finding::new("targets", Severity::Error, format!("{message}: Prometheus has no right to list and watch {}", missing.join(", ")))
-                .hint("`scalekit up --force-conflicts` gives it back")
-        });
-    }
-    let up = targets.active.iter().filter(|target| target.health == TargetHealth::Up).count();
-    (Targets { up, total: targets.active.len(), down, empty_jobs }, findings)
-}
-
-/// The resources that Prometheus' ClusterRole should let it list and watch, and does not.
-///
-/// Without them a job has no target at all: no `up == 0`, no failed scrape, only silence.
-fn missing_discovery_rights(observed: &Observed) -> Vec<String> {
-    let granted = |objects: &[DynamicObject]| -> Vec<String> {
-        objects
-            .iter()
-            .filter(|object| {
-                object.types.as_ref().is_some_and(|types| types.kind == "ClusterRole")
-                    && catalog::component_of(object) == Some(catalog::Component::Prometheus)
-            })
-            .flat_map(|role| role.data["rules"].as_array().cloned().unwrap_or_default())
-            .filter(|rule| {
-                ["list", "watch"]
-                    .iter()
-                    .all(|verb| rule["verbs"].as_array().is_some_and(|verbs| verbs.iter().any(|known| known == verb)))
-            })
-            .flat_map(|rule| rule["resources"].as_array().cloned().unwrap_or_default())
-            .filter_map(|resource| resource.as_str().map(str::to_owned))
-            .collect()
-    };
-    let live = granted(&observed.live);
-    granted(&observed.desired).into_iter().filter(|resource| !live.contains(resource)).collect()
 }
 
 fn autoscaler(object: &DynamicObject) -> Autoscaler {

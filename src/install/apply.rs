@@ -41,9 +41,10 @@ const ANSWER: Duration = Duration::from_secs(30);
 const SHORTEST: Duration = Duration::from_secs(2);
 
 impl Installer<'_> {
-    /// Writes what was planned, one run at a time: makes the namespace in which lock and inventory lie, takes the lock,
-    /// compares again, since somebody may have written meanwhile, applies, and gives the lock back. Without a change
-    /// nothing is written and no lock taken. `desired` is fitted to what is there then, with these storage classes.
+    /// Writes what was planned by `state`, one run at a time: makes the namespace in which lock and inventory lie, takes
+    /// the lock, reads and compares again if another run has written meanwhile, applies, and gives the lock back. Without
+    /// a change nothing is written and no lock taken. `desired` is fitted to what is there then, with these storage
+    /// classes.
     ///
     /// # Errors
     ///
@@ -54,6 +55,7 @@ impl Installer<'_> {
         desired: &[DynamicObject],
         classes: &[StorageClass],
         changes: &ChangeSet,
+        state: State,
     ) -> Result<(), InstallError> {
         let opened = self.open(release, desired, changes).await?;
         if !changes.has_changes() {
@@ -61,11 +63,15 @@ impl Installer<'_> {
         }
         let lock = self.lock(release).await?;
         let work = async {
-            let state = self.read(release, desired).await?;
+            let state = if self.is_current(release, &state).await? {
+                State { live: state.live.into_iter().chain(opened.clone()).collect(), ..state }
+            } else {
+                self.read(release, desired).await?
+            };
             let desired = plan::adapted(desired, &state.live, classes);
             let mut changes = plan::plan(&desired, &state.live, &state.inventory);
             if let Some(opened) = &opened {
-                changes.is_as_desired(opened);
+                changes.is_as_desired(&ObjectRef::of(opened));
             }
             self.apply(release, &desired, &changes, &state).await
         };
@@ -122,14 +128,14 @@ impl Installer<'_> {
         self.write_inventory(release, &inventory).await
     }
 
-    /// Makes sure that the namespace of a release is there: its lock and its inventory lie in it. Gives its name where it
-    /// was made.
+    /// Makes sure that the namespace of a release is there: its lock and its inventory lie in it. Gives it where it was
+    /// made.
     async fn open(
         &self,
         release: &Release,
         desired: &[DynamicObject],
         changes: &ChangeSet,
-    ) -> Result<Option<ObjectRef>, InstallError> {
+    ) -> Result<Option<DynamicObject>, InstallError> {
         refuse_foreign(changes)?;
         let namespace = ObjectRef::new("v1", "Namespace", None, &release.namespace);
         let missing = changes.items.iter().any(|item| item.object == namespace && item.change == Change::Create);
@@ -137,10 +143,9 @@ impl Installer<'_> {
             return Ok(None);
         };
         match self.write_one(desired, None).await {
-            Outcome::Applied(_) => {
-                let object = namespace.clone();
-                self.reporter.report(Event::Object { object, action: Action::Created, why: None });
-                Ok(Some(namespace))
+            Outcome::Applied(live) => {
+                self.reporter.report(Event::Object { object: namespace, action: Action::Created, why: None });
+                Ok(Some(*live))
             }
             Outcome::Failed(error) => {
                 let failure = Failure { object: namespace, why: error.to_string(), hint: None };

@@ -1,27 +1,33 @@
 //! Deleting, each object by its UID, and waiting until it is gone.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future, stream};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::{
-    ResourceExt,
+    Api, ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy},
+    core::PartialObjectMeta,
+    runtime::{WatchStreamExt, watcher},
 };
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Failure, InstallError, Installer};
 use crate::{
-    catalog::FIELD_MANAGER,
+    catalog::{FIELD_MANAGER, MANAGED_BY, SCALEKIT},
     cluster::{self, CONCURRENCY, Kind, LEASE},
     event::{Action, Event},
     object::ObjectRef,
     plan::{KEPT, Scaled, Teardown, is_ours},
 };
 
-/// How often what is on its way out is looked at. The namespace controller itself needs five seconds.
-const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// How often what is on its way out is looked at while no watch tells that something went: for what holds it, and for who
+/// may not watch.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// How long a finalizer's controller has, before it is taken off where that was asked for.
 const FINALIZED_WITHIN: Duration = Duration::from_secs(8);
@@ -118,6 +124,25 @@ impl Installer<'_> {
         Ok(gone)
     }
 
+    /// Something of what is waited for may have gone: tells that it is time to look. What nobody may watch tells nothing.
+    fn departures(&self, waiting: &BTreeMap<ObjectRef, String>) -> stream::BoxStream<'static, ()> {
+        let mut kinds = BTreeSet::new();
+        let one_of_each =
+            waiting.keys().filter(|object| kinds.insert((&object.group, &object.kind, object.namespace.as_deref())));
+        let watches = one_of_each.filter_map(|object| {
+            let (client, resource) = (self.cluster.client().clone(), Kind::of(object)?.resource());
+            let api: Api<PartialObjectMeta<DynamicObject>> = match &object.namespace {
+                Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+                None => Api::all_with(client, &resource),
+            };
+            let labelled = watcher::Config::default().labels(&format!("{MANAGED_BY}={SCALEKIT}"));
+            let events = watcher(api, labelled).default_backoff();
+            Some(events.filter_map(|event| future::ready(matches!(event, Ok(watcher::Event::Delete(_))).then_some(()))))
+        });
+        // An end would be taken for a departure.
+        stream::select_all(watches.map(StreamExt::boxed)).chain(stream::pending()).boxed()
+    }
+
     /// Waits until none of these is there any more, and for `patience` only where nothing holds them but an aggregated API
     /// that does not answer.
     pub(super) async fn until_gone(
@@ -125,6 +150,7 @@ impl Installer<'_> {
         mut waiting: BTreeMap<ObjectRef, String>,
         patience: Duration,
     ) -> Result<(), InstallError> {
+        let mut departures = self.departures(&waiting);
         let began = Instant::now();
         let mut blocked_since: Option<Instant> = None;
         loop {
@@ -166,7 +192,7 @@ impl Installer<'_> {
             if self.expired() || blocked_since.is_some_and(|since| since.elapsed() >= patience) {
                 return Err(InstallError::NotGone { waiting: held });
             }
-            sleep(LOOK_AGAIN).await;
+            let _time_is_up = timeout(LOOK_AGAIN, departures.next()).await;
         }
     }
 

@@ -1,5 +1,7 @@
 //! Looking for what is left after a removal.
 
+use std::collections::BTreeSet;
+
 use kube::{ResourceExt, api::DynamicObject};
 use serde::Serialize;
 
@@ -82,14 +84,15 @@ impl Installer<'_> {
         let applied = self.cluster.applied_by(&INSTALLED, FIELD_MANAGER).await.map_err(InstallError::Read)?;
         let labelled = |object: &DynamicObject| object.labels().get(MANAGED_BY).is_some_and(|value| value == SCALEKIT);
         let mut found: Vec<DynamicObject> = applied.into_iter().filter(|object| !labelled(object)).collect();
-        for (object, uid) in recorded {
-            if found.iter().any(|known| ObjectRef::of(known).same_object(object)) || Kind::of(object).is_none() {
-                continue;
-            }
-            let there = self.cluster.get(object).await.map_err(InstallError::Read)?;
-            // Made anew by somebody else under the same name, it is theirs.
-            found.extend(there.filter(|it| !labelled(it) && uid.is_some() && it.metadata.uid == *uid));
-        }
+        let unknown = |object: &&ObjectRef| {
+            Kind::of(object).is_some() && !found.iter().any(|known| ObjectRef::of(known).same_object(object))
+        };
+        let unknown: Vec<ObjectRef> = recorded.iter().map(|(object, _)| object).filter(unknown).cloned().collect();
+        // Made anew by somebody else under the same name, it is theirs.
+        let uids: BTreeSet<&str> = recorded.iter().filter_map(|(_, uid)| uid.as_deref()).collect();
+        let is_it = |object: &DynamicObject| object.metadata.uid.as_deref().is_some_and(|uid| uids.contains(uid));
+        let there = self.get_all(unknown).await.map_err(InstallError::Read)?;
+        found.extend(there.into_iter().filter(|object| !labelled(object) && is_it(object)));
         Ok(found)
     }
 

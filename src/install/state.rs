@@ -27,6 +27,17 @@ pub struct State {
     pub inventory: Inventory,
     /// The version of scalekit that wrote the inventory last.
     pub version: Option<String>,
+    /// The inventory's resource version; `None` when there is none.
+    pub recorded: Option<String>,
+}
+
+/// An inventory as it is stored.
+#[derive(Default)]
+struct Recorded {
+    inventory: Inventory,
+    /// The version of scalekit that wrote it.
+    by: Option<String>,
+    resource_version: Option<String>,
 }
 
 /// What is there of ours in the whole cluster, and what of others stands in its way.
@@ -65,7 +76,7 @@ impl Installer<'_> {
             INSTALLED.iter().partition(|kind| kind.kind != AUTOSCALER || desired.is_empty() || has(kind));
         let (live, inventory) = futures::join!(self.cluster.list(&asked, &selector), self.read_inventory(release));
         let mut live = live.map_err(InstallError::Read)?;
-        let (inventory, version) = inventory?;
+        let Recorded { inventory, by: version, resource_version: recorded } = inventory?;
         let rest: Vec<Kind> =
             rest.into_iter().filter(|kind| inventory.entries().any(|entry| entry.object.kind == kind.kind)).collect();
         live.extend(self.cluster.list(&rest, &selector).await.map_err(InstallError::Read)?);
@@ -86,11 +97,11 @@ impl Installer<'_> {
         let inside =
             inside.into_iter().filter(|object| object.namespace.as_ref().is_none_or(|it| !absent.contains(it)));
         live.extend(self.get_all(inside.collect()).await.map_err(InstallError::Read)?);
-        Ok(State { live, inventory, version })
+        Ok(State { live, inventory, version, recorded })
     }
 
     /// Those of the objects that are there.
-    async fn get_all(&self, objects: Vec<ObjectRef>) -> Result<Vec<DynamicObject>, cluster::Error> {
+    pub(super) async fn get_all(&self, objects: Vec<ObjectRef>) -> Result<Vec<DynamicObject>, cluster::Error> {
         let found: Vec<Option<DynamicObject>> = stream::iter(objects)
             .map(|object| async move { self.cluster.get(&object).await })
             .buffered(CONCURRENCY)
@@ -99,19 +110,36 @@ impl Installer<'_> {
         Ok(found.into_iter().flatten().collect())
     }
 
-    async fn read_inventory(&self, release: &Release) -> Result<(Inventory, Option<String>), InstallError> {
+    /// Whether no run has written since this was read: each notes what it is going to write before it does.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError::Inventory`].
+    pub(super) async fn is_current(&self, release: &Release, state: &State) -> Result<bool, InstallError> {
+        let failed = |source| InstallError::Inventory { object: release.inventory_object(), source };
+        let found = self
+            .inventories(release)
+            .get_metadata_opt(&release.inventory)
+            .await
+            .map_err(|error| failed(error.into()))?;
+        // Without an inventory a removal leaves no trace.
+        let traceable = state.recorded.is_some() || state.live.is_empty();
+        Ok(traceable && found.and_then(|inventory| inventory.metadata.resource_version) == state.recorded)
+    }
+
+    async fn read_inventory(&self, release: &Release) -> Result<Recorded, InstallError> {
         let failed = |source| InstallError::Inventory { object: release.inventory_object(), source };
         let found =
             self.inventories(release).get_opt(&release.inventory).await.map_err(|error| failed(error.into()))?;
-        let Some(stored) = found else { return Ok((Inventory::default(), None)) };
+        let Some(stored) = found else { return Ok(Recorded::default()) };
         let tooling = stored.metadata.annotations.and_then(|mut all| all.remove(TOOLING));
-        let version = tooling.and_then(|tooling| Some(tooling.strip_prefix("scalekit/")?.to_owned()));
-        let Some(text) = stored.data.and_then(|mut data| data.remove(DATA_KEY)) else {
-            return Ok((Inventory::default(), version));
+        let by = tooling.and_then(|tooling| Some(tooling.strip_prefix("scalekit/")?.to_owned()));
+        let inventory = match stored.data.and_then(|mut data| data.remove(DATA_KEY)) {
+            Some(text) => Inventory::from_json(&text)
+                .map_err(|error| failed(cluster::Error::Unreadable { cause: error.to_string() }))?,
+            None => Inventory::default(),
         };
-        let inventory = Inventory::from_json(&text)
-            .map_err(|error| failed(cluster::Error::Unreadable { cause: error.to_string() }))?;
-        Ok((inventory, version))
+        Ok(Recorded { inventory, by, resource_version: stored.metadata.resource_version })
     }
 
     /// Writes the inventory of a release.

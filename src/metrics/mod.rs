@@ -41,12 +41,36 @@ pub enum Error {
     /// The API server, or what serves the API behind it, refused.
     #[error("{0}")]
     Refused(String),
+    /// What serves the API is not there, or failed (HTTP 5xx).
+    #[error("{message}")]
+    Unavailable {
+        /// HTTP status.
+        code: u16,
+        /// In a sentence.
+        message: String,
+    },
     /// No answer.
     #[error("the API server did not answer: {0}")]
     Unreachable(String),
+    /// No answer in time.
+    #[error("the API server did not answer: no answer within {} s", .0.as_secs())]
+    Timeout(Duration),
     /// An answer that is not what it should be.
     #[error("the answer cannot be read: {0}")]
     Unreadable(String),
+}
+
+impl Error {
+    /// Whether asking again soon would only be one more burden.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Unreachable(_) | Self::Timeout(_))
+    }
+
+    /// Whether it is the API that is out, and not what was asked of it: the API server answers so where it does not
+    /// reach what serves the API.
+    pub fn is_of_all(&self) -> bool {
+        matches!(self, Self::Unavailable { code: 503, .. } | Self::Unreachable(_))
+    }
 }
 
 /// What a pod uses.
@@ -184,12 +208,14 @@ impl MetricsApis {
             Ok(Err(kube::Error::Api(status))) if status.code == 404 && path.matches('/').count() == 2 => {
                 Err(Error::Absent(""))
             }
-            Ok(Err(kube::Error::Api(status))) if status.message.is_empty() => {
-                Err(Error::Refused(format!("the API server answered with status {}", status.code)))
+            Ok(Err(kube::Error::Api(status))) => {
+                let (code, message) = (status.code, status.message);
+                let told =
+                    if message.is_empty() { format!("the API server answered with status {code}") } else { message };
+                Err(if code >= 500 { Error::Unavailable { code, message: told } } else { Error::Refused(told) })
             }
-            Ok(Err(kube::Error::Api(status))) => Err(Error::Refused(status.message)),
             Ok(Err(error)) => Err(Error::Unreachable(error.to_string())),
-            Err(_) => Err(Error::Unreachable(format!("no answer within {} s", ANSWER.as_secs()))),
+            Err(_) => Err(Error::Timeout(ANSWER)),
         }
     }
 }

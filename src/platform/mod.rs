@@ -91,6 +91,11 @@ impl PlatformKind {
         }
     }
 
+    /// Whether API server and kubelet can be one process here: kind starts each by kubeadm's manifests, by itself.
+    pub fn may_be_one_process(&self) -> bool {
+        !matches!(self, Self::Kind { .. })
+    }
+
     /// Whether API server, kubelet and the rest are one process, so that the port of each has the metrics of all.
     fn is_one_process(&self) -> bool {
         matches!(self, Self::MicroK8s | Self::K3s)

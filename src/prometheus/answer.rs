@@ -214,8 +214,6 @@ pub(super) fn scrape_pools(status: StatusCode, body: &[u8]) -> Result<Vec<Scrape
 pub struct Runtime {
     /// Whether its last attempt to load a configuration went well.
     pub reload_config_success: bool,
-    /// When it last loaded one, by its own clock.
-    pub last_config_time: String,
 }
 
 /// What the server says of the series in its head block.
@@ -249,6 +247,14 @@ pub(super) fn tsdb(status: StatusCode, body: &[u8]) -> Result<Tsdb, Error> {
     open(status, body)
 }
 
+pub(super) fn config(status: StatusCode, body: &[u8]) -> Result<String, Error> {
+    #[derive(Deserialize)]
+    struct Loaded {
+        yaml: String,
+    }
+    open(status, body).map(|loaded: Loaded| loaded.yaml)
+}
+
 pub(super) fn runtime(status: StatusCode, body: &[u8]) -> Result<Runtime, Error> {
     open(status, body)
 }
@@ -258,6 +264,12 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    #[test]
+    fn the_loaded_configuration_is_text() {
+        let body = br#"{"status":"success","data":{"yaml":"global: {}\n"}}"#;
+        assert_eq!(config(StatusCode::OK, body), Ok("global: {}\n".to_owned()));
+    }
 
     fn answer(body: &str) -> Result<Vec<f64>, Error> {
         query(StatusCode::OK, body.as_bytes()).map(|samples| samples.into_iter().map(|sample| sample.value).collect())

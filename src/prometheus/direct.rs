@@ -78,6 +78,10 @@ impl Transport for Direct {
 }
 
 #[cfg(test)]
+#[path = "tests/tls.rs"]
+mod tls;
+
+#[cfg(test)]
 mod tests {
     use axum::{Router, body::Bytes as Sent, http::Method, http::Uri, routing::any};
 

@@ -206,6 +206,16 @@ impl<T: Transport> Client<T> {
         answer::runtime(status, &body)
     }
 
+    /// The configuration that is loaded, as Prometheus writes it.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn config(&self) -> Result<String, Error> {
+        let (status, body) = self.get("/api/v1/status/config").await?;
+        answer::config(status, &body)
+    }
+
     /// How many series there are, and of which metrics the most.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::{
     alerting::{Delivery, Outcome},
     catalog::{
         ADMIN_SECRET, AUTOSCALER_FIELD_MANAGER, Component, FIELD_MANAGER, MANAGED_BY, Options, PASSWORD_KEY,
-        RECEIVERS_SECRET, SCALEKIT, SCRAPES_SECRET,
+        RECEIVERS_SECRET, SCALEKIT, SCRAPES_SECRET, scrape_file,
     },
     commands::{AlertTested, CommandError, DemoUp, Downed, Plan, PlannedObject, PlannedRemoval, Upped},
     event::Fate,
@@ -121,7 +121,7 @@ pub(super) fn left_out(options: &Options) -> String {
         );
     }
     if !additions.scrapes.is_empty() {
-        let files = additions.scrapes.iter().map(|file| format!(" --from-file={}.yml=FILE", file.stem()));
+        let files = additions.scrapes.iter().map(|file| format!(" --from-file={}=FILE", scrape_file(file)));
         let _ = writeln!(
             text,
             "left out: Secret {SCRAPES_SECRET}, as scrape configurations may hold passwords:\n  \

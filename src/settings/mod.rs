@@ -5,7 +5,6 @@
 
 mod asked;
 mod files;
-mod retention;
 mod settings_file;
 mod values;
 
@@ -199,9 +198,9 @@ pub fn resolve(connection: Connection, flags: StackFlags, file: FileSettings) ->
     let kept = &mut options.retention;
     set(&mut kept.time, checked_if("retention.time", time, values::retention_time)?);
     let size = checked_if("retention.size", size, values::retention_size)?;
-    set(&mut kept.size, size.or_else(|| volume.as_deref().and_then(retention::size_for)));
+    set(&mut kept.size, size.or_else(|| volume.as_deref().and_then(catalog::retention::size_for)));
     set(&mut storage.prometheus, volume);
-    if let Some(reason) = retention::misfit(&kept.size, &storage.prometheus) {
+    if let Some(reason) = catalog::retention::misfit(&kept.size, &storage.prometheus) {
         return Err(SettingsError::Value { origin: "retention.size".to_owned(), reason });
     }
     set(&mut storage.grafana, checked_if("storage.grafana", grafana, values::storage_size)?);

@@ -112,7 +112,11 @@ pub const TABLE: &[Rule] = &[
         "jiff k8s_openapi kube::core serde serde_json",
     ),
     pure("plan", "catalog hex object", "k8s_openapi kube::core serde serde_json sha2 thiserror"),
-    pure("catalog", "additions platform yaml", "include_dir k8s_openapi kube::core serde serde_json sha2 thiserror"),
+    pure(
+        "catalog",
+        "additions hex platform quantity yaml",
+        "include_dir k8s_openapi kube::core serde serde_json sha2 thiserror",
+    ),
     pure("additions", "duration yaml", "promql_parser::parser serde serde_json"),
     pure("readiness", "object", "jiff k8s_openapi kube::core serde serde_json"),
     pure("platform", "", "k8s_openapi thiserror"),

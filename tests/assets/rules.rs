@@ -43,6 +43,33 @@ fn every_alert_says_what_is_wrong_and_what_to_do() {
     assert!(orphans.is_empty(), "runbooks of no alert: {orphans:?}");
 }
 
+/// Alerts about a state: it holds or it does not, which no number says better than the labels do.
+const STATES: [&str; 14] = [
+    "AggregatedApiDown",
+    "AutoscalerInvalid",
+    "AutoscalerUnableToScale",
+    "ContainerNotStarting",
+    "HpaUnableToScale",
+    "ImagePullFailing",
+    "JobFailed",
+    "JobWithoutTargets",
+    "NodeNotReady",
+    "NodeUnderPressure",
+    "PersistentVolumeFailed",
+    "PodNotReady",
+    "PrometheusBadConfig",
+    "TargetDown",
+];
+
+#[test]
+fn every_alert_about_an_amount_says_how_much_it_is() {
+    for alert in alerts() {
+        let description = alert["annotations"]["description"].as_str().expect("a description");
+        let name = rule_name(&alert);
+        assert_ne!(description.contains("$value"), STATES.contains(&name), "{name}: {description}");
+    }
+}
+
 /// promtool runs them (`dev/test-rules`); here is counted that none is missing.
 #[test]
 fn every_alert_is_tested_to_fire_and_to_be_silent() {

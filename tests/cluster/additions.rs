@@ -63,6 +63,12 @@ pub async fn rules_and_jobs_of_the_users_own_are_taken_or_refused(world: &World)
     let seconds: f64 = line.rsplit_once('(').unwrap().1.trim_end_matches(" s)").parse().unwrap();
     assert!(seconds < 15.0, "{line}");
     world.scalekit(["plan", "--rules", rules.to_str().unwrap(), "--scrape-configs", jobs.to_str().unwrap()]).exits(0);
+    let loaded_at = || {
+        let path = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/api/v1/status/runtimeinfo";
+        let answer: Value = serde_json::from_str(&world.kubectl(["get", "--raw", path])).unwrap();
+        answer["data"]["lastConfigTime"].clone()
+    };
+    let first = loaded_at();
     let until = tokio::time::Instant::now() + Duration::from_secs(30);
     loop {
         let (recorded, scraped) = (world.query("mine:up:sum").await, world.query("up{job=\"mine\"}").await);
@@ -72,6 +78,7 @@ pub async fn rules_and_jobs_of_the_users_own_are_taken_or_refused(world: &World)
         assert!(tokio::time::Instant::now() < until, "{recorded:?} {scraped:?}");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+    assert_eq!(loaded_at(), first, "what was said to be loaded was only half of it: the rules, or the jobs");
     let answer: Value = serde_json::from_str(&world.scalekit(["status", "--series", "-o", "json"]).stdout).unwrap();
     let listed = answer["series"]["jobs"].as_array().unwrap();
     assert!(listed.iter().any(|job| job["job"] == "mine" && job["series"].as_u64() > Some(0)), "{answer:#}");
@@ -90,8 +97,14 @@ pub async fn rules_and_jobs_of_the_users_own_are_taken_or_refused(world: &World)
     assert!(!text.contains("nonsense") && text.contains("mine:up:sum"), "{text}");
     up().exits(6).says("nonsense");
     // Left by hand, or by a run that was killed: said until it is mended.
-    let patch = serde_json::json!({"data": {"rules-template.yml": template}}).to_string();
-    world.kubectl(["patch", "configmap", "-n", "monitoring", "prometheus-config", "--type=merge", "-p", &patch]);
+    let patch = serde_json::json!({"data": {"template.rules.yml": template}}).to_string();
+    let by_hand = |patch: &str| {
+        world.kubectl(["patch", "configmap", "-n", "monitoring", "prometheus-config", "--type=merge", "-p", patch]);
+        // Else the kubelet takes its time.
+        let at = format!("scalekit.dev/configured-at={patch:.40}");
+        world.kubectl(["annotate", "--overwrite", "pod", "-n", "monitoring", "prometheus-0", &at]);
+    };
+    by_hand(&patch);
     let until = tokio::time::Instant::now() + Duration::from_secs(120);
     let found = loop {
         let status = world.scalekit(["status", "-o", "json"]);
@@ -104,7 +117,14 @@ pub async fn rules_and_jobs_of_the_users_own_are_taken_or_refused(world: &World)
         tokio::time::sleep(Duration::from_secs(1)).await;
     };
     assert!(found["message"].as_str().unwrap().contains("nonsense"), "{found:#}");
+    let until = tokio::time::Instant::now() + Duration::from_secs(60);
+    while world.query(r#"ALERTS{alertname="PrometheusBadConfig"}"#).await.is_empty() {
+        assert!(tokio::time::Instant::now() < until, "no alert is pending");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 
+    // The file is somebody's, whom `up` takes nothing away from.
+    by_hand(r#"{"data": {"template.rules.yml": null}}"#);
     world.scalekit(["up"]).exits(0).says("Prometheus has loaded its new configuration");
     world.scalekit(["plan"]).exits(0);
     assert_eq!(world.targets().await.active.iter().filter(|target| target.scrape_pool == "mine").count(), 0);
@@ -117,6 +137,37 @@ pub async fn a_profile_is_a_plan_and_an_unknown_one_is_refused(world: &World) {
         "{}",
         ran.stdout
     );
+    assert!(!ran.stdout.contains("refused by the API server"), "{}", ran.stdout);
+    // In place: what is there keeps its data, and the volume its size.
+    let claim = || {
+        world.kubectl([
+            "get",
+            "pvc",
+            "-n",
+            "monitoring",
+            "prometheus-data",
+            "-o",
+            "jsonpath={.metadata.uid} {.spec.resources.requests.storage}",
+        ])
+    };
+    let (before, sample) = (claim(), world.query("prometheus_tsdb_head_series").await[0].at);
+    // At the profile's own interval the targets alone would take half a minute.
+    let edge = |command| [command, "--profile", "edge", "--scrape-interval", "10s"];
+    let ran = world.scalekit(edge("up")).exits(0).says("prometheus-data keeps its 5Gi");
+    println!("{}", ran.stderr);
+    world.scalekit(edge("plan")).exits(0);
+    world.scalekit(edge("status")).exits(0);
+    let limit = "jsonpath={.spec.containers[0].resources.limits.memory}";
+    assert_eq!(world.kubectl(["get", "pod", "-n", "monitoring", "prometheus-0", "-o", limit]), "320Mi");
+    assert_eq!(claim(), before);
+    let old = world.query(&format!("prometheus_tsdb_head_series{{job=\"prometheus\"}} @ {sample}")).await;
+    assert_eq!(old.len(), 1, "its samples are gone");
+    world.scalekit(["up"]).exits(0);
+    assert_eq!(claim(), before);
+    // A configuration that goes before Prometheus has seen it: what it has is what it is to have.
+    world.scalekit(["up", "--scrape-interval", "20s", "--no-wait"]).exits(0);
+    let ran = world.scalekit(["up"]).exits(0);
+    assert!(ran.took < Duration::from_secs(60), "{:?}", ran.took);
     world.scalekit(["plan", "--profile", "enormous"]).exits(2).says("edge, laptop or team");
 }
 

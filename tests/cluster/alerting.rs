@@ -1,4 +1,5 @@
-//! Alerts get to a receiver, and one that does not take them is named with its answer.
+//! Alerts get to a receiver, grouped and without what a graver one says already, and one that does not take them is named
+//! with its answer.
 
 use std::{
     fs,
@@ -9,7 +10,7 @@ use std::{
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::{Ran, World};
 
@@ -25,11 +26,11 @@ metadata: {name: script, namespace: receiver}
 data:
   hook: |
     #!/bin/sh
-    cat >>/tmp/received
+    cat >/tmp/hook.$$; cat /tmp/hook.$$ >>/tmp/received
     printf 'Status: 200 OK\r\n\r\ntaken'
   slack: |
     #!/bin/sh
-    cat >>/tmp/slack
+    cat >/tmp/slack.$$; cat /tmp/slack.$$ >>/tmp/slack
     printf 'Status: 200 OK\r\nContent-Type: text/html\r\n\r\nok'
 ---
 apiVersion: v1
@@ -87,7 +88,8 @@ pub async fn a_test_alert_arrives_and_a_receiver_that_refuses_it_is_quoted(world
     let (webhook, slack) = (received("/tmp/received"), received("/tmp/slack"));
     assert!(webhook.contains(id) && webhook.contains("this is a test"), "{webhook}");
     assert!(slack.contains("\"title\":\"ScalekitTest\"") && slack.contains("this is a test"), "{slack}");
-    a_rule_that_fires_gets_to_both(&with_receiver, folder.path(), received).await;
+    a_rule_that_fires_gets_to_both(&with_receiver, folder.path(), &received).await;
+    a_configuration_of_the_users_own_groups_inhibits_and_resolves(world, folder.path(), &received).await;
 
     for (url, cause) in [
         ("http://receiver.receiver.svc/cgi-bin/wrong", "404"),
@@ -114,7 +116,7 @@ pub async fn a_test_alert_arrives_and_a_receiver_that_refuses_it_is_quoted(world
 async fn a_rule_that_fires_gets_to_both(
     up: &impl Fn(&[&str]) -> Ran,
     folder: &Path,
-    received: impl Fn(&str) -> String,
+    received: &impl Fn(&str) -> String,
 ) {
     let rules = folder.join("rules");
     fs::create_dir(&rules).unwrap();
@@ -135,6 +137,104 @@ async fn a_rule_that_fires_gets_to_both(
         ["\"title\":\"MineFires\"", "shop is closed", "It says 7.", "https://example.org/shop|what to do", "danger"]
     {
         assert!(text.contains(expected), "{expected} is not in {text}");
+    }
+}
+
+/// Our own configuration, only that it does not wait so long, given as one of the user's: a broken one is refused in
+/// Alertmanager's words, this one is taken, and what it does with alerts of Prometheus is seen by the receivers.
+async fn a_configuration_of_the_users_own_groups_inhibits_and_resolves(
+    world: &World,
+    folder: &Path,
+    received: &impl Fn(&str) -> String,
+) {
+    let (settings, given) = (folder.join("own.yaml"), folder.join("alertmanager.yml"));
+    let cluster = fs::read_to_string(world.settings()).unwrap();
+    fs::write(&settings, format!("{cluster}alerting: {{configFile: alertmanager.yml}}\n")).unwrap();
+    let up = || {
+        let mut command = world.bare();
+        command.arg("--kubeconfig").arg(world.kubeconfig()).arg("--config").arg(&settings).args(["up", "--rules"]);
+        World::run(command.arg(folder.join("rules")))
+    };
+    let path = "jsonpath={.data.alertmanager\\.yml}";
+    let text = world.kubectl(["get", "configmap", "-n", "monitoring", "alertmanager-config", "-o", path]);
+    let mut config: Value = scalekit::yaml::parse(&text).unwrap();
+    config["route"]["group_wait"] = "2s".into();
+    config["route"]["group_interval"] = "2s".into();
+    let receiver = &mut config["receivers"][0];
+    receiver["webhook_configs"] = json!([{"url": "http://receiver.receiver.svc/cgi-bin/hook", "send_resolved": true}]);
+    receiver["slack_configs"][0].as_object_mut().unwrap().remove("api_url_file").unwrap();
+    receiver["slack_configs"][0]["api_url"] = "http://receiver.receiver.svc/cgi-bin/slack".into();
+
+    // E-mail is the user's own affair, and so are its mistakes.
+    let mut broken = config.clone();
+    broken["receivers"][0]["email_configs"] = json!([{"to": "somebody@example.org"}]);
+    fs::write(&given, broken.to_string()).unwrap();
+    let refused = up().exits(6).says("no global SMTP smarthost set");
+    println!("{}", refused.stderr);
+    fs::write(&given, config.to_string()).unwrap();
+    up().exits(0);
+
+    // A node that is lost is slow as well, which nobody needs to be told; another one is slow in two ways.
+    let rules = |lost: &str| {
+        let fires = |alert: &str, expr: &str, severity: &str, node: &str| {
+            json!({"alert": alert, "expr": expr, "labels": {"severity": severity, "node": node},
+                "annotations": {"summary": format!("{alert} {node}"), "description": "It says {{ $value }}.",
+                    "runbook_url": format!("https://example.org/{}", alert.to_lowercase())}})
+        };
+        let two = "label_replace(vector(1), \"disk\", \"a\", \"\", \"\") or label_replace(vector(2), \"disk\", \"b\", \"\", \"\")";
+        let rules = [
+            fires("NodeLost", lost, "critical", "one"),
+            fires("NodeSlow", "vector(1)", "warning", "one"),
+            fires("DiskSlow", two, "warning", "two"),
+        ];
+        let file = json!({"groups": [{"name": "nodes-of-mine", "interval": "1s", "rules": rules}]});
+        fs::write(folder.join("rules/nodes.yml"), file.to_string()).unwrap();
+    };
+    rules("vector(1)");
+    up().exits(0);
+    let told = |alert: &str, status: &str| -> Option<Value> {
+        let text = received("/tmp/received");
+        let messages = serde_json::Deserializer::from_str(&text).into_iter::<Value>().map_while(Result::ok);
+        let mut of_it = messages.filter(|message| message["groupLabels"]["alertname"] == alert);
+        of_it.find(|message| message["status"] == status)
+    };
+    until("a group of two and a critical alert", || told("DiskSlow", "firing").and(told("NodeLost", "firing"))).await;
+    let group = told("DiskSlow", "firing").unwrap();
+    assert_eq!(group["alerts"].as_array().unwrap().len(), 2, "{group:#}");
+    let slow = until("the warning about the lost node", || alert(world, "NodeSlow")).await;
+    assert_eq!(slow["status"]["state"], "suppressed", "{slow:#}");
+    assert_eq!(slow["status"]["inhibitedBy"].as_array().unwrap().len(), 1, "{slow:#}");
+    assert_eq!(told("NodeSlow", "firing"), None);
+
+    rules("vector(1) > 2");
+    up().exits(0);
+    let resolved = until("that the node is back", || told("NodeLost", "resolved")).await;
+    assert_eq!(resolved["alerts"][0]["annotations"]["runbook_url"], "https://example.org/nodelost", "{resolved:#}");
+    until("that it is slow, now that nothing is worse", || told("NodeSlow", "firing")).await;
+    let text = received("/tmp/slack");
+    let messages = serde_json::Deserializer::from_str(&text).into_iter::<Value>().map(Result::unwrap);
+    let shown: Vec<Value> = messages.map(|message| message["attachments"][0].clone()).collect();
+    let titled = |title: &str| shown.iter().find(|shown| shown["title"] == title).unwrap_or_else(|| panic!("{text}"));
+    assert!(titled("DiskSlow (2)")["text"].as_str().unwrap().contains("It says 2."), "{text}");
+    let back = titled("resolved: NodeLost");
+    assert_eq!((&back["title_link"], &back["color"]), (&json!("https://example.org/nodelost"), &json!("good")));
+}
+
+/// An alert as Alertmanager has it.
+fn alert(world: &World, name: &str) -> Option<Value> {
+    let path = "/api/v1/namespaces/monitoring/services/alertmanager:9093/proxy/api/v2/alerts";
+    let alerts: Vec<Value> = serde_json::from_str(&world.kubectl(["get", "--raw", path])).unwrap();
+    alerts.into_iter().find(|alert| alert["labels"]["alertname"] == name)
+}
+
+async fn until<T>(what: &str, found: impl Fn() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(90), "waited for {what}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

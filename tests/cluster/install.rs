@@ -69,7 +69,7 @@ pub async fn a_second_run_names_the_first_and_takes_over_from_a_dead_one(world: 
         command.args(arguments);
         tokio::task::spawn_blocking(move || World::run(&mut command))
     };
-    let mut second = run(&["up", "--scrape-interval", "30s"]);
+    let mut second = run(&["up", "--scrape-interval", "5s"]);
     let mut renewed = Timestamp::UNIX_EPOCH;
     let ran = loop {
         renewed += Duration::from_secs(1);
@@ -82,11 +82,29 @@ pub async fn a_second_run_names_the_first_and_takes_over_from_a_dead_one(world: 
         }
     };
     ran.exits(7).says("host elsewhere, process 4711");
-    let ran = run(&["up", "--scrape-interval", "30s"]).await.unwrap().exits(0);
+    let ran = run(&["up", "--scrape-interval", "5s"]).await.unwrap().exits(0);
     assert!(ran.took > Duration::from_secs(14), "it took a live holder's lock: {:?}", ran.took);
     assert!(leases.get_opt("scalekit-lock").await.unwrap().is_none(), "the lock was not given back");
+    every_target_is_scraped_every_five_seconds(world).await;
     world.scalekit(["up"]).exits(0);
     world.scalekit(["plan"]).exits(0).says("nothing to change");
+}
+
+/// By what Prometheus says of its targets, and by the samples that come. The API server's page is too long for that; where
+/// it is the kubelet's, so is the kubelet's.
+async fn every_target_is_scraped_every_five_seconds(world: &World) {
+    let path = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/api/v1/targets?state=active";
+    let answer: Value = serde_json::from_str(&world.kubectl(["get", "--raw", path])).unwrap();
+    let targets = answer["data"]["activeTargets"].as_array().unwrap();
+    let slow = targets.iter().filter(|target| target["scrapeInterval"] != "5s");
+    let slow: Vec<_> = slow.map(|target| (&target["scrapePool"], &target["scrapeInterval"])).collect();
+    assert!(targets.len() > 8 && slow.len() == 1 && slow[0].1 == "20s", "{slow:?}");
+    assert!(["apiserver", "kubelet"].iter().any(|job| slow[0].0 == job), "{slow:?}");
+    let began = std::time::Instant::now();
+    while world.query(r#"count_over_time(up{job="node-exporter"}[11s]) >= 2"#).await.is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(60), "no sample comes after five seconds");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 pub async fn up_makes_everything_ready_and_every_target_up(world: &World) {

@@ -12,6 +12,7 @@
 
 mod additions;
 mod alerting;
+mod autoscalers;
 mod bad_input;
 mod check;
 mod install;
@@ -19,10 +20,13 @@ mod network;
 mod operations;
 mod panels;
 mod removal;
+mod resources;
 mod scaling;
 mod scraping;
 #[path = "../steps/mod.rs"]
 mod steps;
+mod tanks;
+mod trouble;
 mod verdicts;
 mod world;
 
@@ -77,19 +81,28 @@ fn main() -> ExitCode {
             scraping::no_alert_is_pending,
             panels::no_panel_of_a_fresh_installation_is_empty_without_a_word,
             operations::a_watch_tells_each_change_and_ends_with_ctrl_c,
+            trouble::workloads_are_made_that_break,
             alerting::a_test_alert_arrives_and_a_receiver_that_refuses_it_is_quoted,
             additions::rules_and_jobs_of_the_users_own_are_taken_or_refused,
             additions::a_profile_is_a_plan_and_an_unknown_one_is_refused,
             additions::grafanas_password_is_set_anew,
+            trouble::what_breaks_is_shown_and_what_is_annotated_is_scraped,
             install::a_second_run_names_the_first_and_takes_over_from_a_dead_one,
             scaling::watcherbot_starts_with_one_replica,
             scaling::the_binary_and_the_scaler_are_small,
             scaling::replicas_follow_the_tasks,
             panels::every_panel_has_data,
+            resources::a_steady_load_begins,
             scaling::explain_says_why_now_and_then,
             scaling::when_the_leader_is_killed_the_other_goes_on,
             scaling::all_autoscalers_are_stopped_and_go_on,
-            scaling::memory_is_what_the_kubelet_says,
+            autoscalers::a_kind_that_the_scaler_may_not_scale_is_named_with_what_to_do,
+            autoscalers::bad_input_is_named_and_the_others_go_on,
+            autoscalers::every_answer_of_prometheus_has_its_reason,
+            autoscalers::modes_bounds_and_rivals_are_kept,
+            autoscalers::every_kind_of_workload_is_scaled,
+            autoscalers::windows_and_rates_go_on_after_a_restart_of_the_scaler,
+            resources::cpu_and_memory_are_what_the_kubelet_says,
             scaling::an_unreachable_prometheus_holds_the_count,
             install::samples_survive_a_restart_of_prometheus,
             install::jobs_that_lost_their_rights_are_named,

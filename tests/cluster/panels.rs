@@ -76,7 +76,7 @@ pub async fn every_panel_has_data(world: &World) {
 }
 
 /// Every dashboard as Grafana has it.
-async fn dashboards(world: &World) -> Vec<Value> {
+pub async fn dashboards(world: &World) -> Vec<Value> {
     let found: Vec<Value> = serde_json::from_str(&grafana(world, "/api/search?type=dash-db").await).unwrap();
     assert!(found.len() >= 7, "{found:?}");
     let mut dashboards = Vec::new();
@@ -109,7 +109,8 @@ async fn variables(world: &World, dashboard: &Value) -> Vec<(String, Option<Stri
     known
 }
 
-fn queries(panel: &Value, variables: &[(String, String)]) -> Vec<String> {
+/// The queries of a panel with the variables' values in them.
+pub fn queries(panel: &Value, variables: &[(String, String)]) -> Vec<String> {
     let targets = panel["targets"].as_array().into_iter().flatten();
     targets.map(|target| filled(target["expr"].as_str().unwrap(), variables)).collect()
 }

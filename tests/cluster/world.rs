@@ -183,6 +183,14 @@ impl World {
         Self::run(&mut command).exits(0).stdout
     }
 
+    /// Runs kubectl on what it has to refuse, and gives what it said against it.
+    #[track_caller]
+    pub fn kubectl_fails<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> String {
+        let mut command = Command::new(self.state.join("bin/kubectl"));
+        command.env_remove("KUBECONFIG").arg("--kubeconfig").arg(self.state.join("kubeconfig")).args(arguments);
+        Self::run(&mut command).exits(1).stderr
+    }
+
     /// Runs ctr on the node's containerd and gives what it printed; `None` where this machine does not have that.
     #[track_caller]
     pub fn ctr<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Option<String> {

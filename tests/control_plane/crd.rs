@@ -154,6 +154,11 @@ fn refused() -> Vec<(String, Value)> {
         schedule.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         add(field, &[("schedules", json!([schedule]))]);
     }
+    // More than the maxReplicas of the spec, which hold meanwhile.
+    add(
+        "schedules",
+        &[("schedules", json!([{"name": "s", "start": "0 8 * * *", "end": "0 9 * * *", "minReplicas": 6}]))],
+    );
     for direction in ["scaleUp", "scaleDown"] {
         for (field, rules) in [
             ("tolerance", json!({"tolerance": "-0.1"})),

@@ -15,6 +15,7 @@ mod crd;
 mod faults;
 mod killed;
 mod ownership;
+mod profile;
 mod proxy;
 #[path = "../steps/mod.rs"]
 mod steps;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
             ownership::a_count_that_something_scales_is_left_alone,
             ownership::what_is_stored_in_an_older_version_of_the_definition_is_stored_anew,
             ownership::what_a_newer_version_installed_is_refused,
+            profile::a_profile_that_is_too_big_for_the_node_is_refused_before_anything_is_written,
             crd::every_rule_of_the_definition_is_told_with_its_field,
             crd::kubectl_explains_and_lists_autoscalers,
             upgrade::what_an_older_build_installed_is_brought_up_to_date_with_its_data,

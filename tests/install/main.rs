@@ -78,13 +78,12 @@ async fn up(cluster: &Cluster, desired: &[DynamicObject]) -> Result<(), InstallE
 async fn up_telling(cluster: &Cluster, desired: &[DynamicObject], reporter: &dyn Reporter) -> Result<(), InstallError> {
     let installer = Installer::new(cluster, reporter, TIMEOUT);
     let release = release();
-    let state = installer.read(&release, desired).await?;
-    let mut changes = plan::plan(desired, &state.live, &state.inventory);
+    let mut state = installer.read(&release, desired).await?;
     if installer.until_settled(&state.live).await? {
-        let state = installer.read(&release, desired).await?;
-        changes = plan::plan(desired, &state.live, &state.inventory);
+        state = installer.read(&release, desired).await?;
     }
-    installer.write(&release, desired, &[], &changes).await?;
+    let changes = plan::plan(desired, &state.live, &state.inventory);
+    installer.write(&release, desired, &[], &changes, state).await?;
     let objects: Vec<ObjectRef> = desired.iter().map(ObjectRef::of).collect();
     installer.wait(&release, &objects).await
 }

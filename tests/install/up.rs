@@ -9,6 +9,7 @@ use scalekit::event::Silent;
 use scalekit::event::{Event, Reporter};
 use scalekit::install::InstallError;
 use scalekit::install::Installer;
+use scalekit::install::State;
 use scalekit::object::ObjectRef;
 use scalekit::plan::{self, Checked, Inventory};
 use serde_json::Value;
@@ -58,6 +59,24 @@ async fn the_namespace_is_written_first_then_the_intention_then_the_rest_by_its_
     ] {
         assert!(place(before) < place(after), "{before} goes before {after}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_other_run_wrote_since_the_plan_is_not_read_again() {
+    let lists = |fake: &FakeCluster| {
+        let calls = fake.calls();
+        calls.iter().filter(|call| call.to_string().ends_with("/apis/apps/v1/statefulsets")).count()
+    };
+    let fake = FakeCluster::new();
+    let cluster = fake.cluster();
+    let installer = Installer::new(&cluster, &Silent, TIMEOUT);
+    let state = installer.read(&release(), stack()).await.unwrap();
+    let changes = plan::plan(stack(), &state.live, &state.inventory);
+    installer.write(&release(), stack(), &[], &changes, state.clone()).await.unwrap();
+    assert_eq!(lists(&fake), 1, "{:#?}", fake.calls());
+    // By the same plan again: it knows nothing of the run before.
+    installer.write(&release(), stack(), &[], &changes, state).await.unwrap();
+    assert_eq!(lists(&fake), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -227,7 +246,7 @@ async fn what_is_fitted_to_the_cluster_is_fitted_to_what_is_there_under_the_lock
     // The plan was made without the claim: what is desired has its class still.
     let installer = Installer::new(&cluster, &Silent, TIMEOUT);
     let changes = plan::plan(stack(), &[], &Inventory::default());
-    installer.write(&release(), stack(), &[], &changes).await.unwrap();
+    installer.write(&release(), stack(), &[], &changes, State::default()).await.unwrap();
     let claim = fake.get("PersistentVolumeClaim", "prometheus-data").unwrap();
     assert_eq!(claim["spec"]["storageClassName"], "another");
 }

@@ -36,6 +36,9 @@ use super::{
     validation = Rule::new("self.maxReplicas >= self.minReplicas")
         .message("maxReplicas must not be less than minReplicas; raise maxReplicas or lower minReplicas")
         .field_path(".maxReplicas"),
+    validation = Rule::new("!has(self.schedules) || self.schedules.all(s, (has(s.minReplicas) ? s.minReplicas : self.minReplicas) <= (has(s.maxReplicas) ? s.maxReplicas : self.maxReplicas))")
+        .message("minReplicas of a schedule must not be more than the maxReplicas that holds meanwhile, which is the spec's where the schedule sets none; set both in the schedule")
+        .field_path(".schedules"),
     validation = Rule::new("!has(self.fallback) || self.fallback.replicas <= self.maxReplicas")
         .message("fallback.replicas is more than maxReplicas; write maxReplicas or less")
         .field_path(".fallback.replicas"),

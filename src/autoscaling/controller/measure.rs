@@ -55,7 +55,12 @@ impl<'a> Measurement<'a> {
     }
 
     async fn resource(&self, resource: &str, container: Option<&str>) -> Reading {
-        let usage = self.usage.get_or_init(|| self.context.metrics.usage(&self.key.namespace, self.selector)).await;
+        let (namespace, selector) = (&*self.key.namespace, self.selector);
+        let asked = || {
+            let answer = self.context.metrics.usage(namespace, selector);
+            self.unless_out(metrics::RESOURCE, format!("{namespace} {selector}"), answer)
+        };
+        let usage = self.usage.get_or_init(asked).await;
         match usage {
             Ok(usage) => {
                 let samples = usage.iter().filter_map(|pod| {
@@ -112,9 +117,10 @@ impl<'a> Measurement<'a> {
 
     async fn per_pod(&self, metric: &MetricIdentifier) -> Reading {
         let selector = selector(metric);
-        let values =
-            self.context.metrics.pods(&self.key.namespace, self.selector, &metric.name, selector.as_deref()).await;
-        match values {
+        let (namespace, pods, only) = (&*self.key.namespace, self.selector, selector.as_deref());
+        let answer = self.context.metrics.pods(namespace, pods, &metric.name, only);
+        let question = format!("{namespace} {pods} {} {only:?}", metric.name);
+        match self.unless_out(metrics::CUSTOM, question, answer).await {
             Ok(values) => {
                 let of = |value: metrics::ObjectValue| {
                     (value.name, Sample { value: value.value, at: value.at, window: value.window })
@@ -140,8 +146,10 @@ impl<'a> Measurement<'a> {
         let resource =
             if kind.group.is_empty() { kind.plural.clone() } else { format!("{}.{}", kind.plural, kind.group) };
         let selector = selector(&metric.metric);
-        let object = (&*resource, &*of.name);
-        match self.context.metrics.object(&self.key.namespace, object, name, selector.as_deref()).await {
+        let (namespace, object, only) = (&*self.key.namespace, (&*resource, &*of.name), selector.as_deref());
+        let answer = self.context.metrics.object(namespace, object, name, only);
+        let question = format!("{namespace} {object:?} {name} {only:?}");
+        match self.unless_out(metrics::CUSTOM, question, answer).await {
             Ok(value) => Reading::Series(vec![value]),
             Err(error) => failed(&error),
         }
@@ -149,11 +157,23 @@ impl<'a> Measurement<'a> {
 
     async fn external(&self, metric: &MetricIdentifier) -> Reading {
         let selector = selector(metric);
-        match self.context.metrics.external(&self.key.namespace, &metric.name, selector.as_deref()).await {
+        let (namespace, only) = (&*self.key.namespace, selector.as_deref());
+        let answer = self.context.metrics.external(namespace, &metric.name, only);
+        match self.unless_out(metrics::EXTERNAL, format!("{namespace} {} {only:?}", metric.name), answer).await {
             Ok(values) if values.is_empty() => Reading::Absent,
             Ok(values) => Reading::Series(values),
             Err(error) => Reading::Failed(format!("unable to get external metric {}: {error}", metric.name)),
         }
+    }
+
+    /// An answer, unless what was asked is left alone.
+    async fn unless_out<T>(
+        &self,
+        api: &'static str,
+        question: String,
+        answer: impl Future<Output = Result<T, metrics::Error>>,
+    ) -> Result<T, metrics::Error> {
+        self.context.outages.ask(api, question, self.interval, answer).await
     }
 
     /// The samples of the target's own pods: a selector may match those of others.

@@ -24,8 +24,10 @@ mod leader;
 mod line;
 mod measure;
 mod observe;
+mod outages;
 mod phase;
 mod pods;
+mod process;
 mod recompute;
 mod rivals;
 mod schedule;
@@ -74,6 +76,7 @@ use self::{
     history::History,
     http::Vitals,
     leader::{Elector, Fence, Stop},
+    outages::Outages,
     rivals::Hpas,
     schedule::{Due, Schedule},
     servers::Servers,
@@ -176,6 +179,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         default_server: prometheus,
         kinds: Kinds::default(),
         metrics: MetricsApis::new(client.clone()),
+        outages: Outages::new(clock),
         owners: pods::Owners::default(),
         objects: AtomicUsize::new(0),
         crowd: Crowd::new(most_down_share),
@@ -237,6 +241,7 @@ async fn lead(
         context.telemetry.leads(false);
         context.history.clear();
         context.servers.clear();
+        context.outages.clear();
         context.crowd.clear();
         if let Some(result) = ended {
             return result;

@@ -36,6 +36,8 @@ use crate::{
 const CONCURRENCY: usize = 16;
 /// How often to look whether a server that was not there, or did not serve yet, answers.
 const PROBE_EVERY: SignedDuration = SignedDuration::from_secs(5);
+/// How long it counts whether there is something older than a question wants.
+const OLDER_COUNTS: SignedDuration = SignedDuration::from_secs(60);
 /// After how long without a question a server is forgotten: longer than the longest interval.
 const FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
 
@@ -51,6 +53,8 @@ pub enum Answer {
         /// What is missing, in a sentence.
         message: String,
     },
+    /// Nothing but samples that are older than this, which is the oldest that counts.
+    Stale(Duration),
     /// No usable answer.
     Failed {
         /// Why, in one word.
@@ -74,6 +78,7 @@ impl Answer {
     pub fn unusable(self) -> Reading {
         match self {
             Self::Values(values) => Reading::Series(values),
+            Self::Stale(most) => Reading::Stale(SignedDuration::try_from(most).unwrap_or_default()),
             Self::Partial { message, .. } => Reading::Unusable { reason: "PartialAnswer", message },
             Self::Failed { reason, message } | Self::LeftAlone { reason, message, .. } => {
                 Reading::Unusable { reason, message }
@@ -92,6 +97,8 @@ struct Server {
     in_flight: HashMap<Question, WeakShared<Asking>>,
     /// The cheapest question, while somebody waits for its answer.
     probe: Option<WeakShared<Probing>>,
+    /// Questions that gave nothing lately: when, and whether there is something older.
+    older: HashMap<Question, (Timestamp, bool)>,
     /// Questions that were not answered lately.
     unanswered: HashMap<Question, Backoff>,
     outage: Option<Outage>,
@@ -124,9 +131,31 @@ impl Servers {
     /// Asks `server`. `interval` is how often this is asked: a question that is not answered is asked again no sooner.
     pub async fn ask(&self, server: &ServerRef, what: &Question, interval: Duration) -> Answer {
         match self.series(server, what, interval).await {
+            Ok(series) if series.is_empty() => match what.max_age {
+                Some(most) if self.has_older(server, what, interval).await => Answer::Stale(most),
+                _ => Answer::Values(Vec::new()),
+            },
             Ok(series) => Answer::Values(milli(&series)),
             Err(answer) => answer,
         }
+    }
+
+    /// Whether there would be something if its age did not matter, as far as the server looks back of itself. That
+    /// is another question, so its answer counts for a while.
+    async fn has_older(&self, server: &ServerRef, what: &Question, interval: Duration) -> bool {
+        let now = self.clock.now();
+        let known = self.lock().get(server).and_then(|server| server.older.get(what).copied());
+        if let Some((_, older)) = known.filter(|(asked, _)| now.duration_since(*asked) < OLDER_COUNTS) {
+            return older;
+        }
+        let of_any_age = Question { max_age: None, ..what.clone() };
+        // Without an answer nothing is known, and that is what is told.
+        let older = self.series(server, &of_any_age, interval).await.is_ok_and(|series| !series.is_empty());
+        if let Some(server) = self.lock().get_mut(server) {
+            server.older.retain(|_, (asked, _)| now.duration_since(*asked) < OLDER_COUNTS);
+            server.older.insert(what.clone(), (now, older));
+        }
+        older
     }
 
     /// The same with the labels of each series; anything but values is the error.
@@ -245,6 +274,7 @@ impl Servers {
                 slots: Arc::new(Semaphore::new(CONCURRENCY)),
                 in_flight: HashMap::new(),
                 probe: None,
+                older: HashMap::new(),
                 unanswered: HashMap::new(),
                 outage: None,
                 used: now,

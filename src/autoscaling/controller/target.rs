@@ -126,7 +126,7 @@ impl Target {
 
     /// Reads the scale.
     pub async fn scale(&self) -> Result<ReadScale, ApiError> {
-        let mut scale = in_time(self.scales.get_scale(&self.name)).await?;
+        let mut scale = in_time(self.scales.get_scale(&self.name)).await.map_err(|error| self.say_right(error))?;
         // It may be kept for each of ten thousand.
         let ObjectMeta { name, namespace, uid, resource_version, .. } = scale.metadata;
         scale.metadata = ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() };
@@ -139,7 +139,21 @@ impl Target {
         scale.status = None;
         scale.spec.get_or_insert_default().replicas = Some(replicas);
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        in_time(self.scales.replace_scale(&self.name, &params, &scale)).await.map(drop)
+        let written = in_time(self.scales.replace_scale(&self.name, &params, &scale)).await;
+        written.map(drop).map_err(|error| self.say_right(error))
+    }
+
+    fn say_right(&self, error: ApiError) -> ApiError {
+        let ApiResource { group, plural, .. } = &self.kind;
+        error.with_right(|| {
+            if group == "apps" {
+                return "that right comes with the installation: run `scalekit up` again".to_owned();
+            }
+            format!(
+                "bind a ClusterRole to that account with get, update and patch of {plural}/scale in API group {group:?}: \
+                 see «Targets of other kinds» in docs/autoscaler.md"
+            )
+        })
     }
 
     /// Who wrote the count last, if it was somebody else. Where that is not known it is «somebody».

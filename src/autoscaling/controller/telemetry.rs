@@ -2,26 +2,27 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
 use jiff::SignedDuration;
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
+    encoding::{EncodeLabelSet, text},
     metrics::{
-        counter::{ConstCounter, Counter},
+        counter::Counter,
         family::Family,
-        gauge::{ConstGauge, Gauge},
+        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
     registry::{Registry, Unit},
 };
 
-use super::Key;
+use super::{Key, process::Own};
 use crate::{
-    autoscaling::decision::{Action, Condition, Decision, Memory, metrics::MetricResult, policy::Target},
+    autoscaling::{
+        api::ScaleTargetRef,
+        decision::{Action, Condition, Decision, Memory, metrics::MetricResult, policy::Target},
+    },
     prometheus::{Error, Sample},
 };
 
@@ -31,6 +32,15 @@ type FloatGauge = Gauge<f64, AtomicU64>;
 struct Object {
     namespace: String,
     name: String,
+}
+
+/// What an object scales, in the words of the recorded series that says which pods are whose.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ObjectWorkload {
+    namespace: String,
+    name: String,
+    workload: String,
+    workload_type: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -92,6 +102,7 @@ const UTILIZATION: &str = "Utilization";
 /// The series of one object whose labels change.
 #[derive(Default)]
 struct Known {
+    workload: Option<ObjectWorkload>,
     metrics: Vec<String>,
     conditions: Vec<ObjectCondition>,
     last_rescale: Option<Rescale>,
@@ -104,6 +115,7 @@ pub struct Telemetry {
     current: Family<Object, Gauge>,
     min: Family<Object, Gauge>,
     max: Family<Object, Gauge>,
+    workload: Family<ObjectWorkload, Gauge>,
     value: Family<ObjectMetric, FloatGauge>,
     target: Family<ObjectTarget, FloatGauge>,
     conditions: Family<ObjectCondition, Gauge>,
@@ -123,6 +135,7 @@ impl Default for Telemetry {
         let mut registry = Registry::default();
         let (desired, current, min, max) =
             <(Family<Object, Gauge>, Family<_, _>, Family<_, _>, Family<_, _>)>::default();
+        let workload = Family::<ObjectWorkload, Gauge>::default();
         let (value, target) = <(Family<ObjectMetric, FloatGauge>, Family<ObjectTarget, FloatGauge>)>::default();
         let (conditions, last_rescale) = <(Family<ObjectCondition, Gauge>, Family<Rescale, FloatGauge>)>::default();
         let (decisions, queries, writes) = <(Family<_, _>, Family<_, _>, Family<_, _>)>::default();
@@ -134,6 +147,7 @@ impl Default for Telemetry {
         scaler.register("current_replicas", "Replicas that were ordered when it last looked", current.clone());
         scaler.register("min_replicas", "Fewest replicas", min.clone());
         scaler.register("max_replicas", "Most replicas", max.clone());
+        scaler.register("target_info", "Which workload it scales", workload.clone());
         scaler.register("metric_value", "Value of a metric in all, in per cent for a utilization", value.clone());
         scaler.register("metric_target", "Target of a metric, for each replica where it is an average", target.clone());
         scaler.register("condition", "Whether a condition of the status holds, and why", conditions.clone());
@@ -153,6 +167,7 @@ impl Default for Telemetry {
             current,
             min,
             max,
+            workload,
             value,
             target,
             conditions,
@@ -175,6 +190,21 @@ impl Telemetry {
         // Writing to a string does not fail.
         let _ = text::encode(&mut text, &self.registry);
         text
+    }
+
+    /// An object scales this workload, which need not have its name.
+    pub fn scales(&self, key: &Key, target: &ScaleTargetRef) {
+        let now = ObjectWorkload {
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            workload: target.name.clone(),
+            workload_type: target.kind.to_lowercase(),
+        };
+        let before = self.known().entry(key.clone()).or_default().workload.replace(now.clone());
+        if let Some(before) = before.filter(|before| *before != now) {
+            self.workload.remove(&before);
+        }
+        self.workload.get_or_create(&now).set(1);
     }
 
     /// A decision was made.
@@ -261,7 +291,10 @@ impl Telemetry {
         for family in [&self.desired, &self.current, &self.min, &self.max] {
             family.remove(&object);
         }
-        let Known { metrics, conditions, last_rescale } = self.known().remove(key).unwrap_or_default();
+        let Known { workload, metrics, conditions, last_rescale } = self.known().remove(key).unwrap_or_default();
+        if let Some(workload) = workload {
+            self.workload.remove(&workload);
+        }
         for name in &metrics {
             self.forget_metric(key, name);
         }
@@ -355,51 +388,29 @@ fn units(milli: i64) -> f64 {
     milli as f64 / 1000.0
 }
 
-/// Memory and CPU time of this process, read from `/proc/self` when somebody asks.
-#[derive(Debug)]
-struct Own;
-
-impl Collector for Own {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        if let Some(bytes) = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| resident(&status)) {
-            let gauge = ConstGauge::new(bytes);
-            let name = "process_resident_memory_bytes";
-            gauge.encode(encoder.encode_descriptor(name, "Resident memory", None, gauge.metric_type())?)?;
-        }
-        if let Some(seconds) = std::fs::read_to_string("/proc/self/stat").ok().and_then(|stat| cpu_seconds(&stat)) {
-            let counter = ConstCounter::new(seconds);
-            let name = "process_cpu_seconds";
-            counter.encode(encoder.encode_descriptor(name, "CPU time", None, counter.metric_type())?)?;
-        }
-        Ok(())
-    }
-}
-
-fn resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kibibytes * 1024)
-}
-
-/// User and system time. They are counted in ticks, of which there are 100 a second on every Linux port
-/// that Kubernetes runs on.
-#[expect(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
-fn cpu_seconds(stat: &str) -> Option<f64> {
-    // The second field, the name, may hold blanks and brackets; what follows its last bracket does not.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    Some((user + system) as f64 / 100.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_linux_says_about_the_process() {
-        assert_eq!(resident("VmPeak:\t 9 kB\nVmRSS:\t    8192 kB\n"), Some(8_388_608));
-        let stat = "42 (a (b) c) S 1 42 42 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 1 0 1 1 1";
-        assert_eq!(cpu_seconds(stat), Some(2.0));
+    fn an_object_scales_one_workload_at_a_time() {
+        let telemetry = Telemetry::default();
+        let key = Key { namespace: "demo".to_owned(), name: "by-tasks".to_owned() };
+        let scales = |kind: &str, name: &str| {
+            let target = serde_json::json!({"apiVersion": "apps/v1", "kind": kind, "name": name});
+            telemetry.scales(&key, &serde_json::from_value(target).unwrap());
+            let text = telemetry.text();
+            text.lines().filter(|line| line.contains("target_info{")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let line = |kind: &str, name: &str| {
+            vec![format!(
+                "scalekit_autoscaler_target_info{{namespace=\"demo\",name=\"by-tasks\",workload=\"{name}\",workload_type=\"{kind}\"}} 1"
+            )]
+        };
+        assert_eq!(scales("Deployment", "web"), line("deployment", "web"));
+        assert_eq!(scales("StatefulSet", "db"), line("statefulset", "db"));
+        telemetry.forget(&key);
+        assert!(!telemetry.text().contains("target_info{"));
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub async fn tell(
         Err(error) => tracing::warn!(autoscaler = %key, "{}", line::failed(&text, error)),
     }
     let failed = result.as_ref().err().map(ToString::to_string);
+    context.telemetry.scales(key, &object.spec.scale_target_ref);
     context.telemetry.decision(key, &decision, line::reason(&decision));
     context.history.decided(key, &decision, policy, failed.as_deref());
 

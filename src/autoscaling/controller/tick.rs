@@ -21,6 +21,7 @@ use super::{
     history::History,
     leader::Fence,
     observe::{Readings, observation, readings},
+    outages::Outages,
     pods::Owners,
     rivals::{Hpas, backs_off},
     servers::Servers,
@@ -55,6 +56,8 @@ pub struct Context {
     pub kinds: Kinds,
     /// The metrics APIs.
     pub metrics: MetricsApis,
+    /// Which of them do not answer.
+    pub outages: Outages,
     /// How many Autoscalers there are.
     pub objects: AtomicUsize,
     /// Who wants fewer replicas.

@@ -10,6 +10,14 @@ pub enum ApiError {
     /// The server refused it.
     #[error("{}", refusal(.0))]
     Refused(Box<Status>),
+    /// The scaler has no right to it, and needs one.
+    #[error("{}; {hint}", refusal(.status))]
+    Forbidden {
+        /// What the server said.
+        status: Box<Status>,
+        /// What to do about it.
+        hint: String,
+    },
     /// It did not come to an answer.
     #[error("{0}")]
     Unreachable(String),
@@ -25,6 +33,14 @@ impl ApiError {
     /// Somebody else wrote in between.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused(status) if status.is_conflict())
+    }
+
+    /// The same with what to do, where it is a right that is missing.
+    pub fn with_right(self, hint: impl FnOnce() -> String) -> Self {
+        match self {
+            Self::Refused(status) if status.code == 403 => Self::Forbidden { status, hint: hint() },
+            other => other,
+        }
     }
 
     /// An object of this name is there already.

@@ -76,7 +76,8 @@ pub fn evaluate(policy: &Policy, observation: &Observation, now: Timestamp) -> V
         .enumerate()
         .map(|(place, metric)| {
             let reading = observation.readings.get(place).unwrap_or(&unread);
-            let absent_as_zero = *reading == Reading::Absent && metric.on_absent == OnAbsent::Zero;
+            let absent = matches!(reading, Reading::Absent | Reading::Stale(_));
+            let absent_as_zero = absent && metric.on_absent == OnAbsent::Zero;
             let zero = Reading::Series(vec![0]);
             let reading = if absent_as_zero { &zero } else { reading };
             MetricResult {
@@ -157,6 +158,11 @@ fn propose(
             }
         }
         (Reading::Absent, _) => Err(absent(metric, reason)),
+        (Reading::Stale(most), _) => Err(Failure {
+            reason: "StaleSample",
+            message: format!("the last sample of metric {} is older than its maxAge of {most:#}", metric.name),
+            expected: metric.on_absent != OnAbsent::Error,
+        }),
         (Reading::PerPod(samples), _) if samples.is_empty() => Err(absent(metric, reason)),
         (Reading::Series(series), _) if series.is_empty() => Err(absent(metric, reason)),
         (Reading::PerPod(samples), Target::Utilization(_) | Target::AverageValue(_)) => {

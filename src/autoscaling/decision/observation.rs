@@ -104,6 +104,8 @@ pub enum Reading {
     },
     /// The source answered, and there is nothing.
     Absent,
+    /// The source answered, and what there is is older than this, which is the oldest that counts.
+    Stale(SignedDuration),
     /// The source did not answer, or not with something usable.
     Failed(String),
     /// The same, with a word for what was wrong.

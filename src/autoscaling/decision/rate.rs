@@ -17,6 +17,24 @@ pub struct Limited {
     pub reason: LimitReason,
     /// How far the rate alone would let the count go; `None` when it was not looked at.
     pub rate_limit: Option<i32>,
+    /// Which rate that is.
+    pub rate: Option<Rate>,
+}
+
+/// A rate, and how much of it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Rate {
+    /// Twice the count, and 4 at least: without `behavior`.
+    Double,
+    /// No change in this direction.
+    Disabled,
+    /// A policy.
+    Policy {
+        /// Which.
+        policy: ScalingPolicy,
+        /// By how many replicas the count was changed in this direction within its period.
+        used: i64,
+    },
 }
 
 /// Which limit decided, as the HPA spells it.
@@ -69,7 +87,7 @@ pub fn without_behavior(current: i32, desired: i32, bounds: Bounds) -> Limited {
     } else {
         (desired, LimitReason::DesiredWithinRange)
     };
-    Limited { replicas, reason, rate_limit: Some(limit) }
+    Limited { replicas, reason, rate_limit: Some(limit), rate: Some(Rate::Double) }
 }
 
 /// From 0 to what is called for in one step: only the bounds count.
@@ -81,7 +99,7 @@ pub fn waking(desired: i32, bounds: Bounds) -> Limited {
     } else {
         (desired, LimitReason::DesiredWithinRange)
     };
-    Limited { replicas, reason, rate_limit: None }
+    Limited { replicas, reason, rate_limit: None, rate: None }
 }
 
 /// With `behavior`, whose rules are already defaulted. Upwards the minimum is not looked at, downwards
@@ -97,26 +115,26 @@ pub fn with_behavior(
 ) -> Limited {
     if desired > current {
         // A rule that was changed since, or events that went before it, must not turn the direction.
-        let limit = scale_up_limit(current, up, events, now).max(current);
+        let (limit, rate) = up_limit(current, up, events, now);
+        let limit = limit.max(current);
         let (most, reason) = upper(limit, bounds);
-        if desired > most {
-            return Limited { replicas: most, reason, rate_limit: Some(limit) };
-        }
-        return Limited { replicas: desired, reason: LimitReason::DesiredWithinRange, rate_limit: Some(limit) };
+        let (replicas, reason) =
+            if desired > most { (most, reason) } else { (desired, LimitReason::DesiredWithinRange) };
+        return Limited { replicas, reason, rate_limit: Some(limit), rate: Some(rate) };
     }
     if desired < current {
-        let limit = scale_down_limit(current, down, events, now).min(current);
+        let (limit, rate) = down_limit(current, down, events, now);
+        let limit = limit.min(current);
         let (fewest, reason) = if bounds.min() < limit {
             (limit, LimitReason::ScaleDownLimit)
         } else {
             (bounds.min(), LimitReason::TooFewReplicas)
         };
-        if desired < fewest {
-            return Limited { replicas: fewest, reason, rate_limit: Some(limit) };
-        }
-        return Limited { replicas: desired, reason: LimitReason::DesiredWithinRange, rate_limit: Some(limit) };
+        let (replicas, reason) =
+            if desired < fewest { (fewest, reason) } else { (desired, LimitReason::DesiredWithinRange) };
+        return Limited { replicas, reason, rate_limit: Some(limit), rate: Some(rate) };
     }
-    Limited { replicas: desired, reason: LimitReason::DesiredWithinRange, rate_limit: None }
+    Limited { replicas: desired, reason: LimitReason::DesiredWithinRange, rate_limit: None, rate: None }
 }
 
 fn upper(limit: i32, bounds: Bounds) -> (i32, LimitReason) {
@@ -142,36 +160,48 @@ impl Events<'_> {
 /// The most replicas that the rules allow now, whatever the bounds say. A percentage is rounded up, or
 /// a small count would never grow.
 pub fn scale_up_limit(current: i32, rules: &Rules, events: Events<'_>, now: Timestamp) -> i32 {
+    up_limit(current, rules, events, now).0
+}
+
+fn up_limit(current: i32, rules: &Rules, events: Events<'_>, now: Timestamp) -> (i32, Rate) {
     let limits = rules.policies.iter().flatten().map(|policy| {
         let start = events.count_before(current, policy, now);
-        match policy.kind {
+        let limit = match policy.kind {
             PolicyKind::Pods => saturate(start + i64::from(policy.value)),
             PolicyKind::Percent => percent(start, 1.0 + f64::from(policy.value) / 100.0).1,
-        }
+        };
+        (limit, Rate::Policy { policy: *policy, used: change_within(events.ups, policy.period_s, now) })
     });
-    match rules.select_policy {
-        Some(SelectPolicy::Disabled) => current,
-        Some(SelectPolicy::Min) => limits.min().unwrap_or(current),
-        Some(SelectPolicy::Max) | None => limits.max().unwrap_or(current),
-    }
+    let limit = match rules.select_policy {
+        Some(SelectPolicy::Disabled) => None,
+        Some(SelectPolicy::Min) => limits.min_by_key(|(limit, _)| *limit),
+        Some(SelectPolicy::Max) | None => limits.max_by_key(|(limit, _)| *limit),
+    };
+    limit.unwrap_or((current, Rate::Disabled))
 }
 
 /// The fewest replicas that the rules allow now, whatever the bounds say. A percentage is truncated, so
 /// what is removed rounds up.
 pub fn scale_down_limit(current: i32, rules: &Rules, events: Events<'_>, now: Timestamp) -> i32 {
+    down_limit(current, rules, events, now).0
+}
+
+fn down_limit(current: i32, rules: &Rules, events: Events<'_>, now: Timestamp) -> (i32, Rate) {
     let limits = rules.policies.iter().flatten().map(|policy| {
         let start = events.count_before(current, policy, now);
-        match policy.kind {
+        let limit = match policy.kind {
             PolicyKind::Pods => saturate(start - i64::from(policy.value)),
             PolicyKind::Percent => percent(start, 1.0 - f64::from(policy.value) / 100.0).0,
-        }
+        };
+        (limit, Rate::Policy { policy: *policy, used: change_within(events.downs, policy.period_s, now) })
     });
-    match rules.select_policy {
-        Some(SelectPolicy::Disabled) => current,
+    let limit = match rules.select_policy {
+        Some(SelectPolicy::Disabled) => None,
         // The smallest change is the largest count.
-        Some(SelectPolicy::Min) => limits.max().unwrap_or(current),
-        Some(SelectPolicy::Max) | None => limits.min().unwrap_or(current),
-    }
+        Some(SelectPolicy::Min) => limits.max_by_key(|(limit, _)| *limit),
+        Some(SelectPolicy::Max) | None => limits.min_by_key(|(limit, _)| *limit),
+    };
+    limit.unwrap_or((current, Rate::Disabled))
 }
 
 /// `start × factor`, truncated and rounded up.

@@ -27,7 +27,7 @@ pub struct Proposal {
     pub filled_ratio: Option<f64>,
     /// What decided.
     pub basis: Basis,
-    /// The pods behind it, for metrics per pod.
+    /// The pods that were counted, where any were: for metrics per pod, and by the ratio of a value in all.
     pub pods: Option<PodCounts>,
 }
 
@@ -225,19 +225,20 @@ pub fn by_value(
 ) -> Result<Proposal, String> {
     let usage = sum(series);
     let ratio = float(usage) / float(target);
-    let (replicas, basis) = if current == 0 {
-        (ceil(ratio), Basis::Ratio)
+    let (replicas, basis, pods) = if current == 0 {
+        (ceil(ratio), Basis::Ratio, None)
     } else if tolerances.hold(ratio) {
-        (current, Basis::WithinTolerance)
+        (current, Basis::WithinTolerance, None)
     } else {
         let pods = pods.map_err(|reason| format!("unable to calculate ready pods: {reason}"))?;
         if pods.is_empty() {
             return Err("unable to calculate ready pods: no pods returned by selector while calculating replica count"
                 .to_owned());
         }
-        (times(ratio, pods.iter().filter(|pod| pod.serves()).count()), Basis::Ratio)
+        let ready = pods.iter().filter(|pod| pod.serves()).count();
+        (times(ratio, ready), Basis::Ratio, Some(PodCounts { ready, ..PodCounts::default() }))
     };
-    Ok(Proposal { replicas, usage, total: usage, utilization: None, ratio, filled_ratio: None, basis, pods: None })
+    Ok(Proposal { replicas, usage, total: usage, utilization: None, ratio, filled_ratio: None, basis, pods })
 }
 
 /// A value per replica (`AverageValue` of Object, External, Prometheus): no pod is looked at. Inside the

@@ -18,6 +18,10 @@ pub struct Stabilized {
     pub lowest: i32,
     /// The highest recent proposal, this one included.
     pub highest: i32,
+    /// What holds the proposal back, where something does: the last that would have to leave the window.
+    pub by: Option<Recommendation>,
+    /// The window that it is in.
+    pub window: SignedDuration,
 }
 
 impl Stabilized {
@@ -35,10 +39,12 @@ pub fn without_behavior(
     now: Timestamp,
 ) -> Stabilized {
     let recent = recommendations.iter().filter(|entry| age(entry.at, now) <= window);
-    let highest = recent.map(|entry| entry.replicas).fold(proposed, i32::max);
+    let highest = recent.clone().map(|entry| entry.replicas).fold(proposed, i32::max);
+    let by = last(recent.filter(|entry| highest > proposed && entry.replicas >= highest));
     let entry = Recommendation { replicas: proposed, at: now };
     replace_last(recommendations, entry, |entry| age(entry.at, now) > window);
-    Stabilized { proposed, replicas: highest, reason: "ScaleDownStabilized", lowest: proposed, highest }
+    let reason = "ScaleDownStabilized";
+    Stabilized { proposed, replicas: highest, reason, lowest: proposed, highest, by, window }
 }
 
 /// With `behavior`: the current count, moved as little as needed to lie between the lowest proposal of
@@ -52,17 +58,24 @@ pub fn with_behavior(
     down_window: SignedDuration,
     now: Timestamp,
 ) -> Stabilized {
-    let within = |window| {
-        let recent = recommendations.iter().filter(move |entry| age(entry.at, now) < window);
-        recent.map(|entry| entry.replicas)
-    };
-    let lowest = within(up_window).fold(proposed, i32::min);
-    let highest = within(down_window).fold(proposed, i32::max);
+    let within = |window| recommendations.iter().filter(move |entry| age(entry.at, now) < window);
+    let lowest = within(up_window).map(|entry| entry.replicas).fold(proposed, i32::min);
+    let highest = within(down_window).map(|entry| entry.replicas).fold(proposed, i32::max);
     // `lowest ≤ proposed ≤ highest`, so the order of the two does not matter.
     let replicas = current.max(lowest).min(highest);
+    let (window, by) = if replicas < proposed {
+        (up_window, last(within(up_window).filter(|entry| entry.replicas <= replicas)))
+    } else {
+        let higher = within(down_window).filter(|entry| replicas > proposed && entry.replicas >= replicas);
+        (down_window, last(higher))
+    };
     let reason = if proposed >= current { "ScaleUpStabilized" } else { "ScaleDownStabilized" };
     let longest = up_window.max(down_window);
     let entry = Recommendation { replicas: proposed, at: now };
     replace_last(recommendations, entry, |entry| age(entry.at, now) > longest);
-    Stabilized { proposed, replicas, reason, lowest, highest }
+    Stabilized { proposed, replicas, reason, lowest, highest, by, window }
+}
+
+fn last<'a>(entries: impl Iterator<Item = &'a Recommendation>) -> Option<Recommendation> {
+    entries.max_by_key(|entry| entry.at).copied()
 }

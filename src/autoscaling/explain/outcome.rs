@@ -14,12 +14,22 @@ pub(super) enum Trouble {
     Unwritten(String),
     /// None was decided on.
     Blocked(String),
+    /// Somebody else, by his name, set the count, and is left alone.
+    Yields(String),
 }
 
 impl Trouble {
     pub(super) fn message(&self) -> &str {
         match self {
-            Self::Unwritten(message) | Self::Blocked(message) => message,
+            Self::Unwritten(message) | Self::Blocked(message) | Self::Yields(message) => message,
+        }
+    }
+
+    /// What went wrong, where something did.
+    pub(super) fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Unwritten(message) | Self::Blocked(message) => Some(message),
+            Self::Yields(_) => None,
         }
     }
 }
@@ -39,9 +49,9 @@ impl Run {
             frame: before.map_or_else(unknown, |before| before.frame.clone()),
             points: Box::default(),
             failure: None,
-            yields_to: None,
             held: None,
             trouble: Some(shared(Trouble::Blocked(why.to_owned()), before)),
+            chain: None,
             from_s: seconds,
             to_s: seconds,
             current,
@@ -62,7 +72,7 @@ impl Run {
 
     /// The count that was ordered when it was over.
     fn left_at(&self) -> i32 {
-        let carried_out = self.trouble.is_none() && self.yields_to.is_none() && self.frame.mode == Mode::Auto;
+        let carried_out = self.trouble.is_none() && self.frame.mode == Mode::Auto;
         if carried_out { self.desired } else { self.current }
     }
 
@@ -84,17 +94,22 @@ impl Run {
             (Some(trouble), _) => size_of::<Trouble>() + trouble.message().len(),
             (None, _) => 0,
         };
+        let chain = match (&self.chain, before.and_then(|before| before.chain.as_ref())) {
+            (Some(chain), Some(before)) if Arc::ptr_eq(chain, before) => 0,
+            (Some(chain), _) => chain.bytes(),
+            (None, _) => 0,
+        };
         size_of::<Self>()
+            + chain
             + size_of_val(&*self.points)
             + frame
             + trouble
             + own(self.failure.as_ref(), |run| run.failure.as_ref())
-            + own(self.yields_to.as_ref(), |run| run.yields_to.as_ref())
             + own(self.held.as_ref(), |run| run.held.as_ref())
     }
 }
 
-fn shared(trouble: Trouble, before: Option<&Run>) -> Arc<Trouble> {
+pub(super) fn shared(trouble: Trouble, before: Option<&Run>) -> Arc<Trouble> {
     match before.and_then(|before| before.trouble.as_ref()) {
         Some(before) if **before == trouble => before.clone(),
         _ => Arc::new(trouble),

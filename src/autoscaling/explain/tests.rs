@@ -1,13 +1,17 @@
 //! The words for what happens most.
 
+use std::{collections::BTreeMap, fmt::Write};
+
 use jiff::SignedDuration;
 use rstest::rstest;
 
 use super::*;
 use crate::autoscaling::decision::{
     Bounds, Memory, Observation, Reading, decide,
-    observation::Pods,
-    policy::{Behavior, Fallback, Metric, OnAbsent, Rules, Source},
+    memory::{Recommendation, ScaleEvent},
+    observation::{Container, Phase, Pod, Pods, ReadyCondition, Sample},
+    policy::{Behavior, Fallback, Metric, OnAbsent, PolicyKind, Rules, ScalingPolicy, SelectPolicy, Source},
+    schedule::Schedule,
 };
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
@@ -77,7 +81,12 @@ fn with_a_tolerance_it_takes_more() {
 
 #[rstest]
 #[case::the_maximum(policy(1, 5), 4, tasks(95), "maxReplicas is 5")]
-#[case::the_rate(policy(1, 50), 1, tasks(95), "the rate upwards allows no more than 5")]
+#[case::the_rate(
+    policy(1, 50),
+    1,
+    tasks(95),
+    "the rate upwards (4 pods in 15 s; 0 replicas of it used) allows no more than 5"
+)]
 #[case::outside(policy(1, 5), 9, tasks(5), "that is more than maxReplicas 5: down to it at once")]
 #[case::off(policy(1, 5), 0, tasks(5), "0 replicas with minReplicas above 0 mean off: nothing is decided")]
 #[case::missing(policy(1, 5), 2, Reading::Failed("it is down".to_owned()), "without it the count does not fall, and nothing calls for more: it is down")]
@@ -86,7 +95,7 @@ fn with_a_tolerance_it_takes_more() {
     2, Reading::Absent, "tasks could not be read for long: the fallback calls for 4"
 )]
 #[case::recommend(Policy { mode: Mode::Recommend, ..policy(1, 5) }, 1, tasks(25), "3 would be right; mode Recommend writes nothing")]
-#[case::window(Policy { behavior: None, ..policy(1, 5) }, 4, tasks(5), "a higher proposal within the stabilization window holds it at 4")]
+#[case::window(Policy { behavior: None, ..policy(1, 5) }, 4, tasks(5), "a higher proposal within the stabilization window holds it at 4: 4 at 2027-01-15T08:00:00Z, which counts for 5m, until 2027-01-15T08:05:00Z")]
 fn every_step_that_decided_is_said(
     #[case] policy: Policy,
     #[case] replicas: i32,
@@ -114,4 +123,121 @@ fn a_run_is_small() {
     // A day at 15 s is 5760 of them, and 100 objects must fit into 64 MiB.
     let bytes = size_of::<Run>() + size_of::<Point>();
     assert!(bytes * 5760 * 100 <= 64 << 20, "{bytes} bytes");
+}
+
+/// A pod that was ready long ago and requests half a core, and one of which nothing is known yet.
+fn pod(name: &str, ready: bool) -> Pod {
+    let long_ago = NOW - SignedDuration::from_hours(1);
+    let containers = vec![Container { name: "app".to_owned(), requests: [("cpu".to_owned(), 500)].into() }];
+    Pod {
+        name: name.to_owned(),
+        phase: if ready { Phase::Running } else { Phase::Pending },
+        created: Some(long_ago),
+        started: Some(long_ago),
+        ready: Some(ReadyCondition { status: Some(ready), since: long_ago }),
+        deleting: false,
+        requests: BTreeMap::new(),
+        containers,
+    }
+}
+
+/// Everything that a chain can hold, as a person reads it.
+#[test]
+fn the_whole_chain_of_each_way_to_decide() {
+    let mut told = String::new();
+    let mut tell = |title: &str, policy: &Policy, observation: &Observation, memory: &Memory| {
+        let explanation = Run::of(&decide(policy, observation, memory, NOW), policy, None).explain();
+        // Writing to a string does not fail.
+        let _ = write!(told, "# {title}\n{}\n", explanation.text());
+    };
+    let seen = |replicas: i32, readings: Vec<Reading>, pods: Pods| Observation {
+        spec_replicas: replicas,
+        status_replicas: replicas,
+        pods,
+        readings,
+        distrust: None,
+    };
+    let unknown = || Pods::Unknown("they were not listed".to_owned());
+    let ago = |seconds: i64| NOW - SignedDuration::from_secs(seconds);
+    let fresh = Memory::default();
+    let metric = |name: &str, source: Source, target: Target| Metric::new(name, source, target, OnAbsent::Hold);
+    let latency = metric("latency", Source::Prometheus, Target::Value(250));
+    let cpu = metric("cpu", Source::Resource { resource: "cpu".to_owned() }, Target::Utilization(50));
+    let plain = Policy { behavior: Some(Behavior::default()), ..policy(1, 50) };
+
+    let all = Pods::Listed(vec![pod("a", true), pod("b", true), pod("c", false)]);
+    let two = Policy { metrics: vec![plain.metrics[0].clone(), latency], ..plain.clone() };
+    let readings = vec![tasks(15), Reading::Series(vec![500])];
+    tell("two metrics, of which one counts the pods that serve", &two, &seen(3, readings.clone(), all.clone()), &fresh);
+
+    let sample = |value: i64| Sample { value, at: NOW, window: SignedDuration::from_secs(15) };
+    let per_pod = |values: &[(&str, i64)]| {
+        Reading::PerPod(values.iter().map(|(name, value)| ((*name).to_owned(), sample(*value))).collect())
+    };
+    let of_pods = Policy { metrics: vec![cpu], ..plain.clone() };
+    let busy = per_pod(&[("a", 450), ("b", 400)]);
+    tell("a metric per pod, and a pod that starts", &of_pods, &seen(3, vec![busy], all), &fresh);
+    let silent = Pods::Listed(vec![pod("a", true), pod("b", true)]);
+    tell("a pod without a sample", &of_pods, &seen(2, vec![per_pod(&[("a", 100)])], silent), &fresh);
+
+    tell("within the tolerance", &plain, &seen(4, vec![tasks(41)], unknown()), &fresh);
+    let earlier = Memory {
+        recommendations: Some(vec![
+            Recommendation { replicas: 6, at: ago(120) },
+            Recommendation { replicas: 4, at: ago(60) },
+        ]),
+        ..Memory::default()
+    };
+    tell("a window", &plain, &seen(4, vec![tasks(10)], unknown()), &earlier);
+
+    let grown = Memory { scale_ups: vec![ScaleEvent { change: 4, at: ago(5), outdated: false }], ..Memory::default() };
+    tell("a rate of which all is used", &plain, &seen(5, vec![tasks(400)], unknown()), &grown);
+    let slowly = Rules {
+        stabilization_window_s: Some(0),
+        policies: Some(vec![ScalingPolicy { kind: PolicyKind::Percent, value: 10, period_s: 60 }]),
+        ..Rules::default()
+    };
+    let slow = Behavior { scale_up: Rules::default(), scale_down: slowly };
+    tell(
+        "a rate downwards",
+        &Policy { behavior: Some(slow), ..plain.clone() },
+        &seen(20, vec![tasks(0)], unknown()),
+        &fresh,
+    );
+    let none = Rules { select_policy: Some(SelectPolicy::Disabled), ..Rules::default() };
+    let never = Behavior { scale_up: none, scale_down: Rules::default() };
+    let never = Policy { behavior: Some(never), ..plain.clone() };
+    tell("no change in this direction", &never, &seen(2, vec![tasks(400)], unknown()), &fresh);
+    tell(
+        "without behavior",
+        &Policy { behavior: None, ..plain.clone() },
+        &seen(1, vec![tasks(400)], unknown()),
+        &fresh,
+    );
+
+    let office = Schedule {
+        name: "office".to_owned(),
+        zone: jiff::tz::TimeZone::UTC,
+        start: "0 8 * * *".parse().expect("a cron"),
+        end: "0 18 * * *".parse().expect("a cron"),
+        min: Some(3),
+        max: None,
+    };
+    let scheduled = Policy { schedules: vec![office], ..plain.clone() };
+    tell("a schedule", &scheduled, &seen(1, vec![tasks(5)], unknown()), &fresh);
+    tell("a schedule whose bounds hold", &scheduled, &seen(4, vec![tasks(400)], unknown()), &fresh);
+
+    let down = || Reading::Failed("it is down".to_owned());
+    tell("one metric of two is missing", &two, &seen(1, vec![tasks(25), down()], unknown()), &fresh);
+    tell("what is left calls for less", &two, &seen(4, vec![tasks(25), down()], unknown()), &fresh);
+    let zero = Metric { on_absent: OnAbsent::Zero, ..plain.metrics[0].clone() };
+    let zero = Policy { metrics: vec![zero], ..policy(0, 5) };
+    tell("nothing counts as 0", &zero, &seen(1, vec![Reading::Absent], unknown()), &fresh);
+    let old = Reading::Stale(SignedDuration::from_secs(120));
+    tell("a sample that is too old", &plain, &seen(2, vec![old], unknown()), &fresh);
+    let cool = Policy { cooldown: Some(SignedDuration::from_mins(5)), ..policy(0, 5) };
+    tell("a cooldown", &cool, &seen(1, vec![tasks(0)], unknown()), &fresh);
+    let step = Policy { largest_step: Some(2), ..plain };
+    tell("the largest step", &step, &seen(4, vec![tasks(80)], unknown()), &fresh);
+    insta::assert_snapshot!(told);
 }

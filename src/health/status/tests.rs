@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     platform::detect,
-    prometheus::{Target, Targets as Scraped},
+    prometheus::{Target, TargetHealth, Targets as Scraped},
 };
 
 fn stack() -> Vec<DynamicObject> {
@@ -76,6 +76,24 @@ fn a_right_that_was_taken_away_is_named_beside_the_jobs_it_empties() {
     assert!(finding.message.starts_with("no target at all for coredns"), "{}", finding.message);
     assert!(finding.message.contains("services") && finding.message.contains("endpointslices"), "{}", finding.message);
     assert!(finding.hint.as_ref().unwrap().contains("scalekit up"));
+}
+
+/// What was assumed of kubelets that could not be asked is put right by a run that can ask them.
+#[test]
+fn a_kubelet_that_cannot_be_verified_is_found_with_the_way_out() {
+    let failed = |job: &str| {
+        let mut targets = scraped(&["kubelet".to_owned(), "coredns".to_owned()], TargetHealth::Up);
+        let target = targets.active.iter_mut().find(|target| target.scrape_pool == job).unwrap();
+        target.health = TargetHealth::Down;
+        target.last_error =
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority".to_owned();
+        let status = status(&observed(stack(), Ok(targets)), Timestamp::UNIX_EPOCH);
+        let found = status.findings.iter().find(|finding| finding.check == "targets").unwrap();
+        (found.message.contains("x509"), found.hint.clone().unwrap_or_default())
+    };
+    let (told, hint) = failed("kubelet");
+    assert!(told && hint.contains("`scalekit up`") && hint.contains("10250"), "{hint}");
+    assert_eq!(failed("coredns"), (true, String::new()));
 }
 
 #[test]

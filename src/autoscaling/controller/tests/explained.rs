@@ -58,13 +58,14 @@ async fn what_could_not_be_ordered_is_not_told_as_if_it_was() {
     bench.look().await;
     let last = bench.api.cluster().status().last_decision.expect("a decision");
     assert_eq!(last.reason, "FailedRescale");
-    assert!(last.message.ends_with("→ scaling up failed: deployments.apps \"w\" is forbidden"), "{}", last.message);
+    let why = "deployments.apps \"w\" is forbidden; that right comes with the installation: run `scalekit up` again";
+    assert!(last.message.ends_with(&format!("→ scaling up failed: {why}")), "{}", last.message);
     let (_, text) = ask(bench, "?output=json").await;
     let told: Explanation = serde_json::from_str(&text).expect("an explanation");
     assert_eq!((told.current_replicas, told.desired_replicas), (3, 5));
-    assert_eq!(told.problem.as_deref(), Some("deployments.apps \"w\" is forbidden"));
-    let said = "5 would be right, but it could not be ordered: deployments.apps \"w\" is forbidden";
-    assert_eq!(told.steps.last().map(String::as_str), Some(said));
+    assert_eq!(told.problem.as_deref(), Some(why));
+    let said = format!("5 would be right, but it could not be ordered: {why}");
+    assert_eq!(told.steps.last(), Some(&said));
 }
 
 #[tokio::test]
@@ -135,7 +136,7 @@ async fn a_window_is_made_again_too() {
     bench.prometheus.kept("scalekit_autoscaler_current_replicas", vec![float((now - 9000, 4))]);
     bench.prometheus.kept("watcherBot_active_tasks", vec![float((now - 9000, 40)), float((now - 3600, 10))]);
     let (_, text) = ask(bench, &format!("?at={}", at(now - 3530))).await;
-    assert!(text.contains("a higher proposal within the stabilization window holds it at 4"), "{text}");
+    assert!(text.contains("a higher proposal within the stabilization window holds it at 4: 4 at "), "{text}");
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use super::super::{
     event::Recorder,
     history::History,
     leader::Fence,
+    outages::Outages,
     pods::Owners,
     rivals::Hpas,
     servers::Servers,
@@ -50,6 +51,10 @@ pub struct Cluster {
     pub pods: Vec<Value>,
     /// What else is answered, by the beginning of the request's URI.
     pub answers: Vec<(String, Value)>,
+    /// What fails, by method and the beginning of its path, and how.
+    pub fails: Option<(StatusCode, Method, &'static str)>,
+    /// How often it was tried.
+    pub failed: usize,
     pub autoscaler: Value,
     pub events: Vec<Value>,
     pub lease: Option<Value>,
@@ -80,6 +85,8 @@ impl FakeApi {
             scale_is_forbidden: false,
             pods: Vec::new(),
             answers: Vec::new(),
+            fails: None,
+            failed: 0,
             autoscaler,
             events: Vec::new(),
             lease: None,
@@ -134,6 +141,11 @@ impl Cluster {
             self.writes.push(format!("{method} {uri}"));
         }
         let path = uri.split('?').next().unwrap_or_default();
+        let fails = self.fails.as_ref().filter(|(_, of, beginning)| of == method && uri.starts_with(beginning));
+        if let Some((status, ..)) = fails {
+            self.failed += 1;
+            return refuse(*status, "", "the server is currently unable to handle the request");
+        }
         if let Some((_, answer)) = self.answers.iter().find(|(beginning, _)| uri.starts_with(beginning)) {
             return respond(StatusCode::OK, answer);
         }
@@ -362,6 +374,7 @@ impl Bench {
             default_server: "http://prometheus".to_owned(),
             kinds: Kinds::default(),
             metrics: MetricsApis::new(api.client()),
+            outages: Outages::new(clock),
             owners: Owners::default(),
             objects: std::sync::atomic::AtomicUsize::new(1),
             crowd: Crowd::new(0.5),

@@ -6,3 +6,4 @@ pub(super) mod fake;
 mod looks;
 mod runs;
 mod sources;
+mod writes;

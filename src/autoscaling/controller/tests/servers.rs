@@ -210,3 +210,22 @@ async fn a_question_that_nobody_waits_for_any_more_gives_its_slot_back_and_is_as
     servers.ask(&server, &slow, INTERVAL).await;
     assert!(servers.clock.now().duration_since(started) >= SignedDuration::try_from(QUERY_LIMIT).expect("short"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_sample_that_is_too_old_is_told_from_none_at_all() {
+    let aged = |query: &str| Question { max_age: Some(Duration::from_secs(30)), ..q(query) };
+    // Nothing young enough; something of any age. Then nothing young enough; the rest is known for a minute.
+    let fake = Arc::new(Fake { answers: Mutex::new(vec![Ok(vec![]), Ok(vec![1.0]), Ok(vec![])]), ..Fake::default() });
+    let servers = servers_of(&fake);
+    let stale = Answer::Stale(Duration::from_secs(30));
+    assert_eq!(servers.ask(&s(), &aged("q"), INTERVAL).await, stale);
+    assert_eq!(servers.ask(&s(), &aged("q"), INTERVAL).await, stale);
+    assert_eq!(fake.answers.lock().expect("a lock").len(), 0);
+    // After that it is asked again; it may have gone for good.
+    tokio::time::advance(Duration::from_secs(61)).await;
+    fake.answers.lock().expect("a lock").extend([Ok(vec![]), Ok(vec![])]);
+    assert_eq!(servers.ask(&s(), &aged("q"), INTERVAL).await, Answer::Values(vec![]));
+    // Without an age of its own there is nothing to tell apart: one question.
+    fake.answers.lock().expect("a lock").push(Ok(vec![]));
+    assert_eq!(servers.ask(&s(), &q("other"), INTERVAL).await, Answer::Values(vec![]));
+}

@@ -1,5 +1,6 @@
 //! The metrics of `autoscaling/v2`, through the metrics APIs and without them.
 
+use http::{Method, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -218,4 +219,20 @@ async fn an_api_that_is_not_there_is_named(#[case] metric: Value, #[case] reason
     let cluster = bench.api.cluster();
     assert_eq!(cluster.reason("ScalingActive", "False").as_deref(), Some(reason));
     assert!(cluster.notes()[0].contains("the cluster has no API"), "{:?}", cluster.notes());
+}
+
+/// A broken API is asked once, and then left alone; what was wrong is told all the while.
+#[tokio::test]
+async fn an_api_that_is_not_served_is_not_asked_at_every_look() {
+    let mut bench = bench(2, cpu(json!({"type": "Utilization", "averageUtilization": 50})));
+    bench.api.cluster().answers.push(group("metrics.k8s.io", "v1beta1"));
+    let path = "/apis/metrics.k8s.io/v1beta1/";
+    bench.api.cluster().fails = Some((StatusCode::SERVICE_UNAVAILABLE, Method::GET, path));
+    for _ in 0..3 {
+        bench.look().await;
+        let cluster = bench.api.cluster();
+        assert_eq!(cluster.reason("ScalingActive", "False").as_deref(), Some("FailedGetResourceMetric"));
+        assert!(cluster.notes()[0].contains("the server is currently unable to handle the request"));
+        assert_eq!((cluster.replicas, cluster.failed), (2, 1));
+    }
 }

@@ -8,13 +8,19 @@ const MEBIBYTE: f64 = 1_048_576.0;
 const SHARE: f64 = 0.8;
 
 /// The size for a volume of which nothing else was said.
-pub(super) fn size_for(volume: &str) -> Option<String> {
+pub fn size_for(volume: &str) -> Option<String> {
     let mebibytes = (bytes_of_volume(volume)? * SHARE / MEBIBYTE).floor();
     Some(format!("{}MB", mebibytes.max(1.0)))
 }
 
+/// Whether a size leaves the room that the write-ahead log and a compaction need; also where it cannot be told.
+pub fn leaves_room(size: &str, volume: &str) -> bool {
+    let (wanted, have) = (bytes_of_size(size), bytes_of_volume(volume));
+    wanted.zip(have).is_none_or(|(wanted, have)| wanted <= have * SHARE)
+}
+
 /// Why a size does not fit onto a volume. A volume that is full stops Prometheus; its oldest blocks only go by this size.
-pub(super) fn misfit(size: &str, volume: &str) -> Option<String> {
+pub fn misfit(size: &str, volume: &str) -> Option<String> {
     let (wanted, have) = (bytes_of_size(size)?, bytes_of_volume(volume)?);
     (wanted > have).then(|| {
         format!(
@@ -49,6 +55,14 @@ mod tests {
     #[case("1Mi", "1MB")]
     fn most_of_a_volume_is_for_blocks(#[case] volume: &str, #[case] expected: &str) {
         assert_eq!(size_for(volume).as_deref(), Some(expected));
+    }
+
+    #[rstest]
+    #[case("4GB", "5Gi", true)]
+    #[case("5GB", "5Gi", false)]
+    #[case("nonsense", "5Gi", true)]
+    fn a_size_leaves_room_or_does_not(#[case] size: &str, #[case] volume: &str, #[case] expected: bool) {
+        assert_eq!(leaves_room(size, volume), expected);
     }
 
     #[rstest]

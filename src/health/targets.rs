@@ -1,0 +1,79 @@
+//! Are the scrape targets up, and does every job have one.
+
+use kube::core::DynamicObject;
+
+use super::{Finding, Observed, Severity, Targets};
+use crate::{
+    catalog,
+    prometheus::{self, TargetHealth},
+};
+
+/// Counts the targets, and says what is wrong with those that are not up, and with the jobs that have none.
+pub(super) fn judge(targets: &prometheus::Targets, observed: &Observed) -> (Targets, Vec<Finding>) {
+    let down: Vec<prometheus::Target> =
+        targets.active.iter().filter(|target| target.health == TargetHealth::Down).cloned().collect();
+    let empty_jobs: Vec<String> = observed
+        .expected_jobs
+        .iter()
+        .filter(|job| !targets.active.iter().any(|target| target.scrape_pool == **job))
+        .cloned()
+        .collect();
+    let mut findings: Vec<Finding> = down
+        .iter()
+        .map(|target| {
+            // What users annotate is theirs: worth a word, but the stack is well.
+            let theirs = catalog::optional_jobs().contains(&target.scrape_pool);
+            let severity = if theirs { Severity::Warning } else { Severity::Error };
+            let message = format!("{} of job {} is down: {}", target.scrape_url, target.scrape_pool, target.last_error);
+            let finding = Finding::new("targets", severity, message);
+            // What was assumed of a kubelet that could not be asked.
+            if target.last_error.contains("x509") && catalog::is_of_the_kubelet(&target.scrape_pool) {
+                finding.hint(
+                    "run `scalekit up` where port 10250 of the nodes can be reached, on a node say: there it is tried \
+                     whether the kubelets' certificates can be verified",
+                )
+            } else {
+                finding
+            }
+        })
+        .collect();
+    if !empty_jobs.is_empty() {
+        let message = format!("no target at all for {}", empty_jobs.join(", "));
+        let missing = missing_discovery_rights(observed);
+        findings.push(if missing.is_empty() {
+            Finding::new("targets", Severity::Error, message)
+                .hint("Prometheus may not have looked yet; its log says why discovery fails: `kubectl logs -n NAMESPACE prometheus-0`"
+                    .replace("NAMESPACE", &observed.namespace))
+        } else {
+            Finding::new("targets", Severity::Error, format!("{message}: Prometheus has no right to list and watch {}", missing.join(", ")))
+                .hint("`scalekit up --force-conflicts` gives it back")
+        });
+    }
+    let up = targets.active.iter().filter(|target| target.health == TargetHealth::Up).count();
+    (Targets { up, total: targets.active.len(), down, empty_jobs }, findings)
+}
+
+/// The resources that Prometheus' ClusterRole should let it list and watch, and does not.
+///
+/// Without them a job has no target at all: no `up == 0`, no failed scrape, only silence.
+fn missing_discovery_rights(observed: &Observed) -> Vec<String> {
+    let granted = |objects: &[DynamicObject]| -> Vec<String> {
+        objects
+            .iter()
+            .filter(|object| {
+                object.types.as_ref().is_some_and(|types| types.kind == "ClusterRole")
+                    && catalog::component_of(object) == Some(catalog::Component::Prometheus)
+            })
+            .flat_map(|role| role.data["rules"].as_array().cloned().unwrap_or_default())
+            .filter(|rule| {
+                ["list", "watch"]
+                    .iter()
+                    .all(|verb| rule["verbs"].as_array().is_some_and(|verbs| verbs.iter().any(|known| known == verb)))
+            })
+            .flat_map(|rule| rule["resources"].as_array().cloned().unwrap_or_default())
+            .filter_map(|resource| resource.as_str().map(str::to_owned))
+            .collect()
+    };
+    let live = granted(&observed.live);
+    granted(&observed.desired).into_iter().filter(|resource| !live.contains(resource)).collect()
+}

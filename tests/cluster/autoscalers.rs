@@ -1,0 +1,354 @@
+//! What Autoscalers say and do, many at a time, over targets that cost nothing: objects of a definition of our own with
+//! a scale subresource, for which no pod is ever made.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::{
+    tanks::{NAMESPACE, autoscaler, binding, both_targets, definition, metric, role, tank},
+    world::World,
+};
+
+/// A look of every object, on a machine that is busy with other things.
+const SOON: Duration = Duration::from_secs(40);
+
+/// The namespace and the definition, without the right to scale objects of it.
+pub async fn a_kind_that_the_scaler_may_not_scale_is_named_with_what_to_do(world: &World) {
+    // What a run that failed has left.
+    world.kubectl(["delete", "namespace", NAMESPACE, "--ignore-not-found"]);
+    world.kubectl(["delete", "clusterrole,clusterrolebinding", "scalekit-test-tanks", "--ignore-not-found"]);
+    world.kubectl(["create", "namespace", NAMESPACE]);
+    apply(world, &[definition()]);
+    world.kubectl(["wait", "crd/tanks.scalekit-test.dev", "--for=condition=Established", "--timeout=30s"]);
+    apply(world, &[tank("other-kind", 1), autoscaler("other-kind", &json!({"interval": "5s"}))]);
+    if world.rbac() {
+        let says = "bind a ClusterRole to that account with get, update and patch of tanks/scale";
+        until(world, &[is("other-kind", "AbleToScale", "FailedGetScale", says)]).await;
+    }
+    // As docs/autoscaler.md has it.
+    apply(world, &[role(), binding()]);
+    until_replicas(world, &[("tanks", "other-kind", 3)]).await;
+}
+
+/// Each is told by its field, and what to write instead; the one that is right goes on.
+pub async fn bad_input_is_named_and_the_others_go_on(world: &World) {
+    for (wrong, says) in [
+        (json!({"minReplicas": 6}), "maxReplicas must not be less than minReplicas"),
+        (json!({"metrics": []}), "spec.metrics"),
+        (json!({"metrics": [both_targets()]}), "needs averageValue and no value"),
+        (json!({"schedules": [{"name": "s", "start": "0 8 * * *", "end": "0 9 * * *"}]}), "set at least one of them"),
+        (
+            json!({"schedules": [{"name": "s", "start": "0 8 * * *", "end": "0 9 * * *", "minReplicas": 6}]}),
+            "must not be more than the maxReplicas that holds meanwhile",
+        ),
+    ] {
+        let refused = refused(world, &autoscaler("refused", &wrong));
+        assert!(refused.contains(says), "expected {says:?} in:\n{refused}");
+    }
+    let secret = json!({"bearerToken": {"name": "not-there", "key": "token"}});
+    let elsewhere = |auth: Value| {
+        let mut metric = metric("vector(25)");
+        metric["prometheus"]["serverAddress"] = json!("http://127.0.0.1:9");
+        metric["prometheus"]["auth"] = auth;
+        json!({"metrics": [metric]})
+    };
+    // The thirtieth of February.
+    let never = json!({"name": "s", "start": "0 0 30 2 *", "end": "0 1 * * *", "minReplicas": 2});
+    let mut objects = vec![tank("good", 1), autoscaler("good", &json!({"interval": "1s"}))];
+    for (name, spec) in [
+        ("syntax", json!({"metrics": [metric("sum(up")]})),
+        ("unreachable", elsewhere(Value::Null)),
+        ("no-secret", elsewhere(secret)),
+        ("never", json!({"schedules": [never]})),
+    ] {
+        objects.extend([tank(name, 1), autoscaler(name, &spec)]);
+    }
+    objects.push(autoscaler("no-target", &json!({})));
+    apply(world, &objects);
+    let took = until(
+        world,
+        &[
+            is("good", "ScalingActive", "ValidMetricFound", "metric load"),
+            is("syntax", "ScalingActive", "InvalidQuery", "parse error"),
+            is("unreachable", "ScalingActive", "PrometheusUnreachable", "http://127.0.0.1:9"),
+            is("no-secret", "ScalingActive", "CredentialsUnavailable", "scalekit-test-autoscalers/not-there"),
+            is("never", "ScalingActive", "InvalidSpec", "spec.schedules[0].start"),
+            is("no-target", "AbleToScale", "FailedGetScale", "\"no-target\" not found"),
+        ],
+    )
+    .await;
+    println!("all were told after {:.1} s", took.as_secs_f64());
+    until_replicas(world, &[("tanks", "good", 3)]).await;
+    // The good one is looked at every second, whatever the others do.
+    set_query(world, "good", "vector(45)");
+    until_replicas(world, &[("tanks", "good", 5), ("tanks", "syntax", 1), ("tanks", "unreachable", 1)]).await;
+    let status = world.scalekit(["status"]).exits(6);
+    for name in ["syntax", "unreachable", "no-secret", "never", "no-target"] {
+        assert!(status.stdout.contains(name), "{}", status.stdout);
+    }
+    world.kubectl(["delete", "autoscalers,tanks", "-n", NAMESPACE, "--all"]);
+}
+
+/// Every answer of a real Prometheus, each with a reason of its own.
+pub async fn every_answer_of_prometheus_has_its_reason(world: &World) {
+    let two = "label_replace(vector(10), \"a\", \"b\", \"\", \"\") or vector(15)";
+    let answers = [
+        ("one", "vector(25)", Value::Null, "ValidMetricFound", "3"),
+        ("scalar", "25", Value::Null, "ValidMetricFound", "3"),
+        ("zero", "vector(0)", Value::Null, "ValidMetricFound", "1"),
+        ("huge", "vector(1e300)", Value::Null, "ValidMetricFound", "4"),
+        ("no-series", "scalekit_test_nothing_of_this_name", Value::Null, "MetricAbsent", "1"),
+        ("not-a-number", "vector(0) / 0", Value::Null, "NotANumber", "1"),
+        ("infinite", "vector(1) / 0", Value::Null, "InfiniteValue", "1"),
+        ("negative", "vector(-25)", Value::Null, "NegativeValue", "1"),
+        ("several", two, Value::Null, "SeveralSeries", "1"),
+        ("sum", two, json!("Sum"), "ValidMetricFound", "3"),
+        ("most", two, json!("Max"), "ValidMetricFound", "2"),
+        ("text", "\"text\"", Value::Null, "WrongResultType", "1"),
+        ("range", "up[1m]", Value::Null, "WrongResultType", "1"),
+        ("unknown-function", "no_function(up)", Value::Null, "InvalidQuery", "1"),
+    ];
+    // They write nothing, so one target is enough.
+    let mut objects = vec![tank("looked-at", 1)];
+    for (name, query, reduce, ..) in &answers {
+        let mut metric = metric(query);
+        metric["prometheus"]["reduce"] = reduce.clone();
+        let target = json!({"apiVersion": "scalekit-test.dev/v1", "kind": "Tank", "name": "looked-at"});
+        let spec = json!({"mode": "Recommend", "interval": "1s", "metrics": [metric], "scaleTargetRef": target});
+        objects.push(autoscaler(name, &spec));
+    }
+    // Scraped every 15 s: there is a sample, and nearly always it is older than a second.
+    let mut aged = metric("count(up{job=\"prometheus\"})");
+    aged["prometheus"]["maxAge"] = json!("1s");
+    let target = json!({"apiVersion": "scalekit-test.dev/v1", "kind": "Tank", "name": "looked-at"});
+    let spec = json!({"mode": "Recommend", "interval": "1s", "metrics": [aged], "scaleTargetRef": target});
+    objects.push(autoscaler("aged", &spec));
+    apply(world, &objects);
+    until(world, &[is("aged", "ScalingActive", "StaleSample", "maxAge of 1s")]).await;
+    let expected: Vec<_> = answers.iter().map(|(name, .., reason, _)| is(name, "ScalingActive", reason, "")).collect();
+    until(world, &expected).await;
+    let listed = listed(world);
+    for (name, .., desired) in answers {
+        assert_eq!(listed[name]["status"]["desiredReplicas"].to_string(), desired, "{name}: {}", listed[name]);
+    }
+    world.kubectl(["delete", "autoscalers,tanks", "-n", NAMESPACE, "--all"]);
+}
+
+/// What an HPA does not have, and who else writes the count.
+pub async fn modes_bounds_and_rivals_are_kept(world: &World) {
+    let at_once = json!({"scaleDown": {"stabilizationWindowSeconds": 0}});
+    let always = json!({"name": "always", "start": "* * * * *", "end": "0 0 29 2 *", "minReplicas": 4});
+    let cool = json!({"minReplicas": 0, "cooldown": "3s", "behavior": at_once, "metrics": [metric("vector(0)")]});
+    let missing = [metric("scalekit_test_nothing_of_this_name")];
+    let fallback = json!({"fallback": {"after": "2s", "replicas": 4}, "metrics": missing});
+    let of = |target: &str| json!({"apiVersion": "scalekit-test.dev/v1", "kind": "Tank", "name": target});
+    let hpa = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "of-somebody", "namespace": NAMESPACE},
+        "spec": {"scaleTargetRef": of("two-kinds"), "maxReplicas": 3},
+    });
+    let mut objects = vec![hpa];
+    objects
+        .extend(["paused", "sleepy", "absent", "office", "foreign", "two-kinds", "shared"].map(|name| tank(name, 1)));
+    for (name, spec) in [
+        ("paused", json!({"mode": "Paused"})),
+        ("sleepy", cool),
+        ("absent", fallback),
+        ("office", json!({"schedules": [always], "metrics": [metric("vector(0)")]})),
+        ("foreign", json!({})),
+        ("two-kinds", json!({})),
+        ("shared", json!({})),
+        // Of the same second: then the name decides.
+        ("shared-too", json!({"scaleTargetRef": of("shared")})),
+    ] {
+        let mut object = autoscaler(name, &spec);
+        object["spec"]["interval"] = json!("1s");
+        objects.push(object);
+    }
+    apply(world, &objects);
+    until(
+        world,
+        &[
+            is("paused", "ScalingActive", "Paused", "set spec.mode to Auto"),
+            is("sleepy", "ScaledToZero", "ScaledToZero", ""),
+            is("absent", "ScalingActive", "Fallback", "counts as 4 replicas"),
+            is("two-kinds", "Conflict", "HorizontalPodAutoscaler", "of-somebody"),
+            is("shared-too", "Conflict", "AnotherAutoscaler", "shared"),
+        ],
+    )
+    .await;
+    let reached = [("sleepy", 0), ("absent", 4), ("office", 4), ("foreign", 3), ("shared", 3)];
+    until_replicas(world, &reached.map(|(name, count)| ("tanks", name, count))).await;
+    let counts = |name: &str| world.kubectl(["get", "tank", name, "-n", NAMESPACE, "-o", "jsonpath={.spec.replicas}"]);
+    assert_eq!((counts("paused"), counts("two-kinds")), ("1".to_owned(), "1".to_owned()));
+
+    // From nothing to what is called for, in one write: a write of the spec makes a generation.
+    let generation = || -> u64 {
+        let path = "jsonpath={.metadata.generation}";
+        world.kubectl(["get", "tank", "sleepy", "-n", NAMESPACE, "-o", path]).parse().unwrap()
+    };
+    let before = generation();
+    set_query(world, "sleepy", "vector(45)");
+    until_replicas(world, &[("tanks", "sleepy", 5)]).await;
+    assert_eq!(generation(), before + 1, "in one write");
+
+    // Somebody orders another count: it stands, and he is named.
+    world.kubectl(["scale", "tank/foreign", "--replicas=2", "-n", NAMESPACE]);
+    until(world, &[is("foreign", "Conflict", "ForeignWriter", "kubectl")]).await;
+    assert_eq!(counts("foreign"), "2");
+    // Without its Autoscaler a count stays as it is; nothing holds the Autoscaler up.
+    world.kubectl(["delete", "autoscalers", "-n", NAMESPACE, "--all", "--timeout=20s"]);
+    assert_eq!((counts("sleepy"), counts("shared")), ("5".to_owned(), "3".to_owned()));
+    world.kubectl(["delete", "tanks,hpa", "-n", NAMESPACE, "--all"]);
+}
+
+/// Of Kubernetes' own kinds, a paused Deployment among them: pausing holds rollouts up, not the count. The pods are
+/// given to a scheduler that does not exist: they cost nothing.
+pub async fn every_kind_of_workload_is_scaled(world: &World) {
+    let mut objects = Vec::new();
+    let kinds = [("StatefulSet", "statefulsets"), ("ReplicaSet", "replicasets"), ("Deployment", "deployments")];
+    for (kind, resource) in kinds {
+        let labels = json!({"app": resource});
+        let pod = json!({"schedulerName": "nobody", "containers": [{"name": "main", "image": "nothing"}]});
+        let mut workload = json!({
+            "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": resource, "namespace": NAMESPACE},
+            "spec": {"replicas": 1, "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": pod}},
+        });
+        if kind == "Deployment" {
+            workload["spec"]["paused"] = json!(true);
+        }
+        let target = json!({"apiVersion": "apps/v1", "kind": kind, "name": resource});
+        objects.extend([workload, autoscaler(resource, &json!({"scaleTargetRef": target, "interval": "1s"}))]);
+    }
+    apply(world, &objects);
+    until_replicas(world, &kinds.map(|(_, resource)| (resource, resource, 3))).await;
+    world.kubectl(["delete", "autoscalers,statefulsets,replicasets,deployments", "-n", NAMESPACE, "--all"]);
+}
+
+/// What windows and rates need is in the status: a scaler that starts goes on with it.
+pub async fn windows_and_rates_go_on_after_a_restart_of_the_scaler(world: &World) {
+    let slow = json!({"scaleUp": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 1800}]}});
+    let objects = [
+        tank("window", 1),
+        tank("rate", 1),
+        // Without a write the window is all that holds the recommendation up.
+        autoscaler("window", &json!({"mode": "Recommend", "interval": "1s"})),
+        autoscaler("rate", &json!({"interval": "1s", "behavior": slow})),
+    ];
+    apply(world, &objects);
+    until_replicas(world, &[("tanks", "rate", 2)]).await;
+    until(world, &[is("window", "ScalingActive", "ValidMetricFound", "")]).await;
+    set_query(world, "window", "vector(5)");
+    let stabilized = is("window", "AbleToScale", "ScaleDownStabilized", "");
+    let limited = is("rate", "ScalingLimited", "ScaleUpLimit", "");
+    until(world, &[stabilized.clone(), limited.clone()]).await;
+    let lease = "jsonpath={.spec.holderIdentity}";
+    let leader = || world.kubectl(["get", "lease", "-n", "monitoring", "scalekit-scaler", "-o", lease]);
+    let before = leader();
+    world.kubectl(["rollout", "restart", "-n", "monitoring", "deployment/scaler"]);
+    world.kubectl(["rollout", "status", "-n", "monitoring", "deployment/scaler", "--timeout=90s"]);
+    assert_ne!(leader(), before);
+    // The new one has looked when it remembers a decision.
+    let began = Instant::now();
+    let explain = |name: &str| loop {
+        let ran = world.scalekit(["explain", &format!("as/{name}"), "-n", NAMESPACE, "-o", "json"]);
+        if ran.code == 0 {
+            let told: Value = serde_json::from_str(&ran.stdout).unwrap();
+            if told["recomputed"] == false {
+                return told;
+            }
+        }
+        assert!(began.elapsed() < SOON, "{}{}", ran.stdout, ran.stderr);
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    let (window, rate) = (explain("window"), explain("rate"));
+    assert_eq!(
+        (&window["desiredReplicas"], &window["metrics"][0]["proposedReplicas"]),
+        (&json!(3), &json!(1)),
+        "{window}"
+    );
+    assert_eq!((&rate["desiredReplicas"], &rate["metrics"][0]["proposedReplicas"]), (&json!(2), &json!(3)), "{rate}");
+    until(world, &[stabilized, limited]).await;
+    world.kubectl(["delete", "namespace", NAMESPACE, "--wait=false"]);
+    world.kubectl(["delete", "crd", "tanks.scalekit-test.dev"]);
+    world.kubectl(["delete", "clusterrole,clusterrolebinding", "scalekit-test-tanks"]);
+}
+
+/// What a condition has to be: of which Autoscaler, its type and reason, and what its message says.
+#[derive(Clone, Debug)]
+struct Told {
+    name: String,
+    condition: &'static str,
+    reason: String,
+    says: String,
+}
+
+fn is(name: &str, condition: &'static str, reason: &str, says: &str) -> Told {
+    Told { name: name.to_owned(), condition, reason: reason.to_owned(), says: says.to_owned() }
+}
+
+/// Waits until all conditions are as expected. Returns how long that took.
+async fn until(world: &World, expected: &[Told]) -> Duration {
+    let began = Instant::now();
+    loop {
+        let listed = listed(world);
+        let found = |told: &Told| -> Value {
+            let conditions = listed[&*told.name]["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            conditions.into_iter().find(|one| one["type"] == told.condition).unwrap_or_default()
+        };
+        let holds = |told: &Told| {
+            let condition = found(told);
+            condition["reason"] == *told.reason
+                && condition["message"].as_str().is_some_and(|message| message.contains(&told.says))
+        };
+        let Some(unmet) = expected.iter().find(|told| !holds(told)) else { return began.elapsed() };
+        assert!(began.elapsed() < SOON, "{unmet:?} does not come; it is {:#}", listed[&*unmet.name]["status"]);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Waits until what is ordered of each is as expected.
+async fn until_replicas(world: &World, expected: &[(&str, &str, i32)]) {
+    let began = Instant::now();
+    for (resource, name, replicas) in expected {
+        loop {
+            let path = "jsonpath={.spec.replicas}";
+            let ordered = world.kubectl(["get", resource, name, "-n", NAMESPACE, "-o", path]);
+            if ordered == replicas.to_string() {
+                break;
+            }
+            let status = &listed(world)[*name]["status"];
+            assert!(began.elapsed() < SOON, "{resource} {name} is at {ordered}, not {replicas}: {status:#}");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+}
+
+/// All Autoscalers of the namespace, by name.
+fn listed(world: &World) -> Value {
+    let list: Value = serde_json::from_str(&world.kubectl(["get", "as", "-n", NAMESPACE, "-o", "json"])).unwrap();
+    let of = |object: &Value| (object["metadata"]["name"].as_str().unwrap().to_owned(), object.clone());
+    list["items"].as_array().unwrap().iter().map(of).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn apply(world: &World, objects: &[Value]) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("objects.json");
+    std::fs::write(&file, json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()).unwrap();
+    world.kubectl(["apply", "-f", file.to_str().unwrap()]);
+}
+
+/// What the API server says against an object.
+fn refused(world: &World, object: &Value) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("object.json");
+    std::fs::write(&file, object.to_string()).unwrap();
+    world.kubectl_fails(["apply", "-f", file.to_str().unwrap()])
+}
+
+fn set_query(world: &World, name: &str, query: &str) {
+    let patch = json!([{"op": "replace", "path": "/spec/metrics/0/prometheus/query", "value": query}]);
+    world.kubectl(["patch", "as", name, "-n", NAMESPACE, "--type=json", "-p", &patch.to_string()]);
+}
