@@ -6,13 +6,17 @@ use super::{Decision, Run};
 use crate::autoscaling::decision::{
     rate::{LimitReason, Rate},
     replicas::PodCounts,
+    stabilization::Stabilized,
 };
+
+/// The pods that a metric counted, and its ratio with what is not known filled in, where that was done.
+pub(super) type Counted = (PodCounts, Option<f64>);
 
 /// It is kept once for many runs.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Chain {
-    /// Of each metric, where pods were counted; and the ratio with what is not known filled in, where that was done.
-    pub pods: Box<[Option<(PodCounts, Option<f64>)>]>,
+    /// Of each metric, where pods were counted.
+    pub pods: Box<[Option<Counted>]>,
     /// What holds the count within a window.
     pub window: Option<Window>,
     /// The rate that decided.
@@ -37,7 +41,7 @@ impl Chain {
             let proposal = metric.outcome.as_ref().ok()?;
             Some((proposal.pods?, proposal.filled_ratio))
         });
-        let window = decision.stabilized.filter(|stabilized| stabilized.held_back()).and_then(|stabilized| {
+        let window = decision.stabilized.filter(Stabilized::held_back).and_then(|stabilized| {
             let by = stabilized.by?;
             Some(Window { replicas: by.replicas, at_s: by.at.as_second(), seconds: stabilized.window.as_secs() })
         });

@@ -2,7 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Basis, Frame, Known, LimitReason, Mode, Path, Point, Run, Target, Trouble, decimal, value};
+use super::{
+    Basis, Frame, Known, LimitReason, Mode, Path, Point, Run, Target, Trouble, chain::Counted, decimal, value,
+};
 use crate::autoscaling::decision::{
     policy::{PolicyKind, ScalingPolicy},
     rate::Rate,
@@ -146,7 +148,7 @@ impl Run {
     }
 
     /// The value by its target, how that was borne, and the pods behind it.
-    fn ratio(&self, point: Point, known: &Known, target: Target, pods: Option<(PodCounts, Option<f64>)>) -> String {
+    fn ratio(&self, point: Point, known: &Known, target: Target, pods: Option<Counted>) -> String {
         let target = match target {
             Target::Utilization(percent) => i64::from(percent) * 1000,
             Target::AverageValue(each) if !known.per_pod => each.saturating_mul(self.status.into()),
