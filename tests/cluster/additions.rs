@@ -152,11 +152,12 @@ pub async fn a_profile_is_a_plan_and_an_unknown_one_is_refused(world: &World) {
     };
     let (before, sample) = (claim(), world.query("prometheus_tsdb_head_series").await[0].at);
     // At the profile's own interval the targets alone would take half a minute.
-    let edge = |command| [command, "--profile", "edge", "--scrape-interval", "10s"];
+    let settings = ["--profile", "edge", "--scrape-interval", "10s"];
+    let edge = |command| [&[command], &settings[..]].concat();
     let ran = world.scalekit(edge("up")).exits(0).says("prometheus-data keeps its 5Gi");
     println!("{}", ran.stderr);
     world.scalekit(edge("plan")).exits(0);
-    world.scalekit(edge("status")).exits(0);
+    world.until_healthy(&settings).await;
     let limit = "jsonpath={.spec.containers[0].resources.limits.memory}";
     assert_eq!(world.kubectl(["get", "pod", "-n", "monitoring", "prometheus-0", "-o", limit]), "320Mi");
     assert_eq!(claim(), before);

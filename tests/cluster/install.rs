@@ -203,7 +203,7 @@ pub async fn jobs_that_lost_their_rights_are_named(world: &World) {
         .says("clusterrole.rbac.authorization.k8s.io/scalekit-prometheus")
         .says("kubectl-patch");
     world.scalekit(["up", "--force-conflicts"]).exits(0);
-    world.scalekit(["status"]).exits(0);
+    world.until_healthy(&[]).await;
 }
 
 async fn all_pods(world: &World) -> Vec<Pod> {

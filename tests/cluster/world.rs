@@ -217,6 +217,22 @@ impl World {
         began.elapsed()
     }
 
+    /// Waits until `status`, with these arguments, says that all is well. An Autoscaler that asked while Prometheus was
+    /// away says so until its next look.
+    pub async fn until_healthy(&self, arguments: &[&str]) {
+        let began = Instant::now();
+        loop {
+            let ran = self.scalekit([&["status"], arguments].concat());
+            if ran.code == 0 {
+                return;
+            }
+            if began.elapsed() > Duration::from_secs(60) {
+                ran.exits(0);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     pub async fn pods(&self, namespace: &str, selector: &str) -> Vec<Pod> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         pods.list(&ListParams::default().labels(selector)).await.unwrap().items
