@@ -65,9 +65,11 @@ impl Lock {
     /// soon as the run is told to end.
     pub async fn hold<T>(self, work: impl Future<Output = Result<T, InstallError>>) -> Result<T, InstallError> {
         let done = tokio::select! {
-            done = work => done,
+            // In this order: whoever has to end writes no more, also when answers wait.
+            biased;
             () = self.lost() => Err(InstallError::LockLost),
             () = self.interruption.stopped() => Err(InstallError::Interrupted),
+            done = work => done,
         };
         self.release().await;
         done
