@@ -125,7 +125,10 @@ impl World {
                     continue;
                 }
                 let name = format!("{} {}/{}", kind.kind, object.namespace().unwrap_or_default(), object.name_any());
+                // A hash of files that name the namespace.
+                let mark = catalog::content_mark(std::slice::from_ref(&object)).unwrap_or_default();
                 let text = declared(serde_json::to_value(&object).unwrap()).to_string();
+                let text = if mark.is_empty() { text } else { text.replace(&mark, "MARK") };
                 found.insert(name.replace(namespace, "NS"), text.replace(&set, "SET").replace(namespace, "NS"));
             }
         }
