@@ -11,7 +11,7 @@ use std::{
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Config, ResourceExt,
-    api::{DeleteParams, ListParams},
+    api::{DeleteParams, DynamicObject, ListParams, TypeMeta},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use scalekit::{
@@ -126,9 +126,13 @@ impl World {
                 }
                 let name = format!("{} {}/{}", kind.kind, object.namespace().unwrap_or_default(), object.name_any());
                 // A hash of files that name the namespace.
-                let mark = catalog::content_mark(std::slice::from_ref(&object)).unwrap_or_default();
-                let text = declared(serde_json::to_value(&object).unwrap()).to_string();
-                let text = if mark.is_empty() { text } else { text.replace(&mark, "MARK") };
+                // A list says the kind once.
+                let types = Some(TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_owned() });
+                let mark = catalog::content_mark(&[DynamicObject { types, ..object.clone() }]);
+                let mut text = declared(serde_json::to_value(&object).unwrap()).to_string();
+                if let Some(mark) = mark {
+                    text = text.replace(&mark, "MARK");
+                }
                 found.insert(name.replace(namespace, "NS"), text.replace(&set, "SET").replace(namespace, "NS"));
             }
         }
