@@ -15,8 +15,9 @@ mod proxy;
 mod read;
 
 use kube::{
-    Client,
-    api::{Api, DynamicObject},
+    Client, Resource,
+    api::{Api, ApiResource, DynamicObject},
+    core::{DynamicResourceScope, PartialObjectMeta},
 };
 
 pub use connect::{ConnectError, Connection, connect, connect_in_cluster};
@@ -142,6 +143,18 @@ impl Cluster {
 
     /// The API for all objects of a kind, in one namespace or everywhere.
     pub fn api(&self, kind: &Kind, namespace: Option<&str>) -> Api<DynamicObject> {
+        self.api_as(kind, namespace)
+    }
+
+    /// The same, of their metadata alone.
+    pub fn metadata_api(&self, kind: &Kind, namespace: Option<&str>) -> Api<PartialObjectMeta<DynamicObject>> {
+        self.api_as(kind, namespace)
+    }
+
+    fn api_as<K>(&self, kind: &Kind, namespace: Option<&str>) -> Api<K>
+    where
+        K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+    {
         let resource = kind.resource();
         match namespace {
             Some(namespace) if kind.namespaced => Api::namespaced_with(self.client.clone(), namespace, &resource),

@@ -8,9 +8,8 @@ use std::{
 use futures::{StreamExt, TryStreamExt, future, stream};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::{
-    Api, ResourceExt,
+    ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy},
-    core::PartialObjectMeta,
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::json;
@@ -130,11 +129,7 @@ impl Installer<'_> {
         let one_of_each =
             waiting.keys().filter(|object| kinds.insert((&object.group, &object.kind, object.namespace.as_deref())));
         let watches = one_of_each.filter_map(|object| {
-            let (client, resource) = (self.cluster.client().clone(), Kind::of(object)?.resource());
-            let api: Api<PartialObjectMeta<DynamicObject>> = match &object.namespace {
-                Some(namespace) => Api::namespaced_with(client, namespace, &resource),
-                None => Api::all_with(client, &resource),
-            };
+            let api = self.cluster.metadata_api(Kind::of(object)?, object.namespace.as_deref());
             let labelled = watcher::Config::default().labels(&format!("{MANAGED_BY}={SCALEKIT}"));
             let events = watcher(api, labelled).default_backoff();
             Some(events.filter_map(|event| future::ready(matches!(event, Ok(watcher::Event::Delete(_))).then_some(()))))

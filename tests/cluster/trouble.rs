@@ -87,20 +87,7 @@ spec:
         prometheus.io/scheme: https
         prometheus.io/port: "9443"
         prometheus.io/path: /of/its/own
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers:
-      - name: exporter
-        image: EXPORTER
-        imagePullPolicy: IfNotPresent
-        args:
-        - --web.config.file=/tls/web.yml
-        - --web.listen-address=:9443
-        - --web.telemetry-path=/of/its/own
-        - --collector.disable-defaults
-        - --collector.loadavg
-        volumeMounts: [{name: tls, mountPath: /tls}]
-      volumes: [{name: tls, configMap: {name: tls}}]
+    spec: EXPORTER
 ---
 apiVersion: apps/v1
 kind: Deployment
@@ -109,20 +96,7 @@ spec:
   selector: {matchLabels: {app: asked-for}}
   template:
     metadata: {labels: {app: asked-for}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers:
-      - name: exporter
-        image: EXPORTER
-        imagePullPolicy: IfNotPresent
-        args:
-        - --web.config.file=/tls/web.yml
-        - --web.listen-address=:9443
-        - --web.telemetry-path=/of/its/own
-        - --collector.disable-defaults
-        - --collector.loadavg
-        volumeMounts: [{name: tls, mountPath: /tls}]
-      volumes: [{name: tls, configMap: {name: tls}}]
+    spec: EXPORTER
 ---
 apiVersion: v1
 kind: Service
@@ -147,6 +121,22 @@ spec:
   - type: Prometheus
     prometheus: {name: one, query: vector(1), target: {type: AverageValue, averageValue: "1"}}
 "#;
+
+/// What both of the pods are that have metrics by https, on a port and a path of their own.
+const EXPORTER: &str = r"
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: exporter
+        image: IMAGE
+        imagePullPolicy: IfNotPresent
+        args:
+        - --web.config.file=/tls/web.yml
+        - --web.listen-address=:9443
+        - --web.telemetry-path=/of/its/own
+        - --collector.disable-defaults
+        - --collector.loadavg
+        volumeMounts: [{name: tls, mountPath: /tls}]
+      volumes: [{name: tls, configMap: {name: tls}}]";
 
 /// The panels that have nothing to show, or a zero, while nothing is wrong.
 const PANELS: [(&str, &str); 16] = [
@@ -186,7 +176,7 @@ pub async fn workloads_are_made_that_break(world: &World) {
     let files = files.iter().map(|path| format!("--from-file={path}"));
     let create = ["create", "configmap", "tls", "-n", NAMESPACE].map(str::to_owned);
     world.kubectl(create.into_iter().chain(files));
-    let manifest = WORKLOADS.replace("EXPORTER", Component::NodeExporter.default_image());
+    let manifest = WORKLOADS.replace("EXPORTER", EXPORTER).replace("IMAGE", Component::NodeExporter.default_image());
     world.kubectl(["apply", "-f", &file("workloads.yaml", &manifest)]);
 }
 
