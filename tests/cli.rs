@@ -278,7 +278,7 @@ fn a_server_that_cannot_be_used_is_named_within_seconds() {
             "its certificate is of another authority",
             servers::with_certificate(),
             Some("other-authority.pem"),
-            "certificate",
+            "was the cluster made anew",
         ),
         ("it shakes hands and says nothing", servers::with_certificate(), Some("server.pem"), ""),
     ];

@@ -84,13 +84,8 @@ impl ConnectError {
             Self::Kubeconfig { .. } => Some("`kubectl config view` shows what kubectl reads".to_owned()),
             Self::UnknownContext { known, .. } if known.is_empty() => Some("the kubeconfig holds no context at all".to_owned()),
             Self::UnknownContext { known, .. } => Some(format!("there are: {}", known.join(", "))),
-            Self::Server { source: Error::Unreachable { .. }, .. } => {
-                Some("is the cluster running, and is this the right context? `kubectl config get-contexts`".to_owned())
-            }
-            Self::Server { source: Error::Unauthorized { .. }, .. } => {
-                Some("the certificate or token of this context may have expired: fetch the kubeconfig anew".to_owned())
-            }
-            Self::Server { .. } | Self::ServiceAccount { .. } => None,
+            Self::Server { source, .. } => source.access_hint().map(str::to_owned),
+            Self::ServiceAccount { .. } => None,
         }
     }
 }

@@ -69,6 +69,17 @@ pub enum Error {
     },
 }
 
+/// Words of admission (webhooks and policies, quotas, Pod Security, limits of a namespace), which answers 403 too: the right is
+/// there, and the object is not taken.
+const ADMISSION: [&str; 6] = [
+    "admission webhook \"",
+    "ValidatingAdmissionPolicy '",
+    "exceeded quota: ",
+    "failed quota: ",
+    "violates PodSecurity \"",
+    " usage per ",
+];
+
 impl Error {
     /// Whether trying again may well help: the server is overloaded, restarting, or not reachable just now.
     pub fn is_transient(&self) -> bool {
@@ -95,6 +106,28 @@ impl Error {
         matches!(self, Self::NotFound { .. })
     }
 
+    /// What to do where the cluster does not let itself be used.
+    pub fn access_hint(&self) -> Option<&'static str> {
+        match self {
+            // In rustls' words.
+            Self::Unreachable { cause } if cause.contains("certificate expired") => {
+                Some("the server's certificate has run out, or this machine's clock is wrong: `date`")
+            }
+            Self::Unreachable { cause } if cause.contains("invalid peer certificate") => Some(
+                "the kubeconfig does not trust the certificate that this server shows: was the cluster made anew since? \
+                 fetch the kubeconfig anew",
+            ),
+            Self::Unreachable { .. } => {
+                Some("is the cluster running, and is this the right context? `kubectl config get-contexts`")
+            }
+            Self::Unauthorized { .. } => {
+                Some("the certificate or token of this context may have expired: fetch the kubeconfig anew")
+            }
+            Self::Forbidden { .. } => Some("use a context with more rights: `kubectl config get-contexts`"),
+            _ => None,
+        }
+    }
+
     fn of_status(status: Status) -> Self {
         let Status { code, reason, message, details, .. } = status;
         let causes = details.map(|details| details.causes).unwrap_or_default();
@@ -102,7 +135,7 @@ impl Error {
         match code {
             401 => Self::Unauthorized { message },
             403 if terminating => Self::Terminating { message },
-            403 => Self::Forbidden { message },
+            403 if !ADMISSION.iter().any(|mark| message.contains(mark)) => Self::Forbidden { message },
             404 => Self::NotFound { message },
             409 => Self::Conflict {
                 message,
@@ -144,6 +177,7 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
     use serde_json::json;
 
     use super::*;
@@ -177,6 +211,34 @@ mod tests {
             "details": {"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace", "message": "x"}]}}));
         assert!(matches!(error, Error::Terminating { .. }));
         assert!(matches!(status(json!({"code": 403, "message": "no"})), Error::Forbidden { .. }));
+    }
+
+    #[rstest]
+    #[case::webhook("admission webhook \"validate.kyverno.svc-fail\" denied the request: use labels", false)]
+    #[case::policy(
+        "configmaps \"c\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+        false
+    )]
+    #[case::quota(
+        "configmaps \"c\" is forbidden: exceeded quota: q, requested: count/configmaps=1, used: 3, limited: 3",
+        false
+    )]
+    #[case::limit(
+        "persistentvolumeclaims \"d\" is forbidden: maximum storage usage per PersistentVolumeClaim is 1Gi",
+        false
+    )]
+    #[case::authorization(
+        "configmaps \"c\" is forbidden: User \"u\" cannot patch resource \"configmaps\" in API group \"\"",
+        true
+    )]
+    #[case::escalation(
+        "clusterroles \"r\" is forbidden: user \"u\" is attempting to grant RBAC permissions not currently held",
+        true
+    )]
+    fn a_refusal_of_admission_is_not_a_missing_right(#[case] message: &str, #[case] right: bool) {
+        let error = status(json!({"code": 403, "reason": "Forbidden", "message": message}));
+        assert_eq!(error.is_about_access(), right, "{error}");
+        assert!(!error.is_transient());
     }
 
     #[test]

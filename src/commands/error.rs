@@ -246,7 +246,9 @@ impl CommandError {
         match self {
             Self::Settings(error) => error.hint(),
             Self::Connect(error) => error.hint(),
-            Self::Cluster { source, .. } | Self::Install(InstallError::Read(source)) => access_hint(source),
+            Self::Cluster { source, .. } | Self::Install(InstallError::Read(source)) => {
+                source.access_hint().map(str::to_owned)
+            }
             Self::Unasked { .. } => {
                 Some("name both, and no cluster is asked: --platform NAME --storage-class NAME".to_owned())
             }
@@ -332,21 +334,6 @@ impl CommandError {
             _ => Vec::new(),
         }
     }
-}
-
-/// What to do where the cluster does not let itself be read.
-fn access_hint(source: &cluster::Error) -> Option<String> {
-    let hint = match source {
-        cluster::Error::Unreachable { .. } => {
-            "is the cluster running, and is this the right context? `kubectl config get-contexts`"
-        }
-        cluster::Error::Forbidden { .. } => "use a context with more rights: `kubectl config get-contexts`",
-        cluster::Error::Unauthorized { .. } => {
-            "the certificate or token of this context may have expired: fetch the kubeconfig anew"
-        }
-        _ => return None,
-    };
-    Some(hint.to_owned())
 }
 
 fn transfer_code(error: &TransferError) -> u8 {
