@@ -1,6 +1,6 @@
 //! From parsed arguments to a command, and from its end to an exit code.
 
-use std::{env, io, io::IsTerminal, path::Path, pin::pin, process::ExitCode, sync::Arc, time::Duration};
+use std::{env, io, path::Path, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use tokio_util::sync::CancellationToken;
@@ -501,7 +501,7 @@ fn trace(common: &CommonArgs, program: bool) {
     };
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(|| report::Logs)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(report::has_colours())
         .with_target(false)
         .with_filter(filter);
     tracing_subscriber::registry().with(lines).init();

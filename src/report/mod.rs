@@ -17,6 +17,7 @@ use std::{
     path::Path,
 };
 
+use anstream::{AutoStream, ColorChoice};
 use kube::core::DynamicObject;
 
 pub use images::{images, loaded, lock, pushed, saved, unlocked};
@@ -54,6 +55,11 @@ fn data(text: &str) {
     if let Err(error) = document(text) {
         tracing::debug!("nobody reads the output: {error}");
     }
+}
+
+/// Whether colours are wanted on stderr and understood there. What is written through anstream need not ask.
+pub fn has_colours() -> bool {
+    AutoStream::choice(&io::stderr()) != ColorChoice::Never
 }
 
 /// Whether somebody can be asked.

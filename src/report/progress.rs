@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
+use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
+    has_colours,
     logs::LIVE,
     tree::{Row, Tree},
 };
@@ -125,7 +127,7 @@ impl State {
                 Row::Ready { name } => format!("{} {name}", ok_mark()),
                 Row::More { count } => format!("… {count} more"),
             };
-            bar.set_message(format!("  {branch} {text}"));
+            bar.set_message(drawn(&format!("  {branch} {text}")));
         }
     }
 
@@ -174,7 +176,7 @@ impl Terminal {
             anstream::eprintln!("{text}");
         } else {
             // Above the live line, so that neither tears the other.
-            let _closed = self.bars.println(text);
+            let _closed = self.bars.println(drawn(text));
         }
     }
 
@@ -332,6 +334,11 @@ fn past(action: Action) -> &'static str {
 
 fn seconds(took: Duration) -> String {
     format!("{:.1} s", took.as_secs_f64())
+}
+
+/// What is drawn live does not go through anstream, which leaves colours out where they are not wanted.
+fn drawn(text: &str) -> String {
+    if has_colours() { text.to_owned() } else { strip_str(text).to_string() }
 }
 
 fn painted(text: &str, style: Style) -> String {

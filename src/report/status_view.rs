@@ -1,6 +1,12 @@
 //! The state of the installation as it changes: one screen that is drawn anew, or one document a change.
 
-use std::io::{self, IsTerminal};
+use std::{
+    borrow::Cow,
+    env,
+    io::{self, IsTerminal, Write},
+};
+
+use anstream::{AutoStream, ColorChoice, adapter::strip_str};
 
 use super::{document, text};
 use crate::{commands::CommandError, health::Status};
@@ -23,9 +29,11 @@ pub struct StatusView {
 }
 
 impl StatusView {
-    /// As JSON, one document a line; else live where stdout is a terminal, and as text where it is not.
+    /// As JSON, one document a line; else live where stdout is a terminal whose cursor can be moved, and as text where it
+    /// is not.
     pub fn new(json: bool) -> Self {
-        Self { json, live: !json && io::stdout().is_terminal(), drawn: false, last: None }
+        let moves = env::var_os("TERM").is_some_and(|terminal| terminal != "dumb");
+        Self { json, live: !json && moves && io::stdout().is_terminal(), drawn: false, last: None }
     }
 
     /// Shows a round, if it differs from the one before.
@@ -59,8 +67,23 @@ impl StatusView {
         let rows = terminal_size::terminal_size().map_or(usize::MAX, |(_, rows)| usize::from(rows.0));
         let begin = if self.drawn { "" } else { OTHER_SCREEN };
         self.drawn = true;
-        document(&format!("{begin}{HOME}{}{BELOW}", fitted(shown, rows)))
+        raw(&format!("{begin}{HOME}{}{BELOW}", fitted(&coloured(shown), rows)))
     }
+}
+
+/// As anstream would write it.
+fn coloured(text: &str) -> Cow<'_, str> {
+    match AutoStream::choice(&io::stdout()) {
+        ColorChoice::Never => strip_str(text).to_string().into(),
+        _ => text.into(),
+    }
+}
+
+/// Past anstream: where colours are not wanted, the cursor is moved all the same.
+fn raw(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
 }
 
 /// Leaves the last round on the first screen, where it can be scrolled to.
@@ -68,7 +91,8 @@ impl Drop for StatusView {
     fn drop(&mut self) {
         if self.drawn {
             // Nobody is there any more to be told that nobody is there.
-            let _gone = document(&format!("{FIRST_SCREEN}{}", self.last.as_deref().unwrap_or_default()));
+            let last = coloured(self.last.as_deref().unwrap_or_default());
+            let _gone = raw(&format!("{FIRST_SCREEN}{last}"));
         }
     }
 }
