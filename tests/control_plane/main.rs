@@ -1,5 +1,5 @@
-//! Runs that die, are interrupted, or meet an API server that stumbles, on a real API server with its controllers and
-//! without a kubelet: what was written has to be the same in the end.
+//! Runs that die, are interrupted, meet each other, an API server that stumbles or refuses, or what is somebody else's, on a
+//! real API server with its controllers and without a kubelet: what was written has to be the same in the end.
 //!
 //! The cluster is the one in `CLUSTER_STATE`, made by `KUBELET=0 dev/cluster/up`. `SOAK=1` tries every kill point, else a
 //! sample of them; `OLD_SCALEKIT` names an earlier build to upgrade from; `SEED` makes what is drawn at random the same
@@ -11,14 +11,19 @@
     reason = "a test says what it does, and ends at what it did not expect"
 )]
 
+mod access;
 mod crd;
 mod faults;
 mod killed;
 mod ownership;
 mod profile;
 mod proxy;
+mod refused;
+mod registry;
 #[path = "../steps/mod.rs"]
 mod steps;
+mod terminal;
+mod together;
 mod upgrade;
 mod world;
 
@@ -39,9 +44,18 @@ fn main() -> ExitCode {
             killed::an_installation_killed_with_sixteen_writes_in_flight_is_finished_by_the_next_run,
             killed::a_removal_killed_at_any_write_is_finished_by_the_next_run,
             killed::a_removal_that_keeps_data_killed_at_any_write_is_finished_by_the_next_run,
+            together::a_second_run_names_the_first_and_leaves_it_alone,
+            together::a_run_that_died_elsewhere_is_taken_over_when_its_lock_has_run_out,
+            refused::a_refused_object_stops_what_needs_it_and_nothing_else,
+            access::a_way_that_does_not_lead_to_the_cluster_is_named_within_seconds,
+            access::a_home_that_cannot_be_written_to_holds_nothing_up,
+            registry::images_go_into_a_registry_and_up_takes_them_from_there,
+            terminal::a_terminal_shows_a_tree_that_leaves_nothing_but_whole_lines,
+            terminal::colours_and_movements_are_left_out_where_they_are_not_wanted,
             faults::an_interrupted_run_says_so_and_the_next_one_goes_on,
             faults::an_api_server_that_is_away_for_twenty_seconds_is_waited_for,
             ownership::a_stuck_finalizer_is_named_and_taken_off_only_by_force,
+            ownership::what_a_helm_release_has_under_our_names_is_refused_and_stays,
             ownership::what_helm_applied_is_adopted_without_a_replica_less,
             ownership::an_autoscaler_of_somebody_elses_keeps_the_definition_and_is_named,
             ownership::a_volume_that_is_retained_is_named,

@@ -1,11 +1,11 @@
 //! Fields, objects and versions that are somebody else's.
 
-use std::{sync::Mutex, time::Duration};
+use std::{fmt::Write, sync::Mutex, time::Duration};
 
 use futures::TryStreamExt;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim},
+    core::v1::{ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim},
     rbac::v1::ClusterRole,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -78,6 +78,55 @@ pub async fn what_helm_applied_is_adopted_without_a_replica_less(world: &World) 
     assert!(managers.contains(&"scalekit") && !managers.contains(&"helm"), "{managers:?}");
     world.runs(&World::up("in-helm")).await;
     assert_eq!(world.proxy.writes(), 0, "it is not settled");
+}
+
+/// A chart has made objects under names of ours, in a namespace that is not ours: they are somebody else's, by force too,
+/// and a removal does not see them.
+pub async fn what_a_helm_release_has_under_our_names_is_refused_and_stays(world: &World) {
+    world.settled().await;
+    let mut manifests = "apiVersion: v1\nkind: Namespace\nmetadata: {name: in-charted}\n".to_owned();
+    for (types, name, rest) in [
+        ("apiVersion: v1\nkind: ServiceAccount", "grafana", ""),
+        ("apiVersion: v1\nkind: ConfigMap", "prometheus-config", "data: {theirs: 'yes'}\n"),
+        (
+            "apiVersion: apps/v1\nkind: Deployment",
+            "grafana",
+            "spec:\n  selector: {matchLabels: {app: theirs}}\n  template:\n    metadata: {labels: {app: theirs}}\n    \
+             spec: {containers: [{name: grafana, image: 'example.org/grafana:theirs'}]}\n",
+        ),
+    ] {
+        write!(
+            manifests,
+            "---\n{types}\nmetadata:\n  name: {name}\n  namespace: in-charted\n  \
+             labels: {{app.kubernetes.io/managed-by: Helm}}\n  annotations: {{meta.helm.sh/release-name: \
+             kube-prometheus-stack, meta.helm.sh/release-namespace: in-charted}}\n{rest}"
+        )
+        .unwrap();
+    }
+    world.kubectl_apply_as("helm", &manifests);
+    let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), "in-charted");
+    let before = deployments.get("grafana").await.unwrap();
+
+    let forced = [&World::up("in-charted")[..], &["--force-conflicts"]].concat();
+    for arguments in [World::up("in-charted"), forced] {
+        let ended = world.run(Plan::default(), &arguments).await;
+        let Ended::Exited(5, words) = ended else { panic!("{ended:?}") };
+        for object in ["serviceaccount/grafana", "configmap/prometheus-config", "deployment.apps/grafana"] {
+            let named =
+                format!("{object} -n in-charted (managed by Helm, release kube-prometheus-stack -n in-charted)");
+            assert!(words.contains(&named), "{named}: {words}");
+        }
+        assert!(words.contains("namespace/in-charted") && words.contains("hint: "), "{words}");
+        assert_eq!(world.proxy.writes(), 0, "{arguments:?}");
+    }
+    world.runs(&["down", "--purge-data", "--yes"]).await;
+    assert_eq!(world.proxy.writes(), 0);
+    let after = deployments.get("grafana").await.unwrap();
+    assert_eq!((after.metadata.uid, after.spec), (before.metadata.uid, before.spec));
+    let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), "in-charted");
+    assert!(maps.get("prometheus-config").await.unwrap().data.unwrap().contains_key("theirs"));
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    namespaces.delete("in-charted", &DeleteParams::background()).await.unwrap();
 }
 
 /// The manifests of `render`, applied by kubectl on its client's side, and scaled since.

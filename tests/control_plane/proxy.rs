@@ -28,6 +28,8 @@ pub struct Plan {
     pub faults: Option<(u8, u64)>,
     /// Each write takes so long, so that there is time to interfere.
     pub pause: Duration,
+    /// After so many writes all others wait until they are let go, but for the lock's renewals.
+    pub hold_after: Option<usize>,
 }
 
 struct Shared {
@@ -39,6 +41,7 @@ struct Shared {
     /// How often the plan has changed: what was asked under an earlier one is no business of this one.
     era: AtomicUsize,
     writes: watch::Sender<usize>,
+    let_go: watch::Sender<bool>,
     dead: watch::Sender<bool>,
     turn: tokio::sync::Mutex<()>,
 }
@@ -81,6 +84,7 @@ impl Proxy {
             failed: Mutex::default(),
             era: AtomicUsize::new(0),
             writes: watch::Sender::new(0),
+            let_go: watch::Sender::new(false),
             dead: watch::Sender::new(false),
             turn: tokio::sync::Mutex::default(),
         });
@@ -104,6 +108,7 @@ impl Proxy {
         *locked(&self.shared.plan) = plan;
         self.shared.era.fetch_add(1, Ordering::SeqCst);
         self.shared.writes.send_replace(0);
+        self.shared.let_go.send_replace(false);
         self.shared.dead.send_replace(false);
     }
 
@@ -117,6 +122,11 @@ impl Proxy {
         let mut seen = self.shared.writes.subscribe();
         let reached = tokio::time::timeout(LIMIT, seen.wait_for(|done| *done >= writes)).await;
         assert!(reached.is_ok(), "{} writes in {LIMIT:?}, not {writes}", self.writes());
+    }
+
+    /// Lets go what was held.
+    pub fn let_go(&self) {
+        self.shared.let_go.send_replace(true);
     }
 
     /// Ends when it is time to kill who writes.
@@ -158,13 +168,17 @@ fn is_renewal(request: &Request<Body>) -> bool {
 async fn write(shared: &Shared, plan: &Plan, request: Request<Body>) -> Response {
     let era = shared.era.load(Ordering::SeqCst);
     let turn = if plan.one_at_a_time { Some(shared.turn.lock().await) } else { None };
+    let counts = !is_renewal(&request);
+    if counts && plan.hold_after.is_some_and(|writes| *shared.writes.borrow() >= writes) {
+        let mut open = shared.let_go.subscribe();
+        open.wait_for(|open| *open).await.unwrap();
+    }
     if *shared.dead.borrow() || shared.era.load(Ordering::SeqCst) != era {
         // Who is dead sends nothing more, and holds up nobody.
         drop(turn);
         return std::future::pending().await;
     }
     tokio::time::sleep(plan.pause).await;
-    let counts = !is_renewal(&request);
     let answer = forward(shared, request).await;
     if !counts || shared.era.load(Ordering::SeqCst) != era {
         return answer;

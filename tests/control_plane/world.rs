@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -72,19 +74,43 @@ impl World {
         Self { state, binary, kubeconfig, client, proxy }
     }
 
-    /// The binary, started through the proxy.
-    pub fn start(&self, binary: Option<&Path>, arguments: &[&str]) -> Child {
-        let mut command = Command::new(binary.unwrap_or(&self.binary));
+    /// The folder of the cluster.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The binary under test.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// A program in an empty environment, which ends with what waits for it.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default()).env("HOME", &self.state);
-        command.arg("--kubeconfig").arg(&self.kubeconfig).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        command.spawn().unwrap()
+        command
+    }
+
+    /// The arguments by which the binary goes through the proxy.
+    pub fn through_the_proxy(&self) -> [&OsStr; 2] {
+        [OsStr::new("--kubeconfig"), self.kubeconfig.as_os_str()]
+    }
+
+    /// The binary, or an earlier one, started through the proxy.
+    pub fn start(&self, binary: Option<&Path>, arguments: &[&str]) -> Child {
+        let mut command = self.command(binary.unwrap_or(&self.binary));
+        command.args(self.through_the_proxy()).args(arguments).spawn().unwrap()
     }
 
     /// Runs the binary by a plan, to its end or its death.
     pub async fn run(&self, plan: Plan, arguments: &[&str]) -> Ended {
         self.proxy.follow(plan);
-        let run = self.start(None, arguments);
+        self.to_its_end(self.start(None, arguments)).await
+    }
+
+    /// Waits for the end of what was started by a plan, or kills it when that is its end.
+    pub async fn to_its_end(&self, run: Child) -> Ended {
         tokio::select! {
             ended = finished(run) => ended,
             // The process is killed when what waits for it is dropped.
@@ -105,11 +131,10 @@ impl World {
         vec!["up", "--no-wait", "-n", namespace, "--image", "scaler=example.org/scalekit:1", "--timeout", "100s"]
     }
 
-    /// Everything with our label, as it was declared: what differs from run to run or belongs to the API server and to
-    /// controllers is left out. `namespace` is written as NS, so that installations in different ones can be compared.
-    pub async fn everything(&self, namespace: &str) -> BTreeMap<String, String> {
+    /// Everything with our label, by kind and name. `namespace` is written as NS, so that installations in different ones
+    /// can be compared.
+    pub async fn found(&self, namespace: &str) -> BTreeMap<String, DynamicObject> {
         let cluster = Cluster::new(self.client.clone(), "", "", "default");
-        let set = catalog::applyset_id(catalog::INVENTORY, namespace, "ConfigMap", "");
         let mut found = BTreeMap::new();
         for kind in INSTALLED {
             let api = cluster.api(&kind, None);
@@ -125,18 +150,28 @@ impl World {
                     continue;
                 }
                 let name = format!("{} {}/{}", kind.kind, object.namespace().unwrap_or_default(), object.name_any());
-                // A hash of files that name the namespace.
                 // A list says the kind once.
                 let types = Some(TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_owned() });
-                let mark = catalog::content_mark(&[DynamicObject { types, ..object.clone() }]);
-                let mut text = declared(serde_json::to_value(&object).unwrap()).to_string();
-                if let Some(mark) = mark {
-                    text = text.replace(&mark, "MARK");
-                }
-                found.insert(name.replace(namespace, "NS"), text.replace(&set, "SET").replace(namespace, "NS"));
+                found.insert(name.replace(namespace, "NS"), DynamicObject { types, ..object });
             }
         }
         found
+    }
+
+    /// The same as it was declared: what differs from run to run or belongs to the API server and to controllers is left
+    /// out.
+    pub async fn everything(&self, namespace: &str) -> BTreeMap<String, String> {
+        let set = catalog::applyset_id(catalog::INVENTORY, namespace, "ConfigMap", "");
+        let as_declared = |object: DynamicObject| {
+            // A hash of files that name the namespace.
+            let mark = catalog::content_mark(std::slice::from_ref(&object));
+            let mut text = declared(serde_json::to_value(&object).unwrap()).to_string();
+            if let Some(mark) = mark {
+                text = text.replace(&mark, "MARK");
+            }
+            text.replace(&set, "SET").replace(namespace, "NS")
+        };
+        self.found(namespace).await.into_iter().map(|(name, object)| (name, as_declared(object))).collect()
     }
 
     /// Takes away what is there, not by the binary under test, and without waiting for the namespaces.

@@ -1,0 +1,150 @@
+//! Ways to a cluster that do not lead there: a clear error soon, the right exit code, and nothing written.
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::world::{Ended, World, finished};
+
+/// Five seconds are promised, the rest is for a slow machine.
+const SOON: Duration = Duration::from_secs(10);
+
+const NAMESPACE: &str = "in-nowhere";
+
+/// A kubeconfig of this cluster, changed, in a folder.
+struct Kubeconfig {
+    folder: TempDir,
+    text: Value,
+}
+
+impl Kubeconfig {
+    fn of(world: &World) -> Self {
+        let text = fs::read(world.state().join("kubeconfig")).unwrap();
+        Self { folder: tempfile::tempdir().unwrap(), text: serde_json::from_slice(&text).unwrap() }
+    }
+
+    fn cluster(&mut self) -> &mut Value {
+        &mut self.text["clusters"][0]["cluster"]
+    }
+
+    fn user(&mut self) -> &mut Value {
+        &mut self.text["users"][0]["user"]
+    }
+
+    /// Written to a file, which is there as long as this is.
+    fn path(&self) -> String {
+        let path = self.folder.path().join("config");
+        fs::write(&path, self.text.to_string()).unwrap();
+        path.display().to_string()
+    }
+}
+
+fn in_base64(file: &Path) -> Value {
+    STANDARD.encode(fs::read(file).unwrap()).into()
+}
+
+fn openssl(folder: &Path, arguments: &[&str]) {
+    let output = Command::new("openssl").args(arguments).current_dir(folder).output().expect("openssl runs");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// With an administrator's certificate of the cluster's authority that is valid from and until these times, written as
+/// ASN.1 does. Signed with a serial number and an index of their own, so that the cluster's files stay as they are.
+fn signed(world: &World, from: &str, until: &str) -> Kubeconfig {
+    let mut config = Kubeconfig::of(world);
+    let folder = config.folder.path().to_owned();
+    let pki = world.state().join("pki");
+    let authority = format!(
+        "[ca]\ndefault_ca = cluster\n[cluster]\ndatabase = index\nserial = serial\nnew_certs_dir = .\npolicy = any\n\
+         default_md = sha256\nunique_subject = no\ncertificate = {0}/ca.crt\nprivate_key = {0}/ca.key\n\
+         x509_extensions = client\n[client]\nextendedKeyUsage = clientAuth\n\
+         [any]\norganizationName = optional\ncommonName = supplied\n",
+        pki.display()
+    );
+    fs::write(folder.join("ca.conf"), authority).unwrap();
+    fs::write(folder.join("index"), "").unwrap();
+    fs::write(folder.join("serial"), "4711\n").unwrap();
+    let subject = "/O=system:masters/CN=kubernetes-admin";
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "key", "-out", "request"];
+    openssl(&folder, &[&["req", "-new", "-subj", subject][..], &key].concat());
+    let sign = ["ca", "-batch", "-notext", "-config", "ca.conf", "-in", "request", "-out", "certificate"];
+    openssl(&folder, &[&sign[..], &["-startdate", from, "-enddate", until]].concat());
+    *config.user() = json!({"client-certificate-data": in_base64(&folder.join("certificate")),
+        "client-key-data": in_base64(&folder.join("key"))});
+    config
+}
+
+pub async fn a_way_that_does_not_lead_to_the_cluster_is_named_within_seconds(world: &World) {
+    let unknown = "does not accept the credentials";
+    let anew = "fetch the kubeconfig anew";
+    let mut of_nobody = Kubeconfig::of(world);
+    *of_nobody.user() = json!({"token": "of-nobody"});
+    let mut mistrusted = Kubeconfig::of(world);
+    let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/other-authority.pem");
+    mistrusted.cluster()["certificate-authority-data"] = in_base64(&other);
+    let mut unreachable = Kubeconfig::of(world);
+    let server = unreachable.cluster()["server"].as_str().expect("a server").to_owned();
+    // A port of the node on which nothing listens.
+    let nowhere = format!("{}:9", server.rsplit_once(':').expect("a port").0);
+    unreachable.cluster()["server"] = nowhere.as_str().into();
+
+    // The same one that has not expired is let in, and finds nothing installed.
+    let valid = signed(world, "20240101000000Z", "21240101000000Z");
+    refused(world, &["--kubeconfig", &valid.path(), "status", "-n", NAMESPACE], 6).await;
+
+    for (case, config, said) in [
+        ("an expired certificate", signed(world, "20240101000000Z", "20240102000000Z"), [unknown, anew]),
+        ("a token of nobody", of_nobody, [unknown, anew]),
+        ("another authority", mistrusted, ["certificate", "made anew"]),
+        ("no server", unreachable, [nowhere.as_str(), "is the cluster running"]),
+    ] {
+        let path = config.path();
+        for verb in [&["up", "-n", NAMESPACE][..], &["plan"], &["status"], &["check"], &["down"]] {
+            let words = refused(world, &[&["--kubeconfig", &path], verb].concat(), 4).await;
+            let told = said.iter().all(|said| words.contains(said)) && words.contains("hint: ");
+            assert!(told && !words.contains("panicked"), "{case}, {verb:?}: {words}");
+        }
+    }
+    let config = Kubeconfig::of(world);
+    let path = config.path();
+    for verb in [&["up", "-n", NAMESPACE][..], &["down"]] {
+        let words = refused(world, &[&["--kubeconfig", &path, "--context", "nowhere"], verb].concat(), 2).await;
+        assert!(words.contains("no context `nowhere`") && words.contains("hint: there are: "), "{verb:?}: {words}");
+    }
+    assert_eq!(world.found(NAMESPACE).await.keys().collect::<Vec<_>>(), Vec::<&String>::new());
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    assert!(namespaces.get_opt(NAMESPACE).await.unwrap().is_none());
+}
+
+/// Runs the binary, which has to end soon with this code.
+async fn refused(world: &World, arguments: &[&str], code: i32) -> String {
+    let began = Instant::now();
+    let ended = finished(world.command(world.binary()).args(arguments).spawn().unwrap()).await;
+    assert!(began.elapsed() < SOON, "{arguments:?}: {:?}, {ended:?}", began.elapsed());
+    match ended {
+        Ended::Exited(found, words) if found == code => words,
+        ended => panic!("{arguments:?}: {ended:?}"),
+    }
+}
+
+/// Nothing is kept there.
+pub async fn a_home_that_cannot_be_written_to_holds_nothing_up(world: &World) {
+    let home = tempfile::tempdir().unwrap();
+    let script = "mount -t tmpfs -o ro none \"$HOME\" && ! touch \"$HOME/x\" 2>/dev/null && exec \"$0\" \"$@\"";
+    let mut run = world.command("unshare");
+    run.env("HOME", home.path()).current_dir(home.path());
+    run.args(["--mount", "sh", "-c", script]).arg(world.binary()).args(world.through_the_proxy());
+    let ended = finished(run.args(World::up("in-homeless")).spawn().unwrap()).await;
+    assert!(matches!(ended, Ended::Exited(0, _)), "{ended:?}");
+    world.runs(&World::up("in-homeless")).await;
+    assert_eq!(world.proxy.writes(), 0, "it was not finished");
+}

@@ -1,0 +1,70 @@
+//! Two runs at once, and one after another that died where nobody sees that it did.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    proxy::Plan,
+    world::{Ended, World, finished},
+};
+
+/// Arguments of `unshare` for what is another machine to a run: another host's name, and processes that do not see ours. All
+/// that runs there ends with it.
+const ELSEWHERE: [&str; 8] = [
+    "--uts",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+    "sh",
+    "-c",
+    "hostname elsewhere && exec \"$0\" \"$@\"",
+];
+
+pub async fn a_second_run_names_the_first_and_leaves_it_alone(world: &World) {
+    // Its namespace and its lock; then it is held.
+    world.proxy.follow(Plan { hold_after: Some(2), ..Plan::default() });
+    let first = world.start(None, &World::up("in-both"));
+    world.proxy.written(2).await;
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let named =
+        format!("another run is at work: host {}, process {}, since 20", host.trim(), first.id().expect("it runs"));
+
+    let down = ["down", "--purge-data", "--yes", "--timeout", "100s"];
+    for second in [&World::up("in-both")[..], &down] {
+        let began = Instant::now();
+        let ended = finished(world.start(None, second)).await;
+        let Ended::Exited(7, words) = ended else { panic!("{second:?}: {ended:?}") };
+        assert!(words.contains(&named), "{named}: {words}");
+        assert!(words.contains("hint: wait for it, or end it"), "{words}");
+        // The first renews its lock every two seconds, so no longer than that passes before it is seen to live.
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        assert_eq!(world.proxy.writes(), 2, "{second:?} wrote");
+    }
+
+    world.proxy.let_go();
+    let ended = finished(first).await;
+    assert!(matches!(ended, Ended::Exited(0, _)), "{ended:?}");
+    world.runs(&World::up("in-both")).await;
+    assert_eq!(world.proxy.writes(), 0, "the first one did not finish");
+}
+
+pub async fn a_run_that_died_elsewhere_is_taken_over_when_its_lock_has_run_out(world: &World) {
+    world.proxy.follow(Plan { kill_at: Some(10), ..Plan::default() });
+    let mut run = world.command("unshare");
+    run.args(ELSEWHERE).arg(world.binary()).args(world.through_the_proxy()).args(World::up("in-elsewhere"));
+    let ended = world.to_its_end(run.spawn().unwrap()).await;
+    assert!(matches!(ended, Ended::Killed), "{ended:?}");
+
+    let began = Instant::now();
+    let words = world.runs(&World::up("in-elsewhere")).await;
+    let took = began.elapsed();
+    let named = "host elsewhere, process 1 holds it and does not answer; waiting until it has run out";
+    assert!(words.contains(named), "{words}");
+    // Not before its 15 seconds are over, in which nobody can tell a dead one from one whose network stumbles.
+    assert!(took > Duration::from_secs(14), "{took:?}");
+    world.runs(&World::up("in-elsewhere")).await;
+    assert_eq!(world.proxy.writes(), 0, "it was not finished");
+}
