@@ -78,8 +78,12 @@ const ALONE: [&str; 4] = ["--prometheus-url", URL, "--prometheus-secret", "prome
 pub async fn the_scaler_alone_asks_a_prometheus_that_is_there(world: &World) {
     world.apply(&PROMETHEUS.replace("IMAGE", Component::Prometheus.default_image()));
     world.kubectl(["rollout", "status", "-n", "theirs", "deployment/prometheus", "--timeout=90s"]);
-    // As docs/settings.md has it.
+    // As docs/settings.md has it: the namespace is needed for the Secret, and handed over.
     world.kubectl(["create", "namespace", "monitoring"]);
+    let refused = world.scalekit(["up"].iter().chain(&ALONE)).exits(5).says("namespace/monitoring");
+    let hand_over = "label namespace/monitoring app.kubernetes.io/managed-by=scalekit";
+    refused.says(&format!("kubectl {hand_over}"));
+    world.kubectl(hand_over.split(' '));
     let secret = ["create", "secret", "generic", "prometheus-access", "-n", "monitoring"];
     let wants = ["--from-literal=username=ali", "--from-literal=password=open sesame"];
     world.kubectl(secret.iter().chain(&wants));

@@ -17,6 +17,9 @@ cleanup() {
 }
 trap cleanup EXIT
 
+# What an earlier one has left may be on its way out.
+kubectl delete --ignore-not-found namespace "$namespace" --timeout=120s >/dev/null
+kubectl delete --ignore-not-found -f dev/bench/autoscalers/kind.yaml --timeout=120s >/dev/null
 kubectl apply -f dev/bench/autoscalers/kind.yaml >/dev/null
 kubectl wait --for=condition=Established crd/targets.bench.scalekit.dev --timeout=30s >/dev/null
 kubectl create namespace "$namespace" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
