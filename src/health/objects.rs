@@ -62,18 +62,11 @@ fn strictness(level: &str) -> usize {
 /// Objects of others that stand where ours would go, each with its owner.
 pub fn ownership(changes: &plan::ChangeSet) -> Finding {
     const CHECK: &str = "ownership";
-    let foreign: Vec<String> = changes
-        .foreign()
-        .map(|(object, owner)| match owner {
-            Some(owner) => format!("{object} (managed by {owner})"),
-            None => object.to_string(),
-        })
-        .collect();
-    if foreign.is_empty() {
+    if changes.foreign().next().is_none() {
         return Finding::new(CHECK, Severity::Ok, "no object of anybody else has the name of one of ours");
     }
-    Finding::new(CHECK, Severity::Error, format!("not scalekit's, and in the way: {}", foreign.join(", ")))
-        .hint("install into another namespace with -n NAME, or remove these objects first")
+    let message = format!("not scalekit's, and in the way: {}", plan::foreign_in_words(changes.foreign()));
+    Finding::new(CHECK, Severity::Error, message).hint(plan::foreign_hint(changes.foreign()))
 }
 
 /// The version that wrote what is installed, and this one: an older one does not know what a newer one wrote.

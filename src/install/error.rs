@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::{cluster, object::ObjectRef};
+use crate::{cluster, object::ObjectRef, plan};
 
 /// One object that stopped a run, with its cause and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,10 +44,7 @@ pub enum InstallError {
     #[error("interrupted; the next run goes on from here")]
     Interrupted,
     /// Objects of other owners stand where ours would go. Nothing was written.
-    #[error("{} would be taken from their owners", listed(objects.iter().map(|(object, owner)| match owner {
-        Some(owner) => format!("{object} (managed by {owner})"),
-        None => object.to_string(),
-    })))]
+    #[error("{} would be taken from their owners", plan::foreign_in_words(owned(objects)))]
     Foreign {
         /// The objects and who manages them, where that is said.
         objects: Vec<(ObjectRef, Option<String>)>,
@@ -134,9 +131,7 @@ impl InstallError {
     /// What to do about the whole.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Foreign { .. } => {
-                Some("install into another namespace with -n NAME, or remove these objects first".to_owned())
-            }
+            Self::Foreign { objects } => Some(plan::foreign_hint(owned(objects))),
             Self::Conflict { .. } => {
                 Some("take the fields over with --force-conflicts, or stop the other writer".to_owned())
             }
@@ -162,10 +157,10 @@ impl InstallError {
     }
 }
 
-fn counted(objects: usize) -> String {
-    if objects == 1 { "an object".to_owned() } else { format!("{objects} objects") }
+fn owned(objects: &[(ObjectRef, Option<String>)]) -> impl Iterator<Item = (&ObjectRef, Option<&str>)> {
+    objects.iter().map(|(object, owner)| (object, owner.as_deref()))
 }
 
-fn listed(items: impl Iterator<Item = String>) -> String {
-    items.collect::<Vec<_>>().join(", ")
+fn counted(objects: usize) -> String {
+    if objects == 1 { "an object".to_owned() } else { format!("{objects} objects") }
 }
