@@ -17,6 +17,7 @@ mod act;
 mod backoff;
 mod clock;
 mod crowd;
+mod doubt;
 mod event;
 mod history;
 mod http;
@@ -72,6 +73,7 @@ use self::{
     access::Credentials,
     clock::{Clock, until},
     crowd::Crowd,
+    doubt::ShortHistories,
     event::Recorder,
     history::History,
     http::Vitals,
@@ -183,6 +185,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         owners: pods::Owners::default(),
         objects: AtomicUsize::new(0),
         crowd: Crowd::new(most_down_share),
+        short_histories: ShortHistories::default(),
         largest_step,
         recorder: Recorder::new(client.clone(), instance),
         fence,
@@ -243,6 +246,7 @@ async fn lead(
         context.servers.clear();
         context.outages.clear();
         context.crowd.clear();
+        context.short_histories.clear();
         if let Some(result) = ended {
             return result;
         }
