@@ -41,6 +41,7 @@ mod telemetry;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod tick;
 mod words;
 
@@ -84,6 +85,7 @@ use self::{
     servers::Servers,
     target::Kinds,
     telemetry::Telemetry,
+    throttle::Throttle,
     tick::{Context, Kept, tick},
 };
 use super::api::Autoscaler;
@@ -187,6 +189,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         crowd: Crowd::new(most_down_share),
         short_histories: ShortHistories::default(),
         largest_step,
+        throttle: Throttle::default(),
         recorder: Recorder::new(client.clone(), instance),
         fence,
         hpas: Hpas::default(),

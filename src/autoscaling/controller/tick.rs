@@ -30,6 +30,7 @@ use super::{
     target::{Kinds, ReadScale, Target, TargetError},
     telemetry::Telemetry,
     tell::{tell, tell_invalid, tell_no_target, tell_paused, tell_rival},
+    throttle::Throttle,
 };
 use crate::{
     autoscaling::{
@@ -67,6 +68,8 @@ pub struct Context {
     pub short_histories: ShortHistories,
     /// By how many replicas a decision may change a count at most.
     pub largest_step: Option<i32>,
+    /// Whether the API server wants to be spared.
+    pub throttle: Throttle,
     /// Who owns which ReplicaSet.
     pub owners: Owners,
     /// Events.
@@ -190,6 +193,7 @@ async fn look(
     let memory = &kept.memory;
     let settled = Settled { scale: scale.clone(), until };
     let acted = decide_and_act(policy, &target, scale, seen, memory, yields_to, &doubts, passed, now).await;
+    context.throttle.note(&acted.result, steady);
     let decision = &acted.decision;
     let stays = decision.action() == Action::Hold && decision.current_replicas == decision.status_replicas;
     kept.settled = Some(settled).filter(|settled| stays && settled.scale.spec_replicas() == decision.current_replicas);

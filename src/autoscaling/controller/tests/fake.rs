@@ -28,6 +28,7 @@ use super::super::{
     source::{MetricSource, Question},
     target::Kinds,
     telemetry::Telemetry,
+    throttle::Throttle,
     tick::{Context, Kept, tick},
 };
 use crate::{
@@ -54,6 +55,8 @@ pub struct Cluster {
     pub answers: Vec<(String, Value)>,
     /// What fails, by method and the beginning of its path, and how.
     pub fails: Option<(StatusCode, Method, &'static str)>,
+    /// For how many seconds it then wants to be spared.
+    pub retry_after: u32,
     /// How often it was tried.
     pub failed: usize,
     pub autoscaler: Value,
@@ -87,6 +90,7 @@ impl FakeApi {
             pods: Vec::new(),
             answers: Vec::new(),
             fails: None,
+            retry_after: 0,
             failed: 0,
             autoscaler,
             events: Vec::new(),
@@ -146,7 +150,10 @@ impl Cluster {
         if let Some((status, ..)) = fails {
             self.failed += 1;
             let message = "the server is currently unable to handle the request";
-            return refuse(*status, "", message);
+            let details = json!({"retryAfterSeconds": self.retry_after});
+            let body = json!({"kind": "Status", "status": "Failure", "code": status.as_u16(), "message": message,
+                "details": details});
+            return respond(*status, &body);
         }
         if let Some((_, answer)) = self.answers.iter().find(|(beginning, _)| uri.starts_with(beginning)) {
             return respond(StatusCode::OK, answer);
@@ -408,6 +415,7 @@ impl Bench {
             crowd: Crowd::new(0.5),
             short_histories: ShortHistories::default(),
             largest_step: None,
+            throttle: Throttle::default(),
             recorder: Recorder::new(api.client(), "pod-1".to_owned()),
             fence: Fence::open(),
             hpas: Hpas::default(),
