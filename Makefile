@@ -73,8 +73,10 @@ bench: build ## `up` and `down` against kubectl, Helm and kapp; prints tables
 	@APPLY=target/$(ARCH)/dist/examples/apply dev/bench/install/run
 	@dev/bench/install/ready
 
-bench-autoscalers: ## What the scaler costs with 100, 1,000 and 10,000 Autoscalers; prints a table
+bench-autoscalers: ## What the scaler costs with 100, 1,000 and 10,000 Autoscalers, beside HPAs and KEDA, and how soon each reacts; prints tables
 	@dev/bench/autoscalers/run
+	@dev/bench/autoscalers/peers
+	@dev/bench/autoscalers/reaction
 
 test-cluster: build ## The main job on a real cluster, in both flavours; on a given CLUSTER_KUBECONFIG once
 	@dev/test-story

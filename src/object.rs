@@ -2,7 +2,7 @@
 //!
 //! Holds names only: no client, no content.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use kube::core::{DynamicObject, GroupVersionKind};
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,27 @@ impl ObjectRef {
             && self.namespace == other.namespace
             && self.name == other.name
     }
+
+    fn in_any_version(self) -> Self {
+        Self { version: String::new(), ..self }
+    }
+}
+
+/// Objects that are found by their names as [`ObjectRef::same_object`] compares them; of several with one name the first.
+pub struct ByName<'a> {
+    objects: BTreeMap<ObjectRef, &'a DynamicObject>,
+}
+
+impl<'a> ByName<'a> {
+    /// Of these.
+    pub fn of(objects: &'a [DynamicObject]) -> Self {
+        Self { objects: objects.iter().rev().map(|object| (ObjectRef::of(object).in_any_version(), object)).collect() }
+    }
+
+    /// The one with this name.
+    pub fn get(&self, wanted: &ObjectRef) -> Option<&'a DynamicObject> {
+        self.objects.get(&wanted.clone().in_any_version()).copied()
+    }
 }
 
 impl fmt::Display for ObjectRef {
@@ -95,6 +116,23 @@ mod tests {
             "deployment.apps/grafana -n monitoring"
         );
         assert_eq!(ObjectRef::new("v1", "Namespace", None, "monitoring").to_string(), "namespace/monitoring");
+    }
+
+    #[test]
+    fn objects_are_found_in_whatever_version_they_were_read() {
+        let object = |api_version: &str, namespace: Option<&str>| {
+            serde_json::from_value(serde_json::json!({"apiVersion": api_version, "kind": "Deployment",
+                "metadata": {"name": "a", "namespace": namespace}}))
+            .unwrap()
+        };
+        let objects = [object("apps/v1beta1", Some("m")), object("apps/v1", Some("m")), object("apps/v1", None)];
+        let (by_name, wanted) =
+            (ByName::of(&objects), |api_version, namespace| ObjectRef::new(api_version, "Deployment", namespace, "a"));
+        let found = |api_version, namespace| by_name.get(&wanted(api_version, namespace)).map(ObjectRef::of);
+        assert_eq!(found("apps/v1", Some("m")), Some(wanted("apps/v1beta1", Some("m"))));
+        assert_eq!(found("apps/v2", None), Some(wanted("apps/v1", None)));
+        assert_eq!(found("extensions/v1", Some("m")), None);
+        assert_eq!(found("apps/v1", Some("n")), None);
     }
 
     #[test]

@@ -1,31 +1,28 @@
 //! From parsed arguments to a command, and from its end to an exit code.
 
-use std::{env, io, io::IsTerminal, path::Path, pin::pin, process::ExitCode, sync::Arc, time::Duration};
+use std::{io, path::Path, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::{
     args::{
-        AlertCommand, AlertTestArgs, CheckArgs, Cli, Command, CommonArgs, DemoArgs, DemoCommand, DemoDownArgs,
-        DemoLoadArgs, DemoUpArgs, DownArgs, EventFormat, ExplainArgs, OpenArgs, Opened, OutputFormat, PauseArgs,
-        PlanArgs, RenderArgs, RunCommand, StackArgs, StatusArgs, SupportBundleArgs, UpArgs,
+        AlertCommand, AlertTestArgs, CheckArgs, Cli, Command, CommonArgs, EventFormat, ExplainArgs, OpenArgs, Opened,
+        OutputFormat, PauseArgs, PlanArgs, RenderArgs, RunCommand, StackArgs, StatusArgs, SupportBundleArgs, UpArgs,
     },
+    demo::demo,
+    down::down,
     images::images,
+    logs,
 };
 use crate::{
-    catalog::{self, Component},
+    catalog::Component,
     cluster::{Cluster, ConnectError, Connection, Interruption, connect},
-    commands::{self, CommandError, Consent, ControllerSettings, RemovalOptions, Service, WatchError, Wish},
+    commands::{self, CommandError, ControllerSettings, Service, WatchError},
     event::{Event, Reporter},
-    plan::Data,
     report::{self, Ndjson, Phases, Terminal, Verbosity},
     settings::{self, StackFlags, StackSettings},
 };
-
-/// Namespace of the samples where no other is asked for.
-const DEMO_NAMESPACE: &str = "demo";
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -42,7 +39,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(common: CommonArgs, command: Command) -> Result<ExitCode, CommandError> {
-    trace(&common, matches!(command, Command::Run(_)));
+    logs::trace(common.verbose, matches!(command, Command::Run(_)));
     let watches = matches!(command, Command::Status(StatusArgs { watch: true, .. }));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -216,7 +213,7 @@ async fn program(common: &CommonArgs, program: RunCommand, stop: CancellationTok
     Ok(ExitCode::SUCCESS)
 }
 
-async fn stack_settings(
+pub(super) async fn stack_settings(
     common: &CommonArgs,
     stack: StackArgs,
     force_conflicts: bool,
@@ -266,71 +263,6 @@ pub(super) fn resolved(
     };
     let file = settings::read_file(common.config.as_deref())?;
     Ok(settings::resolve(connection(common), flags, file)?)
-}
-
-async fn down(
-    common: &CommonArgs,
-    args: DownArgs,
-    reporter: Arc<dyn Reporter>,
-    interruption: &Interruption,
-) -> Result<(), CommandError> {
-    let DownArgs { keep_data, purge_data, force_finalizers, reset_replicas, yes, timeout } = args;
-    let settings = resolved(common, StackArgs { timeout, ..StackArgs::default() }, false)?;
-    let cluster = connect(&settings.connection).await?.interrupted_by(interruption);
-    let asked = !keep_data && !purge_data && !yes && report::can_ask();
-    let data = if purge_data { Data::Purge } else { Data::Keep };
-    let mut planned = commands::plan_removal(&cluster, data, reporter.as_ref()).await?;
-    if planned.anything && !yes && !report::can_ask() {
-        return Err(CommandError::NeedsConsent);
-    }
-    if planned.anything {
-        for claim in &planned.claims {
-            reporter.report(Event::Claim(claim.clone()));
-        }
-        // Who is asked has to see what about; else it is progress.
-        if !yes || (common.events.is_none() && !common.quiet) {
-            report::planned_removal(&planned);
-        }
-    }
-    if planned.anything && !yes {
-        if asked && !planned.claims.is_empty() && ask("Delete the data too?").await? {
-            planned = commands::plan_removal(&cluster, Data::Purge, reporter.as_ref()).await?;
-            report::planned_removal(&planned);
-        }
-        if !ask("Go on?").await? {
-            return Err(CommandError::Declined);
-        }
-    }
-    let StackSettings { timeout, containerd_socket, .. } = settings;
-    let options =
-        RemovalOptions { containerd_socket: containerd_socket.as_deref(), timeout, force_finalizers, reset_replicas };
-    let reporter = Phases::around(reporter);
-    let done = commands::down(&planned, Consent::Given, options, &cluster, &reporter).await;
-    reporter.report(Event::Requests { count: cluster.requests() });
-    report::downed(&done?, "scalekit", &reporter.into_words());
-    Ok(())
-}
-
-/// Asks on the terminal. A line is read on a thread of its own, so that Ctrl-C ends the run while nobody answers: the
-/// terminal is left as it is, there is nothing to restore.
-async fn ask(question: &str) -> Result<bool, CommandError> {
-    report::question(question);
-    let failed = |source| CommandError::Io { what: "the answer could not be read".to_owned(), source };
-    let read = || {
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer).map(|_| answer)
-    };
-    match tokio::task::spawn_blocking(read).await {
-        Ok(Ok(answer)) => Ok(is_yes(&answer)),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Err(CommandError::Interrupted),
-        Ok(Err(error)) => Err(failed(error)),
-        Err(error) => Err(failed(io::Error::other(error))),
-    }
-}
-
-/// Whether an answer is a yes; the end of the input, as Ctrl-D gives it, is none.
-fn is_yes(answer: &str) -> bool {
-    ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
 }
 
 async fn render(common: &CommonArgs, stack: StackArgs, folder: Option<&Path>) -> Result<(), CommandError> {
@@ -413,64 +345,7 @@ async fn alert_test(common: &CommonArgs, args: AlertTestArgs) -> Result<ExitCode
     Ok(if tested.delivered { ExitCode::SUCCESS } else { ExitCode::from(6) })
 }
 
-async fn demo(
-    common: &CommonArgs,
-    command: DemoCommand,
-    reporter: Arc<dyn Reporter>,
-    interruption: &Interruption,
-) -> Result<(), CommandError> {
-    let namespace = |demo: &DemoArgs| demo.namespace.clone().unwrap_or_else(|| DEMO_NAMESPACE.to_owned());
-    match command {
-        DemoCommand::List => report::demos(&catalog::demos()).map_err(unprintable)?,
-        DemoCommand::Up(DemoUpArgs { demo, images, containerd_socket, timeout }) => {
-            let stack = StackArgs { images, containerd_socket, timeout, ..StackArgs::default() };
-            let settings = resolved(common, stack, false)?;
-            let cluster = connect(&settings.connection).await?.interrupted_by(interruption);
-            let image = settings.options.images.get(&Component::Scaler).cloned();
-            let done = commands::demo_up(
-                &demo.name,
-                &namespace(&demo),
-                image,
-                settings.containerd_socket,
-                settings.timeout,
-                &cluster,
-                reporter.as_ref(),
-            )
-            .await?;
-            drop(reporter);
-            report::demo_up(&done);
-        }
-        DemoCommand::Load(DemoLoadArgs { demo, tasks, set, finish }) => {
-            let wish = match (tasks, set, finish) {
-                (Some(tasks), _, _) => Wish::Add(tasks),
-                (_, Some(set), _) => Wish::SetTo(set),
-                (_, _, finish) => Wish::Finish(finish.unwrap_or_default()),
-            };
-            let cluster = connect(&connection(common)).await?;
-            let done = commands::demo_load(&demo.name, &namespace(&demo), wish, &cluster, reporter.as_ref()).await?;
-            drop(reporter);
-            report::demo_loaded(&done);
-        }
-        DemoCommand::Down(DemoDownArgs { demo, timeout }) => {
-            let stack = StackArgs { timeout, ..StackArgs::default() };
-            let (settings, cluster) = stack_settings(common, stack, false).await?;
-            let reporter = Phases::around(reporter);
-            let done = commands::demo_down(
-                &demo.name,
-                &namespace(&demo),
-                Consent::Given,
-                settings.timeout,
-                &cluster,
-                &reporter,
-            )
-            .await?;
-            report::downed(&done, &demo.name, &reporter.into_words());
-        }
-    }
-    Ok(())
-}
-
-fn connection(common: &CommonArgs) -> Connection {
+pub(super) fn connection(common: &CommonArgs) -> Connection {
     Connection { kubeconfig: common.kubeconfig.clone(), context: common.context.clone() }
 }
 
@@ -481,37 +356,6 @@ fn reporter(common: &CommonArgs) -> Arc<dyn Reporter> {
         (None, false, 0) => Arc::new(Terminal::new(Verbosity::Normal)),
         (None, false, _) => Arc::new(Terminal::new(Verbosity::Verbose)),
     }
-}
-
-/// Logs to stderr: always for in-cluster programs, from `-vv` for the others.
-fn trace(common: &CommonArgs, program: bool) {
-    let default = match (program, common.verbose) {
-        (true, 0) => "info",
-        (false, 0 | 1) => "off",
-        (true, _) | (false, 2) => "info,scalekit=debug,kube_client=debug",
-        _ => "debug",
-    };
-    // A filter that is no filter says what it is not, and everything is logged as if there were none.
-    let (filter, refused) = match env::var("SCALEKIT_LOG").ok().filter(|filter| !filter.is_empty()) {
-        Some(filter) => match filter.parse::<Targets>() {
-            Ok(filter) => (filter, None),
-            Err(error) => (targets(default), Some(error)),
-        },
-        None => (targets(default), None),
-    };
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(|| report::Logs)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .with_filter(filter);
-    tracing_subscriber::registry().with(lines).init();
-    if let Some(error) = refused {
-        tracing::warn!("SCALEKIT_LOG is no filter such as `scalekit=debug`: {error}");
-    }
-}
-
-fn targets(filter: &str) -> Targets {
-    filter.parse().expect("a filter of ours")
 }
 
 /// Ends when the process is told to stop.
@@ -534,19 +378,4 @@ async fn signals() {
 
 pub(super) fn unprintable(error: impl std::error::Error + Send + Sync + 'static) -> CommandError {
     CommandError::Io { what: "the result could not be written".to_owned(), source: io::Error::other(error) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_yes;
-
-    #[test]
-    fn only_a_yes_is_a_yes() {
-        for yes in ["y\n", "Y", "yes\n", " YES \n"] {
-            assert!(is_yes(yes), "{yes:?}");
-        }
-        for no in ["", "\n", "n\n", "yess\n", "of course\n"] {
-            assert!(!is_yes(no), "{no:?}");
-        }
-    }
 }

@@ -15,7 +15,7 @@ use crate::{
     event::Silent,
     health::{self, Report, Stage},
     install::Installer,
-    object::ObjectRef,
+    object::{ByName, ObjectRef},
     plan, preflight,
     settings::StackSettings,
 };
@@ -53,10 +53,11 @@ pub async fn check(settings: StackSettings, before: bool, cluster: &Cluster) -> 
     let stage = if !before && state.live.iter().any(is_our_workload) { Stage::Installed } else { Stage::BeforeInstall };
 
     let namespaces: Vec<DynamicObject> = desired.iter().filter(|object| kind(object) == "Namespace").cloned().collect();
+    let live = ByName::of(&state.live);
     let (facts_to_write, listeners, tried, around) = futures::join!(
         preflight::before_writing(cluster, &options.namespace, &desired),
         preflight::listeners(&facts.nodes),
-        installer.dry_run(&namespaces, &changes, &state.live),
+        installer.dry_run(&namespaces, &changes, &live),
         async {
             match stage {
                 Stage::Installed => Some(status::look_around(cluster, &options).await),

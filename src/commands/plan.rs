@@ -12,7 +12,7 @@ use crate::{
     cluster::Cluster,
     event::Reporter,
     install::Installer,
-    object::ObjectRef,
+    object::{ByName, ObjectRef},
     plan::{Checked, Planned},
     settings::StackSettings,
 };
@@ -56,7 +56,7 @@ pub async fn plan(settings: StackSettings, cluster: &Cluster, reporter: &dyn Rep
     let Prepared { platform, options, adapted, state, changes, .. } =
         prepare(options, platform, cluster, &installer, reporter).await?;
     let mut checked: BTreeMap<ObjectRef, Checked> =
-        installer.dry_run(&adapted, &changes, &state.live).await.into_iter().collect();
+        installer.dry_run(&adapted, &changes, &ByName::of(&state.live)).await.into_iter().collect();
     Ok(Plan {
         platform: platform.kind.to_string(),
         namespace: options.namespace,

@@ -102,7 +102,8 @@ pub(super) async fn prepare(
     let others = catalog::fit_volumes(&mut options, &state.live, &facts.classes);
     tell(&health::volumes(&options, &others), reporter)?;
     let remembered = platform.clone().seen(facts.seen.or(before));
-    if remembered != platform || !others.is_empty() {
+    let fitted = options.storage != asked.storage || options.retention != asked.retention;
+    if remembered != platform || fitted {
         desired = catalog::stack(&options, &remembered);
     }
     let platform = remembered;

@@ -21,7 +21,7 @@ use crate::{
     catalog::FIELD_MANAGER,
     cluster::{self, CONCURRENCY},
     event::{Action, Event},
-    object::ObjectRef,
+    object::{ByName, ObjectRef},
     plan::{self, Change, ChangeSet, Checked, Inventory, content_hash},
     readiness::{self, Readiness},
 };
@@ -94,10 +94,11 @@ impl Installer<'_> {
     ) -> Result<(), InstallError> {
         refuse_foreign(changes)?;
         let mut run = Run::new(desired, changes);
+        let live = ByName::of(&before.live);
         for item in changes.items.iter().filter(|item| item.change == Change::Unchanged) {
             self.reporter.report(Event::Object { object: item.object.clone(), action: Action::Unchanged, why: None });
         }
-        self.refuse_conflicts(desired, changes, &before.live).await?;
+        self.refuse_conflicts(desired, changes, &live).await?;
         self.write_inventory(release, &before.inventory.with_intended(run.references.iter())).await?;
         self.make_room(changes).await?;
         let mut in_flight = FuturesUnordered::new();
@@ -105,7 +106,7 @@ impl Installer<'_> {
             while in_flight.len() < CONCURRENCY
                 && let Some(position) = run.next()
             {
-                let live = find(&before.live, &run.references[position]).filter(|live| !changes.makes_anew(live));
+                let live = live.get(&run.references[position]).filter(|live| !changes.makes_anew(live));
                 in_flight.push(async move { (position, self.write_one(&desired[position], live).await) });
             }
             let Some((position, outcome)) = in_flight.next().await else { break };
@@ -116,11 +117,11 @@ impl Installer<'_> {
         for (object, why) in run.skipped() {
             self.reporter.report(Event::Object { object, action: Action::Skipped, why: Some(why) });
         }
-        run.verdict(desired, &before.live)?;
+        run.verdict(desired, &live)?;
         self.unmark_kept(&before.live).await?;
         let inventory = Inventory::of(desired.iter().zip(&run.references).map(|(object, reference)| {
             // What was not written now was there before, though no inventory may know: a run may have died in between.
-            let there = || find(&before.live, reference);
+            let there = || live.get(reference);
             let uid = run.uids.get(reference).cloned().or_else(|| there()?.metadata.uid.clone());
             (reference.clone(), uid, content_hash(object))
         }));
@@ -182,11 +183,11 @@ impl Installer<'_> {
         &self,
         desired: &[DynamicObject],
         changes: &ChangeSet,
-        live: &[DynamicObject],
+        live: &ByName<'_>,
     ) -> Result<(), InstallError> {
         // What a tool applied for us is taken over before it is changed.
         let is_new = |object: &DynamicObject| {
-            find(live, &ObjectRef::of(object)).is_none_or(|found| plan::adoption(object, found).is_some())
+            live.get(&ObjectRef::of(object)).is_none_or(|found| plan::adoption(object, found).is_some())
         };
         let changed: Vec<DynamicObject> = desired.iter().filter(|object| !is_new(object)).cloned().collect();
         let mut conflicts = Vec::new();
@@ -361,10 +362,6 @@ fn not_established(message: String) -> cluster::Error {
 fn refuse_foreign(changes: &ChangeSet) -> Result<(), InstallError> {
     let objects: Vec<_> = changes.foreign().map(|(object, owner)| (object.clone(), owner.map(str::to_owned))).collect();
     if objects.is_empty() { Ok(()) } else { Err(InstallError::Foreign { objects }) }
-}
-
-pub(super) fn find<'a>(objects: &'a [DynamicObject], wanted: &ObjectRef) -> Option<&'a DynamicObject> {
-    objects.iter().find(|object| ObjectRef::of(object).same_object(wanted))
 }
 
 /// Whether the reason of a failure passes by itself.

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use futures::{StreamExt, stream};
 use kube::api::{DynamicObject, Patch, PatchParams};
 
-use super::{Installer, apply::find};
+use super::Installer;
 use crate::{
     catalog::FIELD_MANAGER,
     cluster::{self, CONCURRENCY},
-    object::ObjectRef,
+    object::{ByName, ObjectRef},
     plan::{self, Change, ChangeSet, Checked},
 };
 
@@ -26,7 +26,7 @@ impl Installer<'_> {
         &self,
         desired: &[DynamicObject],
         changes: &ChangeSet,
-        live: &[DynamicObject],
+        live: &ByName<'_>,
     ) -> Vec<(ObjectRef, Checked)> {
         let to_write: BTreeSet<&ObjectRef> = changes
             .items
@@ -49,7 +49,7 @@ impl Installer<'_> {
                     let stand_in =
                         reference.namespace.as_deref().is_some_and(|namespace| new_namespaces.contains(namespace));
                     let stand_in = stand_in.then(|| format!("{STAND_IN_NAME}-{position}"));
-                    let checked = self.try_one(object, &reference, stand_in, find(live, &reference)).await;
+                    let checked = self.try_one(object, &reference, stand_in, live.get(&reference)).await;
                     (reference, checked)
                 }
             })

@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use kube::api::DynamicObject;
 
-use super::{
-    Failure, InstallError,
-    apply::{NOT_ESTABLISHED, find},
-};
+use super::{Failure, InstallError, apply::NOT_ESTABLISHED};
 use crate::{
     cluster,
     event::{Action, Event, Reporter},
-    object::ObjectRef,
+    object::{ByName, ObjectRef},
     plan::{self, Change, ChangeSet, dependencies, in_order},
 };
 
@@ -45,10 +42,10 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn new(desired: &[DynamicObject], changes: &ChangeSet) -> Self {
         let references: Vec<ObjectRef> = desired.iter().map(ObjectRef::of).collect();
-        let changes: Vec<Option<Change>> = references
-            .iter()
-            .map(|object| changes.items.iter().find(|item| item.object == *object).map(|item| item.change.clone()))
-            .collect();
+        let by_object: BTreeMap<&ObjectRef, &Change> =
+            changes.items.iter().map(|item| (&item.object, &item.change)).collect();
+        let changes: Vec<Option<Change>> =
+            references.iter().map(|object| by_object.get(object).map(|&change| change.clone())).collect();
         let state: Vec<Progress> = changes
             .iter()
             .map(|change| match change {
@@ -116,7 +113,7 @@ impl Run {
             .collect()
     }
 
-    pub(super) fn verdict(&self, desired: &[DynamicObject], live: &[DynamicObject]) -> Result<(), InstallError> {
+    pub(super) fn verdict(&self, desired: &[DynamicObject], live: &ByName<'_>) -> Result<(), InstallError> {
         if self.failures.is_empty() {
             return Ok(());
         }
@@ -126,7 +123,7 @@ impl Run {
             why: match error {
                 cluster::Error::Conflict { fields, .. } if !fields.is_empty() => {
                     let declared = desired.iter().find(|declared| ObjectRef::of(declared) == *object);
-                    plan::in_words(&plan::conflicts(fields, declared, find(live, object)))
+                    plan::in_words(&plan::conflicts(fields, declared, live.get(object)))
                 }
                 other => other.to_string(),
             },

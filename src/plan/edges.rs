@@ -1,6 +1,8 @@
 //! Which object has to be there before which. Edges between objects, not barriers between kinds: an object
 //! goes as soon as what it needs is there.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use kube::core::DynamicObject;
 use serde_json::Value;
 
@@ -13,34 +15,34 @@ use crate::object::ObjectRef;
 /// References to objects outside the set are not edges.
 pub fn dependencies(objects: &[DynamicObject]) -> Vec<Vec<usize>> {
     let references: Vec<ObjectRef> = objects.iter().map(ObjectRef::of).collect();
+    let mut by_name: BTreeMap<(&str, Option<&str>, &str), Vec<usize>> = BTreeMap::new();
+    let mut definitions: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+    for (position, (object, reference)) in objects.iter().zip(&references).enumerate() {
+        let name = (reference.kind.as_str(), reference.namespace.as_deref(), reference.name.as_str());
+        by_name.entry(name).or_default().push(position);
+        if let Some(defined) = defined(object, reference) {
+            definitions.entry(defined).or_default().push(position);
+        }
+    }
     objects
         .iter()
         .zip(&references)
         .map(|(object, reference)| {
-            let needed = needs(object, reference);
-            references
+            let needs = needs(object, reference);
+            let named = needs
                 .iter()
-                .enumerate()
-                .filter(|(_, candidate)| {
-                    needed.iter().any(|(kind, namespace, name)| {
-                        candidate.kind == *kind && candidate.namespace == *namespace && candidate.name == *name
-                    }) || defines(&objects[position(&references, candidate)], reference)
-                })
-                .map(|(position, _)| position)
-                .collect()
+                .filter_map(|(kind, namespace, name)| by_name.get(&(*kind, namespace.as_deref(), name.as_str())));
+            let definition = definitions.get(&(reference.group.as_str(), reference.kind.as_str()));
+            named.chain(definition).flatten().copied().collect::<BTreeSet<usize>>().into_iter().collect()
         })
         .collect()
 }
 
-fn position(references: &[ObjectRef], wanted: &ObjectRef) -> usize {
-    references.iter().position(|reference| reference == wanted).unwrap_or_default()
-}
-
-/// Whether `crd` is the definition of the kind of `resource`.
-fn defines(crd: &DynamicObject, resource: &ObjectRef) -> bool {
-    crd.types.as_ref().is_some_and(|types| types.kind == "CustomResourceDefinition")
-        && crd.data.pointer("/spec/group").and_then(Value::as_str) == Some(&resource.group)
-        && crd.data.pointer("/spec/names/kind").and_then(Value::as_str) == Some(&resource.kind)
+/// Group and kind of what an object defines.
+fn defined<'a>(object: &'a DynamicObject, reference: &ObjectRef) -> Option<(&'a str, &'a str)> {
+    let text = |path| object.data.pointer(path).and_then(Value::as_str);
+    (reference.kind == "CustomResourceDefinition").then_some(())?;
+    Some((text("/spec/group")?, text("/spec/names/kind")?))
 }
 
 type Need = (&'static str, Option<String>, String);

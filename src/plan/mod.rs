@@ -17,8 +17,6 @@ mod scaled;
 mod teardown;
 mod version;
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::core::DynamicObject;
 use serde::Serialize;
@@ -37,7 +35,7 @@ pub use version::is_newer;
 
 use crate::{
     catalog::{APPLYSET_PART_OF, CREATE_ONCE, MANAGED_BY, SCALEKIT},
-    object::ObjectRef,
+    object::{ByName, ObjectRef},
 };
 
 /// What is to be done with one object.
@@ -167,13 +165,12 @@ pub fn adapted(desired: &[DynamicObject], live: &[DynamicObject], classes: &[Sto
 ///
 /// `live` holds the objects that carry our labels, and any that have the name of a desired one.
 pub fn plan(desired: &[DynamicObject], live: &[DynamicObject], inventory: &Inventory) -> ChangeSet {
-    let live: BTreeMap<String, &DynamicObject> =
-        live.iter().map(|object| (key(&ObjectRef::of(object)), object)).collect();
+    let live = ByName::of(live);
     let mut items: Vec<Planned> = desired
         .iter()
         .map(|object| {
             let reference = ObjectRef::of(object);
-            let change = match live.get(&key(&reference)) {
+            let change = match live.get(&reference) {
                 None => Change::Create,
                 Some(found) if !is_ours(found) => Change::Foreign { owner: owner(found) },
                 Some(found) if !same_release(object, found) => {
@@ -196,11 +193,11 @@ pub fn plan(desired: &[DynamicObject], live: &[DynamicObject], inventory: &Inven
             Planned { object: reference, change }
         })
         .collect();
-    let wanted: Vec<String> = items.iter().map(|item| key(&item.object)).collect();
+    let wanted = ByName::of(desired);
     let no_more =
-        inventory.entries().filter(|entry| !wanted.contains(&key(&entry.object)) && !teardown::is_data(&entry.object));
+        inventory.entries().filter(|entry| wanted.get(&entry.object).is_none() && !teardown::is_data(&entry.object));
     items.extend(no_more.filter_map(|entry| {
-        let found = live.get(&key(&entry.object))?;
+        let found = live.get(&entry.object)?;
         let uid = found.metadata.uid.clone()?;
         // Made again by somebody else since: not what was installed, so not ours to delete.
         let ours = is_ours(found) && entry.uid.as_ref().is_none_or(|known| *known == uid);
@@ -235,11 +232,6 @@ fn owner(object: &DynamicObject) -> Option<String> {
 
 fn is_created_once(object: &DynamicObject) -> bool {
     object.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(CREATE_ONCE))
-}
-
-/// The identity of an object, whatever version it is read in.
-fn key(object: &ObjectRef) -> String {
-    format!("{}/{}/{}/{}", object.group, object.kind, object.namespace.as_deref().unwrap_or_default(), object.name)
 }
 
 #[cfg(test)]

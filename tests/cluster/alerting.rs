@@ -54,12 +54,10 @@ spec: {selector: {app: receiver}, ports: [{port: 80, targetPort: 8080}]}
 "#;
 
 pub async fn a_test_alert_arrives_and_a_receiver_that_refuses_it_is_quoted(world: &World) {
-    let folder = tempfile::tempdir().unwrap();
-    let manifest = folder.path().join("receiver.yaml");
-    fs::write(&manifest, RECEIVER).unwrap();
-    world.kubectl(["apply", "-f", manifest.to_str().unwrap()]);
+    world.apply(RECEIVER);
     world.kubectl(["wait", "-n", "receiver", "pod/receiver", "--for=condition=Ready", "--timeout=60s"]);
 
+    let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("scalekit.yaml");
     let own = fs::read_to_string(world.settings()).unwrap();
     fs::write(&settings, format!("{own}alerting:\n  webhookUrlFile: url\n  slackWebhookFile: slack\n")).unwrap();

@@ -43,7 +43,7 @@ pub async fn bad_input_is_named_and_the_others_go_on(world: &World) {
             "must not be more than the maxReplicas that holds meanwhile",
         ),
     ] {
-        let refused = refused(world, &autoscaler("refused", &wrong));
+        let refused = world.apply_fails(&autoscaler("refused", &wrong).to_string());
         assert!(refused.contains(says), "expected {says:?} in:\n{refused}");
     }
     let secret = json!({"bearerToken": {"name": "not-there", "key": "token"}});
@@ -334,18 +334,7 @@ fn listed(world: &World) -> Value {
 }
 
 fn apply(world: &World, objects: &[Value]) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("objects.json");
-    std::fs::write(&file, json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()).unwrap();
-    world.kubectl(["apply", "-f", file.to_str().unwrap()]);
-}
-
-/// What the API server says against an object.
-fn refused(world: &World, object: &Value) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("object.json");
-    std::fs::write(&file, object.to_string()).unwrap();
-    world.kubectl_fails(["apply", "-f", file.to_str().unwrap()])
+    world.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string());
 }
 
 fn set_query(world: &World, name: &str, query: &str) {

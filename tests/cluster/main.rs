@@ -15,6 +15,7 @@ mod alerting;
 mod autoscalers;
 mod bad_input;
 mod check;
+mod existing;
 mod install;
 mod network;
 mod operations;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
             check::a_check_of_a_healthy_stack_finds_nothing_wrong,
             operations::status_works_with_few_rights,
             operations::a_bundle_holds_what_is_needed_and_no_secret,
+            operations::what_is_opened_answers_on_this_machine,
             network::a_stranger_gets_nothing_from_the_stack,
             scraping::the_control_plane_is_scraped_once_and_what_is_not_is_said,
             scraping::an_idle_node_has_fewer_than_3000_series,
@@ -113,6 +115,7 @@ fn main() -> ExitCode {
             operations::a_rendered_folder_that_was_applied_is_taken_over,
             operations::a_cluster_without_a_registry_is_served_from_a_file,
             removal::down_on_an_empty_cluster_says_so,
+            existing::the_scaler_alone_asks_a_prometheus_that_is_there,
             removal::an_image_that_a_removal_left_is_taken_off_by_the_next,
         ];
         run(&world, &steps).await

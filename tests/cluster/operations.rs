@@ -122,6 +122,25 @@ pub async fn a_watch_tells_each_change_and_ends_with_ctrl_c(world: &World) {
     assert!(after.contains("healthy") && !after.contains("error"), "{after}");
 }
 
+/// Prometheus, through a port-forward that ends with Ctrl-C.
+pub async fn what_is_opened_answers_on_this_machine(world: &World) {
+    let mut command = world.command();
+    command.args(["open", "prometheus", "--no-browser"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut opened = command.spawn().unwrap();
+    let url = BufReader::new(opened.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+    let client = reqwest::Client::builder().tls_certs_only(std::iter::empty()).no_proxy().build().unwrap();
+    // More than one, and at once: each is a stream of its own.
+    let query = reqwest::Url::parse(&url).unwrap().join("/api/v1/query?query=vector(1)").unwrap();
+    let asked = (0..4).map(|_| client.get(query.clone()).send());
+    for answer in futures::future::try_join_all(asked).await.unwrap() {
+        assert_eq!(answer.status().as_u16(), 200);
+        assert!(answer.text().await.unwrap().contains("\"success\""));
+    }
+    assert_eq!(interrupted(&mut opened), Some(130));
+    client.get(query).send().await.unwrap_err();
+}
+
 fn interrupted(child: &mut Child) -> Option<i32> {
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     child.wait().unwrap().code()

@@ -28,9 +28,9 @@ pub async fn a_steady_load_begins(world: &World) {
             "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
         }},
     });
-    apply(world, &deployment);
+    world.apply(&deployment.to_string());
     for (resource, average) in [("cpu", "1"), ("memory", "1Gi")] {
-        apply(world, &autoscaler(resource, average));
+        world.apply(&autoscaler(resource, average).to_string());
     }
     world.until_replicas(NAMESPACE, "burner", 1, Duration::from_secs(60)).await;
 }
@@ -84,11 +84,4 @@ fn autoscaler(resource: &str, average: &str) -> Value {
             "metrics": [{"type": "Resource", "resource": {"name": resource, "target": target}}],
         },
     })
-}
-
-fn apply(world: &World, object: &Value) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("object.json");
-    std::fs::write(&file, object.to_string()).unwrap();
-    world.kubectl(["apply", "-f", file.to_str().unwrap()]);
 }

@@ -177,7 +177,7 @@ pub async fn workloads_are_made_that_break(world: &World) {
     let create = ["create", "configmap", "tls", "-n", NAMESPACE].map(str::to_owned);
     world.kubectl(create.into_iter().chain(files));
     let manifest = WORKLOADS.replace("EXPORTER", EXPORTER).replace("IMAGE", Component::NodeExporter.default_image());
-    world.kubectl(["apply", "-f", &file("workloads.yaml", &manifest)]);
+    world.apply(&manifest);
 }
 
 /// What is annotated is up, in the way that the annotations say; each panel that waits for something to go wrong shows it;

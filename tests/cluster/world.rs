@@ -21,6 +21,7 @@ use scalekit::{
     prometheus::{Client as Prometheus, Sample, Targets, Transport},
 };
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use crate::steps::Setting;
 
@@ -191,6 +192,20 @@ impl World {
         Self::run(&mut command).exits(1).stderr
     }
 
+    /// Has kubectl apply a manifest, of YAML or JSON.
+    #[track_caller]
+    pub fn apply(&self, manifest: &str) {
+        let file = manifest_file(manifest);
+        self.kubectl([OsStr::new("apply"), OsStr::new("-f"), file.path().as_os_str()]);
+    }
+
+    /// Has kubectl apply a manifest that has to be refused, and gives what it said against it.
+    #[track_caller]
+    pub fn apply_fails(&self, manifest: &str) -> String {
+        let file = manifest_file(manifest);
+        self.kubectl_fails([OsStr::new("apply"), OsStr::new("-f"), file.path().as_os_str()])
+    }
+
     /// Runs ctr on the node's containerd and gives what it printed; `None` where this machine does not have that.
     #[track_caller]
     pub fn ctr<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Option<String> {
@@ -260,6 +275,12 @@ impl World {
         tokio::spawn(serve);
         local
     }
+}
+
+fn manifest_file(manifest: &str) -> NamedTempFile {
+    let file = NamedTempFile::with_suffix(".yaml").unwrap();
+    std::fs::write(file.path(), manifest).unwrap();
+    file
 }
 
 impl Setting for World {

@@ -10,7 +10,7 @@ use scalekit::event::{Event, Reporter};
 use scalekit::install::InstallError;
 use scalekit::install::Installer;
 use scalekit::install::State;
-use scalekit::object::ObjectRef;
+use scalekit::object::{ByName, ObjectRef};
 use scalekit::plan::{self, Checked, Inventory};
 use serde_json::Value;
 use serde_json::json;
@@ -265,7 +265,7 @@ async fn what_is_tried_elsewhere_meets_nobodys_object_of_the_same_name() {
     let cluster = fake.cluster();
     let installer = Installer::new(&cluster, &Silent, TIMEOUT);
     let changes = plan::plan(stack(), &[], &Inventory::default());
-    let checked = installer.dry_run(stack(), &changes, &[]).await;
+    let checked = installer.dry_run(stack(), &changes, &ByName::of(&[])).await;
     let (_, found) = checked.iter().find(|(object, _)| object.name == "prometheus-config").unwrap();
     assert_eq!(*found, Checked::Accepted { tried_in: Some("default") });
 }

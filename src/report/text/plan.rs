@@ -1,0 +1,87 @@
+//! What `up` would do.
+
+use std::fmt::Write;
+
+use crate::{
+    catalog::FIELD_MANAGER,
+    commands::{Plan, PlannedObject},
+    plan::{Change, Checked, FieldManager},
+    report::progress::{bold, dim},
+};
+
+pub(in crate::report) fn plan(plan: &Plan) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{}, namespace {}\n", plan.platform, plan.namespace);
+    for PlannedObject { planned, checked } in &plan.objects {
+        let (mark, fields) = match &planned.change {
+            Change::Create => ("+ create   ", None),
+            Change::Configure { fields } => ("~ configure", Some(fields)),
+            Change::Delete { .. } => ("- delete   ", None),
+            Change::Recreate { .. } => ("± anew     ", None),
+            Change::Foreign { .. } => ("! foreign  ", None),
+            Change::Unchanged => continue,
+        };
+        let _ = writeln!(text, "{mark} {}{}", planned.object, verdict(checked.as_ref()));
+        if let Change::Foreign { owner } = &planned.change {
+            let owner = owner.as_deref().unwrap_or("nobody that it names");
+            let _ = writeln!(text, "    it is there and not scalekit's; managed by {owner}");
+        }
+        if let Change::Recreate { why, .. } = &planned.change {
+            let _ = writeln!(text, "    {why}");
+        }
+        for change in fields.into_iter().flatten() {
+            let live = change.live.as_ref().map_or_else(|| "(not set)".to_owned(), ToString::to_string);
+            let _ = writeln!(
+                text,
+                "    {}: {} → {}{}",
+                change.field,
+                shortened(&live),
+                shortened(&change.desired.to_string()),
+                set_by(&change.by)
+            );
+        }
+        match checked {
+            Some(Checked::Refused { why } | Checked::NotTried { why }) => {
+                let _ = writeln!(text, "    {why}");
+            }
+            Some(Checked::Conflict { fields }) => {
+                for conflict in fields {
+                    let _ = writeln!(text, "    {conflict}");
+                }
+            }
+            _ => {}
+        }
+    }
+    let _ = writeln!(text, "\n{}", plan.summary);
+    text
+}
+
+/// What the API server says to an object, in a few words behind its name.
+fn verdict(checked: Option<&Checked>) -> String {
+    match checked {
+        None => String::new(),
+        Some(Checked::Accepted { tried_in: None }) => dim("  accepted by the API server"),
+        Some(Checked::Accepted { tried_in: Some(namespace) }) => {
+            dim(&format!("  accepted by the API server, tried in namespace {namespace}"))
+        }
+        Some(Checked::Refused { .. }) => bold("  refused by the API server"),
+        Some(Checked::Conflict { .. }) => bold("  fields are managed by somebody else"),
+        Some(Checked::NotTried { .. }) => dim("  not tried"),
+    }
+}
+
+/// Who set a field, where that was somebody else.
+fn set_by(managers: &[FieldManager]) -> String {
+    let others: Vec<&str> =
+        managers.iter().map(|by| by.manager.as_str()).filter(|manager| *manager != FIELD_MANAGER).collect();
+    if others.is_empty() { String::new() } else { format!("  (set by {})", others.join(", ")) }
+}
+
+/// Long values, such as whole configuration files, are cut: `-o json` has all of them.
+fn shortened(value: &str) -> String {
+    const LONGEST: usize = 120;
+    if value.chars().count() <= LONGEST {
+        return value.to_owned();
+    }
+    format!("{}… ({} characters)", value.chars().take(LONGEST).collect::<String>(), value.chars().count())
+}

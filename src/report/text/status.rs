@@ -1,0 +1,123 @@
+//! How everything is.
+
+use std::fmt::Write;
+
+use super::{plain_table, trimmed};
+use crate::{
+    health::{Scraping, Series, Severity, Status},
+    readiness::Readiness,
+    report::progress::{dim, severity_mark},
+};
+
+pub(in crate::report) fn status(status: &Status) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{}, Kubernetes {}, namespace {}", status.platform, status.kubernetes, status.namespace);
+    if !status.components.is_empty() {
+        let mut table = plain_table(&["COMPONENT", "OBJECT", "STATE"]);
+        for component in &status.components {
+            let (severity, state) = match &component.readiness {
+                Readiness::Current => (Severity::Ok, "ready".to_owned()),
+                Readiness::InProgress { why } => (Severity::Warning, why.clone()),
+                Readiness::Failed { why, .. } => (Severity::Error, why.clone()),
+            };
+            let object = format!("{}/{}", component.object.kind.to_lowercase(), component.object.name);
+            table.add_row([component.name.clone(), object, format!("{} {state}", severity_mark(severity))]);
+        }
+        let _ = writeln!(text, "\n{}", trimmed(&table));
+    }
+    if let Some(targets) = &status.targets {
+        // A pod that has just come is scraped within one interval: neither up nor down until then.
+        let new = targets.total - targets.up - targets.down.len();
+        let severity = match (targets.down.is_empty() && targets.empty_jobs.is_empty(), new) {
+            (true, 0) => Severity::Ok,
+            (true, _) => Severity::Info,
+            (false, _) => Severity::Error,
+        };
+        let waiting = if new == 0 { String::new() } else { format!(", {new} not scraped yet") };
+        let (up, total) = (targets.up, targets.total);
+        let _ = writeln!(text, "\n{} {up} of {total} scrape targets are up{waiting}", severity_mark(severity));
+    }
+    if let Some(scraping) = &status.scraping {
+        text.push_str(&scraped(scraping));
+    }
+    if let Some(series) = &status.series {
+        text.push_str(&series_table(series));
+    }
+    if status.autoscalers.is_empty() {
+        if status.installed {
+            let _ = writeln!(text, "\n{}", dim("no Autoscaler yet: scalekit demo up watcherbot"));
+        }
+    } else {
+        let mut table =
+            plain_table(&["NAMESPACE", "AUTOSCALER", "TARGET", "MIN", "MAX", "CURRENT", "DESIRED", "LAST DECISION"]);
+        for autoscaler in &status.autoscalers {
+            let number = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+            table.add_row([
+                autoscaler.namespace.clone(),
+                autoscaler.name.clone(),
+                autoscaler.target.clone(),
+                autoscaler.min.to_string(),
+                autoscaler.max.to_string(),
+                number(autoscaler.current),
+                number(autoscaler.desired),
+                autoscaler.last_decision.clone().unwrap_or_else(|| "-".to_owned()),
+            ]);
+        }
+        let _ = writeln!(text, "\n{}", trimmed(&table));
+    }
+    if !status.findings.is_empty() {
+        text.push('\n');
+        for finding in &status.findings {
+            let _ = writeln!(text, "{} {}", severity_mark(finding.severity), finding.message);
+            if let Some(hint) = &finding.hint {
+                let _ = writeln!(text, "  hint: {hint}");
+            }
+        }
+    }
+    let _ = writeln!(text, "\n{}", if status.healthy { "healthy" } else { "not healthy" });
+    text
+}
+
+fn series_table(series: &Series) -> String {
+    let mut text = String::new();
+    let mut table = plain_table(&["JOB", "SERIES"]);
+    for job in &series.jobs {
+        table.add_row([job.job.clone(), job.series.to_string()]);
+    }
+    let _ = writeln!(text, "\n{}", trimmed(&table));
+    let _ = writeln!(text, "\n{} series in memory, most of them of:", series.total);
+    for metric in &series.largest {
+        let whose =
+            if metric.jobs.is_empty() { "a rule".to_owned() } else { format!("job {}", metric.jobs.join(", ")) };
+        let _ = writeln!(text, "  {} {} ({whose})", metric.series, metric.metric);
+        let _ = writeln!(text, "    {}", dim(&metric.drop));
+    }
+    text.push_str(
+        "  the line below each drops it, in `metric_relabel_configs` of a job of your own; for the jobs of scalekit:\n    \
+         dropMetrics: [NAME] in scalekit.yaml\n",
+    );
+    text
+}
+
+/// What is not scraped, by reason, and whom Prometheus believes.
+fn scraped(scraping: &Scraping) -> String {
+    let mut text = String::new();
+    let mut reasons: Vec<&str> = scraping.not_scraped.iter().map(|left_out| left_out.reason).collect();
+    reasons.dedup();
+    for reason in reasons {
+        let left_out = scraping.not_scraped.iter().filter(|left_out| left_out.reason == reason);
+        let jobs: Vec<&str> = left_out.map(|left_out| left_out.job).collect();
+        let _ = writeln!(text, "{}", dim(&format!("  not scraped: {}: {reason}", jobs.join(", "))));
+    }
+    if scraping.one_process {
+        let one = "  scheduler, controller-manager, kube-proxy and apiserver are scraped with the kubelet: one process, one page";
+        let _ = writeln!(text, "{}", dim(one));
+    }
+    let kubelets = if scraping.kubelets_verified {
+        "  the kubelets' certificates are verified"
+    } else {
+        "  the kubelets' certificates are taken unseen: the cluster's authority did not sign them"
+    };
+    let _ = writeln!(text, "{}", dim(kubelets));
+    text
+}
