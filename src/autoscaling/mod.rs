@@ -10,5 +10,6 @@ pub mod api;
 pub mod controller;
 pub mod decision;
 pub mod explain;
+pub mod look_back;
 pub mod policy;
 pub mod replay;

@@ -71,7 +71,7 @@ pub const TABLE: &[Rule] = &[
     shell(
         "autoscaling::controller",
         "cluster prometheus metrics autoscaling::api autoscaling::policy autoscaling::explain autoscaling::replay \
-         autoscaling::decision lease catalog event object quantity",
+         autoscaling::look_back autoscaling::decision lease catalog event object quantity",
         "axum bytes fastrand futures http jiff k8s_openapi kube prometheus_client serde serde_json thiserror \
          tokio tokio_util tower tracing",
     ),
@@ -101,6 +101,7 @@ pub const TABLE: &[Rule] = &[
     ),
     pure("autoscaling::explain", "autoscaling::decision", "jiff serde"),
     pure("autoscaling::replay", "autoscaling::decision", "jiff"),
+    pure("autoscaling::look_back", "duration", ""),
     pure("autoscaling::decision", "", "jiff serde"),
     pure("alerting", "catalog", "jiff serde serde_json"),
     pure("event", "health object", "serde"),

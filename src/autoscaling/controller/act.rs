@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
+    doubt::Doubts,
     leader::Fence,
     rivals::backs_off,
     target::{ReadScale, Target},
@@ -28,7 +29,7 @@ const ATTEMPTS: usize = 5;
 /// Most conflicts are about something else of the target, its status for one: with the same count the write is tried
 /// again. Where the count is another one, somebody has ordered it: he is noted and left alone, as at the beginning of a
 /// look. Nothing is written while somebody else is left alone.
-/// `distrust` looks at a decision and says why a scale-down must not be carried out, if it must not.
+/// A scale-down that there are doubts about is not carried out.
 #[expect(clippy::too_many_arguments, reason = "each is another thing")]
 pub async fn decide_and_act(
     policy: &Policy,
@@ -37,7 +38,7 @@ pub async fn decide_and_act(
     observation: Observation,
     memory: &Memory,
     yields_to: Option<String>,
-    distrust: impl Fn(&Decision) -> Option<String>,
+    doubts: &Doubts<'_>,
     (fence, telemetry): (&Fence, &Telemetry),
     now: Timestamp,
 ) -> Acted {
@@ -46,11 +47,12 @@ pub async fn decide_and_act(
     loop {
         observation.distrust = None;
         let mut decision = decide(policy, &observation, &memory, now);
-        observation.distrust = distrust(&decision);
+        decision.yields_to.clone_from(&yields_to);
+        observation.distrust = doubts.about(&decision).await;
         if observation.distrust.is_some() && decision.action() == Action::ScaleDown {
             decision = decide(policy, &observation, &memory, now);
+            decision.yields_to.clone_from(&yields_to);
         }
-        decision.yields_to.clone_from(&yields_to);
         if !decision.is_to_be_written() {
             let memory = decision.memory.clone();
             return Acted { decision, memory, result: Ok(false) };

@@ -17,6 +17,7 @@ mod act;
 mod backoff;
 mod clock;
 mod crowd;
+mod doubt;
 mod event;
 mod history;
 mod http;
@@ -40,6 +41,7 @@ mod telemetry;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod tick;
 mod words;
 
@@ -72,6 +74,7 @@ use self::{
     access::Credentials,
     clock::{Clock, until},
     crowd::Crowd,
+    doubt::ShortHistories,
     event::Recorder,
     history::History,
     http::Vitals,
@@ -82,6 +85,7 @@ use self::{
     servers::Servers,
     target::Kinds,
     telemetry::Telemetry,
+    throttle::Throttle,
     tick::{Context, Kept, tick},
 };
 use super::api::Autoscaler;
@@ -183,7 +187,9 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         owners: pods::Owners::default(),
         objects: AtomicUsize::new(0),
         crowd: Crowd::new(most_down_share),
+        short_histories: ShortHistories::default(),
         largest_step,
+        throttle: Throttle::default(),
         recorder: Recorder::new(client.clone(), instance),
         fence,
         hpas: Hpas::default(),
@@ -243,6 +249,7 @@ async fn lead(
         context.servers.clear();
         context.outages.clear();
         context.crowd.clear();
+        context.short_histories.clear();
         if let Some(result) = ended {
             return result;
         }

@@ -196,6 +196,10 @@ async fn write_status(context: &Context, key: &Key, object: &Autoscaler, status:
     if object.status.as_ref().is_some_and(same) || !context.fence.may_write() {
         return;
     }
+    // It is written at a later look: until then it differs.
+    if context.throttle.holds(context.clock.now()) {
+        return;
+    }
     let api: Api<Autoscaler> = Api::namespaced(context.client.clone(), &key.namespace);
     let patch = Patch::Apply(json!({
         "apiVersion": "scalekit.dev/v1alpha1",
@@ -207,6 +211,7 @@ async fn write_status(context: &Context, key: &Key, object: &Autoscaler, status:
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let written = in_time(api.patch_status(&key.name, &params, &patch)).await;
     context.telemetry.write("autoscalers/status", &written);
+    context.throttle.note(&written, context.clock.now());
     match written {
         // Deleted meanwhile, perhaps made anew: nothing to say about it.
         Err(error) if error.is_not_found() || error.is_conflict() => {}

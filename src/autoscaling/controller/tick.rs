@@ -16,7 +16,8 @@ use super::{
     access::Credentials,
     act::decide_and_act,
     clock::Ahead,
-    crowd::{Crowd, Wants},
+    crowd::Crowd,
+    doubt::{Doubts, ShortHistories},
     event::Recorder,
     history::History,
     leader::Fence,
@@ -29,14 +30,15 @@ use super::{
     target::{Kinds, ReadScale, Target, TargetError},
     telemetry::Telemetry,
     tell::{tell, tell_invalid, tell_no_target, tell_paused, tell_rival},
+    throttle::Throttle,
 };
 use crate::{
     autoscaling::{
-        api::{Autoscaler, AutoscalerSpec, MetricSpec, MetricType},
-        decision::{Action, Decision, Memory, Mode, Policy},
+        api::Autoscaler,
+        decision::{Action, Memory, Mode, Policy},
         policy::interval,
     },
-    metrics::{self, MetricsApis},
+    metrics::MetricsApis,
 };
 
 /// From so many objects on, scales that need no change are read at every fourth look.
@@ -62,8 +64,12 @@ pub struct Context {
     pub objects: AtomicUsize,
     /// Who wants fewer replicas.
     pub crowd: Crowd,
+    /// Which servers have too few samples for what they are asked.
+    pub short_histories: ShortHistories,
     /// By how many replicas a decision may change a count at most.
     pub largest_step: Option<i32>,
+    /// Whether the API server wants to be spared.
+    pub throttle: Throttle,
     /// Who owns which ReplicaSet.
     pub owners: Owners,
     /// Events.
@@ -182,22 +188,12 @@ async fn look(
     let passed = (&context.fence, &*context.telemetry);
     let about = (&object.spec, policy);
     let seen = observation(context, key, about, (&target, &scale), readings, interval).await;
-    let fed_by = sources(&object.spec, &context.default_server);
-    let ahead = kept.ahead;
-    let distrust = |decision: &Decision| {
-        let fewer = decision.stabilized.is_some_and(|stabilized| stabilized.proposed < decision.current_replicas);
-        let wants = match decision.action() {
-            _ if policy.mode != Mode::Auto => Wants::NoFewer,
-            Action::ScaleDown if fewer => Wants::FewerNow,
-            _ if fewer => Wants::Fewer,
-            _ => Wants::NoFewer,
-        };
-        let (source, until) = context.crowd.note(key, &fed_by, wants, steady)?;
-        Some(context.crowd.message((source, ahead.of(until))))
-    };
+    let doubts =
+        Doubts { context, key, spec: &object.spec, mode: policy.mode, interval, now: steady, ahead: kept.ahead };
     let memory = &kept.memory;
     let settled = Settled { scale: scale.clone(), until };
-    let acted = decide_and_act(policy, &target, scale, seen, memory, yields_to, distrust, passed, now).await;
+    let acted = decide_and_act(policy, &target, scale, seen, memory, yields_to, &doubts, passed, now).await;
+    context.throttle.note(&acted.result, steady);
     let decision = &acted.decision;
     let stays = decision.action() == Action::Hold && decision.current_replicas == decision.status_replicas;
     kept.settled = Some(settled).filter(|settled| stays && settled.scale.spec_replicas() == decision.current_replicas);
@@ -208,20 +204,6 @@ async fn look(
         Err(_) => None,
     };
     (tell(context, key, object, kept, policy, acted).await, wake)
-}
-
-/// Where the metrics of a spec come from.
-fn sources<'a>(spec: &'a AutoscalerSpec, default_server: &'a str) -> Vec<&'a str> {
-    let of = |metric: &'a MetricSpec| match (metric.kind, &metric.prometheus) {
-        (_, Some(prometheus)) => prometheus.server_address.as_deref().unwrap_or(default_server),
-        (MetricType::Resource | MetricType::ContainerResource, _) => metrics::RESOURCE,
-        (MetricType::External, _) => metrics::EXTERNAL,
-        _ => metrics::CUSTOM,
-    };
-    let mut all: Vec<&str> = spec.metrics.iter().map(of).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
 }
 
 /// Who else scales the workload as this Autoscaler would.

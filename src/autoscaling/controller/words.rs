@@ -2,7 +2,13 @@
 
 use std::{error::Error, time::Duration};
 
+use jiff::SignedDuration;
 use kube::core::Status;
+
+/// What a server means that throttles and does not say for how long, or says so in a header alone.
+const SHORTLY: SignedDuration = SignedDuration::from_secs(1);
+/// The longest wait that a server is granted.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_secs(60);
 
 /// Why a request to the API server failed.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +52,16 @@ impl ApiError {
     /// An object of this name is there already.
     pub fn is_taken(&self) -> bool {
         matches!(self, Self::Refused(status) if status.is_already_exists())
+    }
+
+    /// For how long the server wants to be spared, if it does: `retryAfterSeconds`, and 429 without it.
+    pub fn retry_after(&self) -> Option<SignedDuration> {
+        let Self::Refused(status) = self else { return None };
+        let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+        match seconds {
+            0 => (status.code == 429).then_some(SHORTLY),
+            seconds => Some(SignedDuration::from_secs(seconds.into()).min(LONGEST_WAIT)),
+        }
     }
 
     /// The object is not there.

@@ -23,7 +23,7 @@ pub struct PendingPods {
 /// What held a change back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Held {
-    /// In one word: `PodsPending`, `ManyScaleDowns` or `StepLimit`.
+    /// In one word: `PodsPending`, `ManyScaleDowns`, `ShortHistory` or `StepLimit`.
     pub reason: &'static str,
     /// In a sentence.
     pub message: String,
@@ -47,7 +47,7 @@ pub fn caution(
     if desired < current
         && let Some(why) = &observation.distrust
     {
-        return Some(Held { reason: "ManyScaleDowns", message: why.clone(), replicas: current });
+        return Some(Held { reason: why.reason(), message: why.message().to_owned(), replicas: current });
     }
     let step = policy.largest_step.map(|step| step.max(1))?;
     let replicas = desired.clamp(current.saturating_sub(step), current.saturating_add(step));

@@ -17,7 +17,33 @@ pub struct Observation {
     /// One reading for each metric of the policy, in its order. A missing one counts as failed.
     pub readings: Vec<Reading>,
     /// Why these readings are not enough for a scale-down, though they are what was read.
-    pub distrust: Option<String>,
+    pub distrust: Option<Distrust>,
+}
+
+/// Why a scale-down must not be carried out although the metrics call for it: each with a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Distrust {
+    /// Too many that are fed by one source want fewer replicas at once.
+    ManyScaleDowns(String),
+    /// A source has fewer samples than a query looks back on.
+    ShortHistory(String),
+}
+
+impl Distrust {
+    /// In one word.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::ManyScaleDowns(_) => "ManyScaleDowns",
+            Self::ShortHistory(_) => "ShortHistory",
+        }
+    }
+
+    /// In a sentence.
+    pub(super) fn message(&self) -> &str {
+        match self {
+            Self::ManyScaleDowns(message) | Self::ShortHistory(message) => message,
+        }
+    }
 }
 
 /// The target's pods, as its selector lists them.

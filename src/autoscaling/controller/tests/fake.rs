@@ -17,6 +17,7 @@ use super::super::{
     Clock, Key,
     access::Credentials,
     crowd::Crowd,
+    doubt::ShortHistories,
     event::Recorder,
     history::History,
     leader::Fence,
@@ -27,6 +28,7 @@ use super::super::{
     source::{MetricSource, Question},
     target::Kinds,
     telemetry::Telemetry,
+    throttle::Throttle,
     tick::{Context, Kept, tick},
 };
 use crate::{
@@ -53,6 +55,8 @@ pub struct Cluster {
     pub answers: Vec<(String, Value)>,
     /// What fails, by method and the beginning of its path, and how.
     pub fails: Option<(StatusCode, Method, &'static str)>,
+    /// For how many seconds it then wants to be spared.
+    pub retry_after: u32,
     /// How often it was tried.
     pub failed: usize,
     pub autoscaler: Value,
@@ -86,6 +90,7 @@ impl FakeApi {
             pods: Vec::new(),
             answers: Vec::new(),
             fails: None,
+            retry_after: 0,
             failed: 0,
             autoscaler,
             events: Vec::new(),
@@ -144,7 +149,11 @@ impl Cluster {
         let fails = self.fails.as_ref().filter(|(_, of, beginning)| of == method && uri.starts_with(beginning));
         if let Some((status, ..)) = fails {
             self.failed += 1;
-            return refuse(*status, "", "the server is currently unable to handle the request");
+            let message = "the server is currently unable to handle the request";
+            let details = json!({"retryAfterSeconds": self.retry_after});
+            let body = json!({"kind": "Status", "status": "Failure", "code": status.as_u16(), "message": message,
+                "details": details});
+            return respond(*status, &body);
         }
         if let Some((_, answer)) = self.answers.iter().find(|(beginning, _)| uri.starts_with(beginning)) {
             return respond(StatusCode::OK, answer);
@@ -273,7 +282,16 @@ impl Cluster {
 
 /// A Prometheus that answers every query with one number, or not. With as many as there are pods, each is of one.
 #[derive(Clone)]
-pub struct FakePrometheus(Arc<Mutex<(Numbers, usize)>>, Arc<Mutex<Vec<Past>>>, Arc<Mutex<String>>);
+pub struct FakePrometheus(Arc<Mutex<Told>>);
+
+struct Told {
+    numbers: Numbers,
+    /// What queries that hold a text are answered instead.
+    others: Vec<(&'static str, Numbers)>,
+    past: Vec<Past>,
+    /// All that it was asked, in order.
+    queries: Vec<String>,
+}
 
 type Numbers = Result<Vec<f64>, Error>;
 /// What a query that holds this text was at these seconds.
@@ -281,26 +299,43 @@ type Past = (&'static str, Vec<(i64, f64)>);
 
 impl FakePrometheus {
     pub fn new(value: f64) -> Self {
-        Self(Arc::new(Mutex::new((Ok(vec![value]), 0))), Arc::default(), Arc::default())
+        let (others, past, queries) = (Vec::new(), Vec::new(), Vec::new());
+        Self(Arc::new(Mutex::new(Told { numbers: Ok(vec![value]), others, past, queries })))
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().expect("a lock")
     }
 
     /// What was, for range queries.
     pub fn kept(&self, text: &'static str, points: Vec<(i64, f64)>) {
-        self.1.lock().expect("a lock").push((text, points));
+        self.told().past.push((text, points));
     }
 
     pub fn set(&self, answer: Numbers) {
-        self.0.lock().expect("a lock").0 = answer;
+        self.told().numbers = answer;
+    }
+
+    /// What queries that hold this text are answered from now on.
+    pub fn set_of(&self, text: &'static str, answer: Numbers) {
+        let mut told = self.told();
+        told.others.retain(|(known, _)| *known != text);
+        told.others.push((text, answer));
     }
 
     /// What it was asked last.
     pub fn last_query(&self) -> String {
-        self.2.lock().expect("a lock").clone()
+        self.told().queries.last().cloned().unwrap_or_default()
     }
 
     /// How often it was asked.
     pub fn asked(&self) -> usize {
-        self.0.lock().expect("a lock").1
+        self.told().queries.len()
+    }
+
+    /// How often it was asked something that holds this text.
+    pub fn asked_of(&self, text: &str) -> usize {
+        self.told().queries.iter().filter(|query| query.contains(text)).count()
     }
 }
 
@@ -310,15 +345,15 @@ impl MetricSource for FakePrometheus {
         query: &'a str,
         _: Option<std::time::Duration>,
     ) -> BoxFuture<'a, Result<Vec<Sample>, Error>> {
-        async {
-            let mut state = self.0.lock().expect("a lock");
-            state.1 += 1;
-            query.clone_into(&mut self.2.lock().expect("a lock"));
+        async move {
+            let mut told = self.told();
+            told.queries.push(query.to_owned());
             let sample = |(place, value)| {
                 let labels = [("pod".to_owned(), format!("w-{place}"))].into();
                 Sample { labels, value, at: 0.0 }
             };
-            state.0.clone().map(|values| values.into_iter().enumerate().map(sample).collect())
+            let other = told.others.iter().find(|(text, _)| query.contains(text)).map(|(_, answer)| answer);
+            other.unwrap_or(&told.numbers).clone().map(|values| values.into_iter().enumerate().map(sample).collect())
         }
         .boxed()
     }
@@ -330,8 +365,8 @@ impl MetricSource for FakePrometheus {
         step: std::time::Duration,
     ) -> BoxFuture<'a, Result<Vec<Instant>, Error>> {
         let step = i64::try_from(step.as_secs()).expect("short");
-        let past = self.1.lock().expect("a lock");
-        let points = past.iter().find(|(text, _)| what.query.contains(text)).map(|(_, points)| points.clone());
+        let told = self.told();
+        let points = told.past.iter().find(|(text, _)| what.query.contains(text)).map(|(_, points)| points.clone());
         let at = |second: i64| {
             let (_, value) = points.iter().flatten().rev().find(|(from, _)| *from <= second)?;
             #[expect(clippy::cast_precision_loss, reason = "seconds fit")]
@@ -347,7 +382,7 @@ impl MetricSource for FakePrometheus {
     }
 
     fn is_well(&self) -> BoxFuture<'_, bool> {
-        let fails = self.0.lock().expect("a lock").0.as_ref().is_err_and(Error::is_outage);
+        let fails = self.told().numbers.as_ref().is_err_and(Error::is_outage);
         std::future::ready(!fails).boxed()
     }
 }
@@ -378,7 +413,9 @@ impl Bench {
             owners: Owners::default(),
             objects: std::sync::atomic::AtomicUsize::new(1),
             crowd: Crowd::new(0.5),
+            short_histories: ShortHistories::default(),
             largest_step: None,
+            throttle: Throttle::default(),
             recorder: Recorder::new(api.client(), "pod-1".to_owned()),
             fence: Fence::open(),
             hpas: Hpas::default(),

@@ -115,6 +115,66 @@ async fn pods_of_somebody_else_with_the_same_labels_do_not_count() {
     assert_eq!(count, 2);
 }
 
+/// A pod of the target's next ReplicaSet.
+fn surge(name: &str, ready: bool) -> Value {
+    let mut pod = pod(name);
+    pod["metadata"]["ownerReferences"][0]["uid"] = json!("rs-2");
+    pod["metadata"]["ownerReferences"][0]["name"] = json!("w-next");
+    if !ready {
+        pod["status"]["conditions"][0]["status"] = json!("False");
+    }
+    pod
+}
+
+/// The same 1.2 or 0.3 cores, of three pods or of four: a rollout adds a pod and takes load off the others.
+#[rstest]
+#[case::up("400m", "300m", 5)]
+#[case::as_it_is("250m", "187m", 3)]
+#[case::down("150m", "112m", 2)]
+#[tokio::test]
+async fn the_pods_of_a_rollout_share_the_load_and_the_count_is_what_it_would_be(
+    #[case] alone: &str,
+    #[case] shared: &str,
+    #[case] expected: i32,
+) {
+    for (surges, used) in [(false, alone), (true, shared)] {
+        let mut bench = bench(3, cpu(json!({"type": "Utilization", "averageUtilization": 50})));
+        let mut samples = vec![("w-0", used, "0"), ("w-1", used, "0"), ("w-2", used, "0"), ("stray-1", "5", "0")];
+        {
+            let mut cluster = bench.api.cluster();
+            cluster.pods.push(stray("stray-1"));
+            if surges {
+                cluster.pods.push(surge("w-next-0", true));
+                cluster.answers.push(replica_set("w-next", "rs-2", "target-1"));
+                samples.push(("w-next-0", used, "0"));
+            }
+        }
+        metrics_server(&bench, &samples);
+        bench.look().await;
+        let (count, line) = decided(&bench);
+        assert_eq!(count, expected, "with a pod more: {surges}; {line}");
+    }
+}
+
+/// 80 % of three are 60 % of four: 5. Were it not counted, they would be 5 as well; were it as busy as they are, 7.
+#[rstest]
+#[case::up("400m", 5)]
+#[case::down_without_it("150m", 2)]
+#[tokio::test]
+async fn a_pod_of_a_rollout_that_is_not_ready_yet_calls_for_no_more(#[case] used: &str, #[case] expected: i32) {
+    let mut bench = bench(3, cpu(json!({"type": "Utilization", "averageUtilization": 50})));
+    {
+        let mut cluster = bench.api.cluster();
+        cluster.pods.push(surge("w-next-0", false));
+        cluster.answers.push(replica_set("w-next", "rs-2", "target-1"));
+    }
+    // It starts: busy, and of no use yet.
+    metrics_server(&bench, &[("w-0", used, "0"), ("w-1", used, "0"), ("w-2", used, "0"), ("w-next-0", "500m", "0")]);
+    bench.look().await;
+    let (count, line) = decided(&bench);
+    assert_eq!(count, expected, "{line}");
+}
+
 #[tokio::test]
 async fn a_pod_without_a_sample_dampens_as_with_the_hpa() {
     let mut bench = bench(3, cpu(json!({"type": "Utilization", "averageUtilization": 50})));

@@ -5,7 +5,8 @@ use rstest::rstest;
 
 use super::*;
 use crate::autoscaling::decision::{
-    Decision, Memory, Path, caution::PendingPods, decide, memory::ConditionType, policy::FromZero,
+    Decision, Memory, Path, caution::PendingPods, decide, memory::ConditionType, observation::Distrust,
+    policy::FromZero,
 };
 
 /// Pods that have been Pending for so many seconds, beside three that serve.
@@ -65,19 +66,29 @@ fn a_pod_that_is_on_its_way_out_does_not_wait_for_anything() {
     assert_eq!(decision.desired_replicas, 5);
 }
 
+fn crowd() -> Distrust {
+    Distrust::ManyScaleDowns("most want to shrink".to_owned())
+}
+
 #[rstest]
-#[case::down(5, 3, Some("ManyScaleDowns"))]
-#[case::up(45, 5, None)]
-fn what_is_not_believed_scales_nothing_down(#[case] count: i64, #[case] desired: i32, #[case] reason: Option<&str>) {
-    let distrust = Some("most want to shrink".to_owned());
-    let observation = Observation { distrust, ..seen(3, vec![tasks(count)]) };
+#[case::a_crowd_down(crowd(), 5, 3, Some("ManyScaleDowns"))]
+#[case::a_crowd_up(crowd(), 45, 5, None)]
+#[case::a_short_history_down(Distrust::ShortHistory("a minute".to_owned()), 5, 3, Some("ShortHistory"))]
+#[case::a_short_history_up(Distrust::ShortHistory("a minute".to_owned()), 45, 5, None)]
+fn what_is_not_believed_scales_nothing_down(
+    #[case] distrust: Distrust,
+    #[case] count: i64,
+    #[case] desired: i32,
+    #[case] reason: Option<&str>,
+) {
+    let observation = Observation { distrust: Some(distrust), ..seen(3, vec![tasks(count)]) };
     let decision = decide(&plain(1, 5), &observation, &Memory::default(), NOW);
     assert_eq!((decision.desired_replicas, limited(&decision)), (desired, reason));
 }
 
 #[test]
 fn bounds_are_kept_whatever_is_believed() {
-    let observation = Observation { distrust: Some("most want to shrink".to_owned()), ..seen(9, vec![tasks(5)]) };
+    let observation = Observation { distrust: Some(crowd()), ..seen(9, vec![tasks(5)]) };
     assert_eq!(decide(&plain(1, 5), &observation, &Memory::default(), NOW).desired_replicas, 5);
 }
 

@@ -8,6 +8,7 @@ use crate::autoscaling::decision::{
     caution::PendingPods,
     decide,
     memory::{ConditionType, Idle, Missing, Recommendation, ScaleEvent},
+    observation::Distrust,
     policy::{Fallback, FromZero, PolicyKind, ScalingPolicy, SelectPolicy},
     schedule::Schedule,
     settle,
@@ -119,7 +120,7 @@ fn any_pods() -> impl Strategy<Value = Pods> {
 
 /// Pods in any state, and perhaps a reason not to believe a scale-down.
 fn any_observation(readings: impl Strategy<Value = Vec<Reading>>) -> impl Strategy<Value = Observation> {
-    let distrust = proptest::option::of(Just("many want fewer at once".to_owned()));
+    let distrust = proptest::option::of(Just(Distrust::ShortHistory("a minute".to_owned())));
     (readings, replicas(), replicas(), any_pods(), distrust).prop_map(
         |(readings, spec_replicas, status_replicas, pods, distrust)| Observation {
             spec_replicas,
@@ -265,6 +266,17 @@ proptest! {
         }
     }
 
+    /// While a rollout goes on there are more pods than were ordered. A value in all is divided by what one takes, not by
+    /// them.
+    #[test]
+    fn the_pods_that_a_rollout_adds_call_for_nothing(spec in 1..100_i32, more in 1..50_i32, count in 0..2000_i64) {
+        let of = |status_replicas| {
+            let observation = Observation { status_replicas, ..seen(spec, vec![tasks(count)]) };
+            decide(&plain(1, 200), &observation, &Memory::default(), NOW).desired_replicas
+        };
+        prop_assert_eq!(of(spec), of(spec + more));
+    }
+
     #[test]
     fn with_some_data_missing_the_count_never_falls_except_to_the_maximum(
         policy in any_policy(),
@@ -313,7 +325,7 @@ proptest! {
         memory in any_memory(),
         extra in beyond(Policy::new(Bounds::new(0, 0), Vec::new())),
         activation in prop_oneof![Just(0), any::<i64>()],
-        distrust in proptest::option::of(Just("many want fewer at once".to_owned())),
+        distrust in proptest::option::of(Just(Distrust::ShortHistory("a minute".to_owned()))),
     ) {
         let target = if value { Target::Value(target) } else { Target::AverageValue(target) };
         let mut policy = Policy {

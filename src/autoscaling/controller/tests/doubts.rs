@@ -1,0 +1,142 @@
+//! What the metrics say, and is not enough to scale down.
+
+use std::time::Duration;
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::fake::{Bench, spec};
+use crate::{autoscaling::controller::Key, prometheus::Error};
+
+/// What every question about a history has in it.
+const HISTORY: &str = "count(count_over_time(";
+
+/// Ten requests a second for each replica, over five minutes.
+fn rate() -> Value {
+    let mut spec = spec(&json!({}));
+    spec["metrics"][0]["prometheus"]["query"] = json!("sum(rate(requests_total{app=\"w\"}[5m]))");
+    spec
+}
+
+async fn look_after(bench: &mut Bench, seconds: u64) {
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    bench.look().await;
+}
+
+fn replicas(bench: &Bench) -> i32 {
+    bench.api.cluster().replicas
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_history_that_is_shorter_than_the_range_scales_nothing_down_and_is_told() {
+    let mut bench = Bench::new(4, &rate(), 5.0);
+    bench.prometheus.set_of(HISTORY, Ok(vec![1.0]));
+    bench.look().await;
+    {
+        let cluster = bench.api.cluster();
+        assert_eq!(cluster.replicas, 4);
+        assert_eq!(cluster.reason("ScalingLimited", "True").as_deref(), Some("ShortHistory"));
+        assert_eq!(cluster.reason("ScalingActive", "True").as_deref(), Some("ValidMetricFound"), "it was read");
+        let decision = cluster.status().last_decision.expect("a decision");
+        assert_eq!(decision.reason, "ShortHistory");
+        assert_eq!(decision.message, "active_tasks=5 current_replicas=4 desired_replicas=4 → held back");
+        let why = "http://prometheus has samples of `requests_total{app=\"w\"}` for less than the 5m that the query of metric \
+                   active-tasks looks back, so the value may be too low";
+        assert_eq!(cluster.notes(), [why]);
+        let key = Key { namespace: "demo".to_owned(), name: "w".to_owned() };
+        let explained = bench.context.history.explain(&key, None).expect("a decision").steps;
+        assert!(explained.contains(&format!("held back: {why}")), "{explained:?}");
+    }
+    // It is asked again when that may have changed, and told once.
+    look_after(&mut bench, 15).await;
+    assert_eq!(bench.prometheus.asked_of(HISTORY), 1);
+    look_after(&mut bench, 15).await;
+    assert_eq!((bench.prometheus.asked_of(HISTORY), bench.api.cluster().notes().len()), (2, 1));
+    // More is believed all the while.
+    bench.prometheus.set(Ok(vec![45.0]));
+    look_after(&mut bench, 15).await;
+    assert_eq!(replicas(&bench), 5);
+    // With the whole range there is nothing to doubt any more.
+    bench.prometheus.set(Ok(vec![5.0]));
+    bench.prometheus.set_of(HISTORY, Ok(vec![0.0]));
+    look_after(&mut bench, 30).await;
+    assert_eq!(replicas(&bench), 1);
+}
+
+#[rstest]
+#[case::no_range("sum(tasks)", 4, 5.0, 0)]
+#[case::more_is_called_for("sum(rate(requests_total[5m]))", 4, 45.0, 0)]
+#[case::nothing_changes("sum(rate(requests_total[5m]))", 4, 35.0, 0)]
+#[case::a_bound_that_was_lowered("sum(rate(requests_total[5m]))", 9, 5.0, 0)]
+#[case::less_is_called_for("sum(rate(requests_total[5m]))", 4, 5.0, 1)]
+#[tokio::test]
+async fn a_server_is_asked_about_its_history_only_when_the_count_would_fall_by_it(
+    #[case] query: &str,
+    #[case] replicas: i32,
+    #[case] value: f64,
+    #[case] asked: usize,
+) {
+    let mut spec = spec(&json!({}));
+    spec["metrics"][0]["prometheus"]["query"] = json!(query);
+    let mut bench = Bench::new(replicas, &spec, value);
+    bench.prometheus.set_of(HISTORY, Ok(vec![0.0]));
+    bench.look().await;
+    assert_eq!(bench.prometheus.asked_of(HISTORY), asked);
+}
+
+#[rstest]
+#[case::a_subquery("max_over_time(sum(rate(requests_total[5m]))[1h:])", Ok(vec![1.0]))]
+#[case::a_server_that_does_not_understand(
+    "sum(rate(requests_total[5m]))",
+    Err(Error::Refused { kind: "bad_data".to_owned(), message: "unknown function".to_owned() })
+)]
+#[case::a_server_that_is_too_slow_for_that(
+    "sum(rate(requests_total[5m]))",
+    Err(Error::Timeout(Duration::from_secs(5)))
+)]
+#[tokio::test]
+async fn what_cannot_be_known_about_a_history_holds_nothing(
+    #[case] query: &str,
+    #[case] answer: Result<Vec<f64>, Error>,
+) {
+    let mut spec = spec(&json!({}));
+    spec["metrics"][0]["prometheus"]["query"] = json!(query);
+    let mut bench = Bench::new(4, &spec, 5.0);
+    bench.prometheus.set_of(HISTORY, answer);
+    bench.look().await;
+    assert_eq!(replicas(&bench), 1);
+}
+
+/// One says 45 and the other 25: five replicas or three.
+async fn two_servers_by_turns(bench: &mut Bench, looks: u32) -> Vec<i32> {
+    let mut seen = Vec::new();
+    for look in 0..looks {
+        bench.prometheus.set(Ok(vec![if look % 2 == 0 { 45.0 } else { 25.0 }]));
+        look_after(bench, 15).await;
+        seen.push(replicas(bench));
+    }
+    seen
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_servers_that_disagree_the_higher_one_counts_for_a_window() {
+    let behavior = json!({"scaleUp": {"tolerance": "0"},
+        "scaleDown": {"tolerance": "0", "stabilizationWindowSeconds": 60}});
+    let mut bench = Bench::new(1, &spec(&json!({"behavior": behavior})), 25.0);
+    let seen = two_servers_by_turns(&mut bench, 40).await;
+    assert!(seen.iter().all(|replicas| *replicas == 5), "up at once, and never down: {seen:?}");
+    // Both say 25 now. The last one to say 45 did so 15 s ago.
+    bench.prometheus.set(Ok(vec![25.0]));
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        look_after(&mut bench, 15).await;
+        seen.push(replicas(&bench));
+    }
+    assert_eq!(seen, [5, 5, 3, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_servers_that_disagree_each_is_believed_without_a_window() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    assert_eq!(two_servers_by_turns(&mut bench, 4).await, [5, 3, 5, 3]);
+}
