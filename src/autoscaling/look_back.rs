@@ -1,8 +1,8 @@
 //! What a query looks back on, and what to ask a server to know whether it has all of that.
 //!
 //! `rate(x[5m])` divides by five minutes, whether or not there are samples of five minutes: of a Prometheus that lost its
-//! data, or that scrapes a workload for a minute, it is too low. Only selectors with a range are looked at, as they
-//! stand in the text. A query with a subquery, or with anything that is not understood, is not judged: [`LookBack::of`]
+//! data, or that scrapes a workload for a minute, it is too low. Only ranges of functions for which that is so are looked
+//! at, as they stand in the text. A query with a subquery, or with anything that is not understood, is not judged: [`LookBack::of`]
 //! has no answer. Nothing here fails or panics on any text.
 
 use crate::duration::milliseconds;
@@ -13,8 +13,10 @@ const COVERED: (i64, i64) = (9, 10);
 const LONGEST_SCRAPE_INTERVAL_MS: i64 = 120_000;
 /// The longest range or offset that is understood.
 const LONGEST_MS: u64 = 10 * 365 * 24 * 3600 * 1000;
-/// Functions that look at the last samples only, however few there are.
-const OF_THE_LAST: [&str; 3] = ["last_over_time", "irate", "idelta"];
+/// Functions whose value is the lower the fewer samples there are. An average, a quantile, a trend or the last sample may
+/// be any value: that is for the query's author to know.
+const LOW_WITH_FEW_SAMPLES: [&str; 8] =
+    ["rate", "increase", "delta", "sum_over_time", "count_over_time", "max_over_time", "changes", "resets"];
 
 /// The ranges of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +34,7 @@ struct Range {
 
 impl LookBack {
     /// What a query looks back on. `None` where it has no range of which it matters how far the samples go back, or
-    /// where that cannot be told.
+    /// where that cannot be told. Of the functions that matter, the range is the first argument.
     pub fn of(query: &str) -> Option<Self> {
         if !query.contains('[') {
             return None;
@@ -41,7 +43,7 @@ impl LookBack {
         let mut ranges: Vec<Range> = Vec::new();
         for place in (0..tokens.len()).filter(|place| tokens[*place].text == "[") {
             let (range, function) = range(query, &tokens, place)?;
-            if !OF_THE_LAST.contains(&function) && !ranges.contains(&range) {
+            if LOW_WITH_FEW_SAMPLES.contains(&function) && !ranges.contains(&range) {
                 ranges.push(range);
             }
         }
@@ -57,13 +59,15 @@ impl LookBack {
         for (place, range) in self.0.iter().enumerate() {
             let half = range.length_ms / 2;
             let (of, by) = COVERED;
-            let (far, of_far) = (range.length_ms / by * of, (range.length_ms / by).max(LONGEST_SCRAPE_INTERVAL_MS));
+            let far = range.length_ms / by * of;
+            // No part is shorter than the time from one scrape to the next, or it would depend on the moment.
+            let part = |length_ms: i64| length_ms.max(LONGEST_SCRAPE_INTERVAL_MS);
             parts.push(format!(
                 "{} * 0 + {} unless ({} and {})",
                 range.count(range.length_ms, 0),
                 place + 1,
-                range.count(range.length_ms - half, half),
-                range.count(of_far, far),
+                range.count(part(range.length_ms - half), half),
+                range.count(part(range.length_ms / by), far),
             ));
         }
         parts.push("vector(0)".to_owned());
@@ -73,7 +77,14 @@ impl LookBack {
     /// The range of this number, in words.
     pub fn name(&self, number: i64) -> Option<String> {
         let place = usize::try_from(number.checked_sub(1)?).ok()?;
-        self.0.get(place).map(|range| format!("`{}` for less than the {}", range.selector, text(range.length_ms)))
+        self.0.get(place).map(|range| format!("`{}` in the {}", range.selector, text(range.length_ms)))
+    }
+
+    /// For how many milliseconds a history can be too short: until its longest range has passed. What is not covered then is so sparse that
+    /// it never will be, or is not kept for so long.
+    pub fn at_most_ms(&self) -> i64 {
+        let longest = self.0.iter().map(|range| range.length_ms).max().unwrap_or_default();
+        longest.saturating_add(LONGEST_SCRAPE_INTERVAL_MS)
     }
 }
 
@@ -235,7 +246,8 @@ mod tests {
     #[case::without_a_name(r#"rate({__name__="x", a='"'}[1m])"#, &[(r#"{__name__="x", a='"'}"#, 60, 0, "")])]
     #[case::raw(r"rate({a=`\`}[1m])", &[(r"{a=`\`}", 60, 0, "")])]
     #[case::a_recorded_name("max_over_time(job:x:sum[10m])", &[("job:x:sum", 600, 0, "")])]
-    #[case::an_argument("quantile_over_time(0.9, x[1h])", &[("x", 3600, 0, "")])]
+    #[case::in_part("increase(x[1h]) / count_over_time(y[5m])", &[("x", 3600, 0, ""), ("y", 300, 0, "")])]
+    #[case::any_value("quantile_over_time(0.9, x[1h]) + avg_over_time(x[1h]) + deriv(x[1h])", &[])]
     #[case::offset("rate(x[5m] offset 1h)", &[("x", 300, 3600, "")])]
     #[case::into_the_future("rate(x[5m] OFFSET -30s)", &[("x", 300, -30, "")])]
     #[case::at("rate(x[5m] @ 1609746000.5 offset 1m)", &[("x", 300, 60, " @ 1609746000.5")])]
@@ -270,7 +282,8 @@ mod tests {
             (count(count_over_time(y[30m] offset 30m)) and count(count_over_time(y[6m] offset 54m))) \
             or vector(0)";
         assert_eq!(look_back.question(), expected);
-        assert_eq!(look_back.name(2).as_deref(), Some("`y` for less than the 1h"));
+        assert_eq!(look_back.name(2).as_deref(), Some("`y` in the 1h"));
+        assert_eq!(look_back.at_most_ms(), 62 * 60 * 1000);
         assert_eq!((look_back.name(0), look_back.name(3)), (None, None));
     }
 
@@ -287,8 +300,10 @@ mod tests {
     /// promtool runs them (`dev/test-rules`).
     #[test]
     fn what_is_asked_is_what_was_tried_on_a_real_prometheus() {
-        let question = LookBack::of("sum(rate(requests_total[5m]))").expect("a range").question();
-        assert!(include_str!("../../tests/rules/look_back.yaml").contains(&question), "{question}");
+        for query in ["sum(rate(requests_total[5m]))", "max_over_time(requests_total[1m])"] {
+            let question = LookBack::of(query).expect("a range").question();
+            assert!(include_str!("../../tests/rules/look_back.yaml").contains(&question), "{question}");
+        }
     }
 
     proptest! {

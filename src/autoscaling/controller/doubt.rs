@@ -3,7 +3,7 @@
 //!
 //! A server is asked about the latter only when the count would be lowered otherwise, and once by all who ask the same.
 //! Without an answer nothing is known, and the metrics are believed: a server that does not understand the question
-//! would hold a count for ever.
+//! would hold a count for ever. So would a range that is never covered, which is why it counts for no longer than it is long.
 
 use std::{
     collections::HashMap,
@@ -31,24 +31,49 @@ use crate::{
     metrics,
 };
 
-/// How long it counts that a history is too short. It lasts for as long as the range is, mostly: nobody is held for
-/// much longer by that.
-const SHORT_COUNTS: SignedDuration = SignedDuration::from_secs(30);
+/// How long an answer counts, whatever it was: what is not carried out (`mode: Recommend`) is decided at every look.
+const ANSWER_COUNTS: SignedDuration = SignedDuration::from_secs(30);
 
-/// Histories that were too short lately: until when that counts, and the number of the range.
+/// What servers said about their histories lately.
 #[derive(Default)]
-pub struct ShortHistories(Mutex<HashMap<(ServerRef, Question), (Timestamp, i64)>>);
+pub struct ShortHistories(Mutex<HashMap<(ServerRef, Question), Said>>);
+
+/// What a server said.
+#[derive(Clone, Copy)]
+struct Said {
+    /// The number of the range that is too short; 0 where none is.
+    number: i64,
+    /// When.
+    at: Timestamp,
+    /// Since when it has said nothing else but that one is too short.
+    since: Timestamp,
+    /// How long that can be so.
+    at_most: SignedDuration,
+}
+
+impl Said {
+    /// The number of the range that is too short, unless it has been for longer than a range can be.
+    fn short(self) -> i64 {
+        if self.at.duration_since(self.since) > self.at_most { 0 } else { self.number }
+    }
+}
 
 impl ShortHistories {
     fn known(&self, asked: &(ServerRef, Question), now: Timestamp) -> Option<i64> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(asked).copied();
-        known.filter(|(until, _)| *until > now).map(|(_, number)| number)
+        known.filter(|said| now.duration_since(said.at) < ANSWER_COUNTS).map(Said::short)
     }
 
-    fn note(&self, asked: (ServerRef, Question), number: i64, now: Timestamp) {
+    /// Notes an answer, and gives what it comes to.
+    fn note(&self, asked: (ServerRef, Question), number: i64, at_most: SignedDuration, now: Timestamp) -> i64 {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, (until, _)| *until > now);
-        known.insert(asked, (now.saturating_add(SHORT_COUNTS).unwrap_or(now), number));
+        // Who did not ask for longer than a range is begins anew.
+        known.retain(|_, said| now.duration_since(said.at) <= said.at_most);
+        let before = known.get(&asked).filter(|said| said.number != 0);
+        let since = before.map_or(now, |said| said.since);
+        let said = Said { number, at: now, since, at_most };
+        known.insert(asked, said);
+        said.short()
     }
 
     /// Forgets everything.
@@ -110,20 +135,20 @@ impl Doubts<'_> {
         let address = server.address.clone();
         let asked = (server, Question { query: look_back.question(), max_age: None });
         let now = self.context.clock.now();
-        let known = self.context.short_histories.known(&asked, now);
-        let number = match known {
+        let histories = &self.context.short_histories;
+        let number = match histories.known(&asked, now) {
             Some(number) => number,
             None => match self.context.servers.ask(&asked.0, &asked.1, self.interval).await {
-                Answer::Values(values) | Answer::Partial { values, .. } => values.first()? / 1000,
+                Answer::Values(values) | Answer::Partial { values, .. } => {
+                    let at_most = SignedDuration::from_millis(look_back.at_most_ms());
+                    histories.note(asked, values.first()? / 1000, at_most, now)
+                }
                 Answer::Stale(_) | Answer::Failed { .. } | Answer::LeftAlone { .. } => return None,
             },
         };
         let range = look_back.name(number)?;
-        if known.is_none() {
-            self.context.short_histories.note(asked, number, now);
-        }
         Some(format!(
-            "{address} has samples of {range} that the query of metric {} looks back, so the value may be too low",
+            "{address} has too few samples of {range} that the query of metric {} looks back, so the value may be too low",
             metric.name
         ))
     }

@@ -12,11 +12,15 @@ use super::words::ApiError;
 pub struct Throttle(Mutex<Option<Timestamp>>);
 
 impl Throttle {
-    /// Notes what came of a write.
+    /// Notes what came of the write of a status. Only of those: what another kind's server says about its scales is no word of
+    /// the API server's.
     pub fn note<T>(&self, written: &Result<T, ApiError>, now: Timestamp) {
         if let Some(wait) = written.as_ref().err().and_then(ApiError::retry_after) {
             let until = now.saturating_add(wait).unwrap_or(now);
             let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if held.is_none_or(|before| before <= now) {
+                tracing::info!("the API server has too much to do: statuses are not written for {} s", wait.as_secs());
+            }
             *held = (*held).max(Some(until));
         }
     }

@@ -193,7 +193,6 @@ async fn look(
     let memory = &kept.memory;
     let settled = Settled { scale: scale.clone(), until };
     let acted = decide_and_act(policy, &target, scale, seen, memory, yields_to, &doubts, passed, now).await;
-    context.throttle.note(&acted.result, steady);
     let decision = &acted.decision;
     let stays = decision.action() == Action::Hold && decision.current_replicas == decision.status_replicas;
     kept.settled = Some(settled).filter(|settled| stays && settled.scale.spec_replicas() == decision.current_replicas);

@@ -40,7 +40,7 @@ async fn a_history_that_is_shorter_than_the_range_scales_nothing_down_and_is_tol
         let decision = cluster.status().last_decision.expect("a decision");
         assert_eq!(decision.reason, "ShortHistory");
         assert_eq!(decision.message, "active_tasks=5 current_replicas=4 desired_replicas=4 → held back");
-        let why = "http://prometheus has samples of `requests_total{app=\"w\"}` for less than the 5m that the query of metric \
+        let why = "http://prometheus has too few samples of `requests_total{app=\"w\"}` in the 5m that the query of metric \
                    active-tasks looks back, so the value may be too low";
         assert_eq!(cluster.notes(), [why]);
         let key = Key { namespace: "demo".to_owned(), name: "w".to_owned() };
@@ -105,6 +105,22 @@ async fn what_cannot_be_known_about_a_history_holds_nothing(
     bench.prometheus.set_of(HISTORY, answer);
     bench.look().await;
     assert_eq!(replicas(&bench), 1);
+}
+
+/// A range that is longer than what the server keeps, say: after five minutes and the longest time between two scrapes nobody
+/// can say any more that the history is young.
+#[tokio::test(start_paused = true)]
+async fn what_is_never_covered_holds_the_count_for_as_long_as_the_range_is() {
+    let mut bench = Bench::new(4, &rate(), 5.0);
+    bench.prometheus.set_of(HISTORY, Ok(vec![1.0]));
+    bench.look().await;
+    let mut held = 0;
+    while replicas(&bench) == 4 {
+        assert!(held < 100, "held for ever");
+        held += 1;
+        look_after(&mut bench, 30).await;
+    }
+    assert_eq!((replicas(&bench), held * 30), (1, 450));
 }
 
 /// One says 45 and the other 25: five replicas or three.

@@ -269,7 +269,7 @@ proptest! {
     /// While a rollout goes on there are more pods than were ordered. A value in all is divided by what one takes, not by
     /// them.
     #[test]
-    fn the_pods_that_a_rollout_adds_call_for_nothing(spec in 1..100_i32, more in 1..50_i32, count in 0..2000_i64) {
+    fn outside_the_tolerance_the_pods_that_a_rollout_adds_call_for_nothing(spec in 1..100_i32, more in 1..50_i32, count in 0..2000_i64) {
         let of = |status_replicas| {
             let observation = Observation { status_replicas, ..seen(spec, vec![tasks(count)]) };
             decide(&plain(1, 200), &observation, &Memory::default(), NOW).desired_replicas
