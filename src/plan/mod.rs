@@ -174,7 +174,7 @@ pub fn plan(desired: &[DynamicObject], live: &[DynamicObject], inventory: &Inven
             let reference = ObjectRef::of(object);
             let change = match live.get(&reference) {
                 None => Change::Create,
-                Some(found) if !is_ours(found) => Change::Foreign { owner: owner(found) },
+                Some(found) if !is_ours(found) => Change::Foreign { owner: foreign::owner(found) },
                 Some(found) if !same_release(object, found) => {
                     Change::Foreign { owner: Some("another installation of scalekit".to_owned()) }
                 }
@@ -226,16 +226,6 @@ fn kept(live: &DynamicObject) -> Option<FieldChange> {
     let value = live.metadata.labels.as_ref()?.get(KEPT.0)?;
     let field = format!("metadata.labels[\"{}\"]", KEPT.0);
     Some(FieldChange { field, live: Some(value.clone().into()), desired: serde_json::Value::Null, by: Vec::new() })
-}
-
-/// Who says that it manages the object. Helm annotates what it makes with its release, which is what one would uninstall.
-fn owner(object: &DynamicObject) -> Option<String> {
-    let owner = object.metadata.labels.as_ref()?.get(MANAGED_BY)?;
-    let annotation = |name| object.metadata.annotations.as_ref()?.get(name);
-    match (annotation("meta.helm.sh/release-name"), annotation("meta.helm.sh/release-namespace")) {
-        (Some(release), Some(namespace)) => Some(format!("{owner}, release {release} -n {namespace}")),
-        _ => Some(owner.clone()),
-    }
 }
 
 fn is_created_once(object: &DynamicObject) -> bool {
@@ -331,15 +321,9 @@ mod tests {
     fn a_foreign_object_of_the_same_name_is_never_taken() {
         let mut foreign = config_map("1");
         foreign.metadata.labels = Some([("app.kubernetes.io/managed-by".to_owned(), "Helm".to_owned())].into());
-        let changes = plan(&[config_map("1")], &[foreign.clone()], &Inventory::default());
+        let changes = plan(&[config_map("1")], &[foreign], &Inventory::default());
         assert_eq!(only(&changes), &Change::Foreign { owner: Some("Helm".to_owned()) });
         assert!(!changes.has_changes());
-
-        let annotations = [("meta.helm.sh/release-name", "prom"), ("meta.helm.sh/release-namespace", "obs")];
-        foreign.metadata.annotations =
-            Some(annotations.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
-        let changes = plan(&[config_map("1")], &[foreign], &Inventory::default());
-        assert_eq!(only(&changes), &Change::Foreign { owner: Some("Helm, release prom -n obs".to_owned()) });
     }
 
     #[test]
