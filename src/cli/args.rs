@@ -272,6 +272,9 @@ pub struct SupportBundleArgs {
 #[derive(Clone, Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct DownArgs {
+    /// Namespace of the stack, to be sure: it is found by its labels, and left alone where it is in another one
+    #[arg(short, long, env = "SCALEKIT_NAMESPACE", value_name = "NAME")]
+    pub namespace: Option<String>,
     /// Keep the volumes, their claims and Grafana's password; the default without a terminal
     #[arg(long, conflicts_with = "purge_data")]
     pub keep_data: bool,

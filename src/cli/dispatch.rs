@@ -26,6 +26,7 @@ use crate::{
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    report::settle_colours();
     let Cli { common, command } = Cli::parse();
     // Everything that speaks TLS takes its provider from here; it is the only one that is compiled in.
     let _installed = rustls::crypto::ring::default_provider().install_default();

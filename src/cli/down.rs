@@ -21,12 +21,13 @@ pub(super) async fn down(
     reporter: Arc<dyn Reporter>,
     interruption: &Interruption,
 ) -> Result<(), CommandError> {
-    let DownArgs { keep_data, purge_data, force_finalizers, reset_replicas, yes, timeout } = args;
+    let DownArgs { namespace, keep_data, purge_data, force_finalizers, reset_replicas, yes, timeout } = args;
     let settings = resolved(common, StackArgs { timeout, ..StackArgs::default() }, false)?;
     let cluster = connect(&settings.connection).await?.interrupted_by(interruption);
+    let namespace = namespace.filter(|namespace| !namespace.is_empty());
     let asked = !keep_data && !purge_data && !yes && report::can_ask();
     let data = if purge_data { Data::Purge } else { Data::Keep };
-    let mut planned = commands::plan_removal(&cluster, data, reporter.as_ref()).await?;
+    let mut planned = commands::plan_removal(&cluster, namespace.as_deref(), data, reporter.as_ref()).await?;
     if planned.anything && !yes && !report::can_ask() {
         return Err(CommandError::NeedsConsent);
     }
@@ -41,7 +42,7 @@ pub(super) async fn down(
     }
     if planned.anything && !yes {
         if asked && !planned.claims.is_empty() && ask("Delete the data too?").await? {
-            planned = commands::plan_removal(&cluster, Data::Purge, reporter.as_ref()).await?;
+            planned = commands::plan_removal(&cluster, namespace.as_deref(), Data::Purge, reporter.as_ref()).await?;
             report::planned_removal(&planned);
         }
         if !ask("Go on?").await? {

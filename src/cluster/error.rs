@@ -69,16 +69,18 @@ pub enum Error {
     },
 }
 
-/// Words of admission (webhooks and policies, quotas, Pod Security, limits of a namespace), which answers 403 too: the right is
-/// there, and the object is not taken.
-const ADMISSION: [&str; 6] = [
-    "admission webhook \"",
-    "ValidatingAdmissionPolicy '",
-    "exceeded quota: ",
-    "failed quota: ",
-    "violates PodSecurity \"",
-    " usage per ",
-];
+/// Words of Kubernetes' authorization and of its escalation check. Admission (webhooks and policies, quotas, Pod Security, limits)
+/// answers 403 too, `… is forbidden: …` and in many words: there the right is there, and the object is not taken.
+const MISSING_RIGHT: [&str; 2] = [" cannot ", " is attempting to grant "];
+/// How what stands before the object's name in such an answer ends, and how a webhook's begins.
+const OF_AN_OBJECT: [&str; 2] = [" is forbidden: ", "admission webhook \""];
+
+fn is_refusal(message: &str) -> bool {
+    let has = |marks: &[&str]| marks.iter().any(|mark| message.contains(mark));
+    let of_a_right = message.to_lowercase().contains("user \"") && has(&MISSING_RIGHT);
+    // A gateway before the API server has words of its own.
+    has(&OF_AN_OBJECT) && !of_a_right
+}
 
 impl Error {
     /// Whether trying again may well help: the server is overloaded, restarting, or not reachable just now.
@@ -110,9 +112,15 @@ impl Error {
     pub fn access_hint(&self) -> Option<&'static str> {
         match self {
             // In rustls' words.
-            Self::Unreachable { cause } if cause.contains("certificate expired") => {
-                Some("the server's certificate has run out, or this machine's clock is wrong: `date`")
+            Self::Unreachable { cause }
+                if cause.contains("certificate expired") || cause.contains("certificate not valid yet") =>
+            {
+                Some("the server's certificate is out of its time, or this machine's clock is wrong: `date`")
             }
+            Self::Unreachable { cause } if cause.contains("certificate not valid for name") => Some(
+                "the server's certificate is for another address: use one of those, or name it as `tls-server-name` in the \
+                 kubeconfig",
+            ),
             Self::Unreachable { cause } if cause.contains("invalid peer certificate") => Some(
                 "the kubeconfig does not trust the certificate that this server shows: was the cluster made anew since? \
                  fetch the kubeconfig anew",
@@ -135,7 +143,7 @@ impl Error {
         match code {
             401 => Self::Unauthorized { message },
             403 if terminating => Self::Terminating { message },
-            403 if !ADMISSION.iter().any(|mark| message.contains(mark)) => Self::Forbidden { message },
+            403 if !is_refusal(&message) => Self::Forbidden { message },
             404 => Self::NotFound { message },
             409 => Self::Conflict {
                 message,
@@ -227,6 +235,9 @@ mod tests {
         "persistentvolumeclaims \"d\" is forbidden: maximum storage usage per PersistentVolumeClaim is 1Gi",
         false
     )]
+    #[case::resize("persistentvolumeclaims \"d\" is forbidden: only dynamically provisioned pvc can be resized", false)]
+    #[case::pod_security("pods \"p\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot", false)]
+    #[case::a_gateway("access to this cluster has been suspended", true)]
     #[case::authorization(
         "configmaps \"c\" is forbidden: User \"u\" cannot patch resource \"configmaps\" in API group \"\"",
         true
@@ -239,6 +250,18 @@ mod tests {
         let error = status(json!({"code": 403, "reason": "Forbidden", "message": message}));
         assert_eq!(error.is_about_access(), right, "{error}");
         assert!(!error.is_transient());
+    }
+
+    #[rstest]
+    #[case::another_authority("invalid peer certificate: UnknownIssuer", "made anew")]
+    #[case::another_key("invalid peer certificate: BadSignature", "made anew")]
+    #[case::another_name("invalid peer certificate: certificate not valid for name \"x\"", "tls-server-name")]
+    #[case::too_late("invalid peer certificate: certificate expired: verification time 1 (UNIX)", "`date`")]
+    #[case::too_early("invalid peer certificate: certificate not valid yet: verification time 1 (UNIX)", "`date`")]
+    #[case::nobody_there("Connection refused (os error 111)", "is the cluster running")]
+    fn a_way_that_does_not_lead_there_has_its_hint(#[case] cause: &str, #[case] hint: &str) {
+        let error = Error::Unreachable { cause: cause.to_owned() };
+        assert!(error.access_hint().expect("a hint").contains(hint), "{error}");
     }
 
     #[test]

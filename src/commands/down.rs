@@ -75,18 +75,27 @@ pub struct Downed {
     pub took: Duration,
 }
 
-/// Looks at everything of ours and decides what a removal would do. Writes nothing.
+/// Looks at everything of ours and decides what a removal would do. Writes nothing. `namespace` is where the stack has to be,
+/// if that was said.
 ///
 /// # Errors
 ///
-/// When the cluster cannot be read.
+/// When the cluster cannot be read; [`CommandError::Elsewhere`].
 pub async fn plan_removal(
     cluster: &Cluster,
+    namespace: Option<&str>,
     data: Data,
     reporter: &dyn Reporter,
 ) -> Result<PlannedRemoval, CommandError> {
     let installer = Installer::new(cluster, reporter, Duration::from_secs(30));
-    look_and_decide(&installer, cluster, data).await
+    let planned = look_and_decide(&installer, cluster, data).await?;
+    let installed = planned.release.as_ref().map(|release| release.namespace.as_str());
+    match namespace {
+        Some(asked) if planned.anything && installed != Some(asked) => {
+            Err(CommandError::Elsewhere { asked: asked.to_owned(), installed: installed.map(str::to_owned) })
+        }
+        _ => Ok(planned),
+    }
 }
 
 async fn look_and_decide(

@@ -89,6 +89,17 @@ pub enum CommandError {
         /// How to install it.
         fix: String,
     },
+    /// What is to be removed is not where it was said to be.
+    #[error("{}", match installed {
+        Some(installed) => format!("the stack is in namespace {installed}, not in {asked}"),
+        None => format!("no stack is known to be in namespace {asked}"),
+    })]
+    Elsewhere {
+        /// The namespace that was named.
+        asked: String,
+        /// The one in which it is, where that can be told.
+        installed: Option<String>,
+    },
     /// What is to be opened has no login.
     #[error("only Grafana has a password: --reset-password is for `open grafana`")]
     NoPassword,
@@ -205,6 +216,7 @@ impl CommandError {
             | Self::Load(_)
             | Self::NeedsConsent
             | Self::NoPassword
+            | Self::Elsewhere { .. }
             | Self::ImageUnnamed
             | Self::Connect(ConnectError::UnknownContext { .. } | ConnectError::Kubeconfig { .. }) => 2,
             Self::Unasked { source } => source.exit_code(),
@@ -270,6 +282,12 @@ impl CommandError {
             }
             Self::Targets { .. } => Some("`scalekit status` shows each with Prometheus' own error".to_owned()),
             Self::NotInstalled { fix, .. } => Some(fix.clone()),
+            Self::Elsewhere { installed: Some(installed), .. } => {
+                Some(format!("`scalekit down -n {installed}`, or without -n"))
+            }
+            Self::Elsewhere { installed: None, .. } => {
+                Some("`scalekit down` without -n shows all of scalekit's that is there, and asks".to_owned())
+            }
             Self::PasswordUnknown { namespace } => Some(format!(
                 "somebody has changed it in Grafana; this makes the Secret's the right one again:\n  \
                  kubectl exec -n {namespace} deployment/grafana -- grafana cli admin reset-admin-password \

@@ -13,6 +13,7 @@ mod text;
 mod tree;
 
 use std::{
+    env,
     io::{self, IsTerminal, Write},
     path::Path,
 };
@@ -54,6 +55,15 @@ pub fn document(text: &str) -> io::Result<()> {
 fn data(text: &str) {
     if let Err(error) = document(text) {
         tracing::debug!("nobody reads the output: {error}");
+    }
+}
+
+/// Before anything is printed: a dumb terminal shows colours as letters, whatever `CLICOLOR` says of all terminals.
+/// `CLICOLOR_FORCE` is meant for this one.
+pub fn settle_colours() {
+    let is = |name, value: &str| env::var_os(name).is_some_and(|found| found == value);
+    if is("TERM", "dumb") && env::var_os("CLICOLOR_FORCE").is_none_or(|force| force == "0") {
+        ColorChoice::Never.write_global();
     }
 }
 

@@ -7,11 +7,12 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{body::Body, extract::Request, response::Response};
 use serde_json::{Value, json};
+use tokio::{io::AsyncBufReadExt, time::timeout};
 
 use crate::world::World;
 
@@ -122,12 +123,16 @@ pub async fn a_watch_tells_each_change_and_ends_with_ctrl_c(world: &World) {
     assert!(after.contains("healthy") && !after.contains("error"), "{after}");
 }
 
+/// A port-forward that does not begin, or does not end, in this time never will.
+const OPENED_WITHIN: Duration = Duration::from_secs(30);
+
 /// Prometheus, through a port-forward that ends with Ctrl-C.
 pub async fn what_is_opened_answers_on_this_machine(world: &World) {
-    let mut command = world.command();
+    let mut command = tokio::process::Command::from(world.command());
     command.args(["open", "prometheus", "--no-browser"]).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut opened = command.spawn().unwrap();
-    let url = BufReader::new(opened.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    let mut opened = command.kill_on_drop(true).spawn().unwrap();
+    let mut lines = tokio::io::BufReader::new(opened.stdout.take().unwrap()).lines();
+    let url = timeout(OPENED_WITHIN, lines.next_line()).await.expect("an address").unwrap().unwrap();
     assert!(url.starts_with("http://127.0.0.1:"), "{url}");
     let client = reqwest::Client::builder().tls_certs_only(std::iter::empty()).no_proxy().build().unwrap();
     // More than one, and at once: each is a stream of its own.
@@ -137,13 +142,18 @@ pub async fn what_is_opened_answers_on_this_machine(world: &World) {
         assert_eq!(answer.status().as_u16(), 200);
         assert!(answer.text().await.unwrap().contains("\"success\""));
     }
-    assert_eq!(interrupted(&mut opened), Some(130));
+    interrupt(opened.id().expect("it runs"));
+    assert_eq!(timeout(OPENED_WITHIN, opened.wait()).await.expect("its end").unwrap().code(), Some(130));
     client.get(query).send().await.unwrap_err();
 }
 
 fn interrupted(child: &mut Child) -> Option<i32> {
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    interrupt(child.id());
     child.wait().unwrap().code()
+}
+
+fn interrupt(process: u32) {
+    Command::new("kill").args(["-INT", &process.to_string()]).status().unwrap();
 }
 
 pub async fn a_bundle_holds_what_is_needed_and_no_secret(world: &World) {

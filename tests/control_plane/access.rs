@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::world::{Ended, World, finished};
 
 /// Five seconds are promised, the rest is for a slow machine.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 const NAMESPACE: &str = "in-nowhere";
 

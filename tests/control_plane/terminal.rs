@@ -165,7 +165,8 @@ pub async fn colours_and_movements_are_left_out_where_they_are_not_wanted(world:
     let up = [&World::up("in-plain")[..], &["-vv"]].concat();
     let watch = ["status", "--watch", "-n", "in-plain", "--image", "scaler=example.org/scalekit:1"];
     world.proxy.follow(Plan::default());
-    for (environment, moves) in [([("TERM", "xterm"), ("NO_COLOR", "1")], true), ([("TERM", "dumb"), ("X", "")], false)]
+    for (environment, moves) in
+        [([("TERM", "xterm"), ("NO_COLOR", "1")], true), ([("TERM", "dumb"), ("CLICOLOR", "1")], false)]
     {
         let (code, written) = in_a_terminal(world, &environment, &up, None).await;
         assert_eq!(code, 0, "{written}");

@@ -40,7 +40,7 @@ pub async fn a_second_run_names_the_first_and_leaves_it_alone(world: &World) {
         assert!(words.contains(&named), "{named}: {words}");
         assert!(words.contains("hint: wait for it, or end it"), "{words}");
         // The first renews its lock every two seconds, so no longer than that passes before it is seen to live.
-        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
         assert_eq!(world.proxy.writes(), 2, "{second:?} wrote");
     }
 

@@ -1,7 +1,8 @@
 //! Removing: what goes, what stays, and what is said of it.
 
 use rstest::rstest;
-use scalekit::commands::CommandError;
+use scalekit::commands::{CommandError, plan_removal};
+use scalekit::event::Silent;
 use scalekit::plan::Data;
 use serde_json::Value;
 use serde_json::json;
@@ -17,6 +18,30 @@ async fn a_removal_leaves_nothing_but_what_was_there_before() {
     assert!(down(&cluster, Data::Purge).await.unwrap().anything);
     assert_eq!(fake.everything(), before);
     assert!(!down(&cluster, Data::Purge).await.unwrap().anything);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_that_is_not_where_it_was_said_to_be_is_left_alone() {
+    let (_fake, cluster) = installed().await;
+    let planned = async |namespace| plan_removal(&cluster, Some(namespace), Data::Purge, &Silent).await;
+    let error = planned("observability").await.unwrap_err();
+    assert_eq!(error.to_string(), "the stack is in namespace monitoring, not in observability");
+    assert_eq!((error.exit_code(), error.hint().as_deref()), (2, Some("`scalekit down -n monitoring`, or without -n")));
+    assert!(planned("monitoring").await.unwrap().anything);
+}
+
+/// What is there of ours may be anything: a sample, say, or what was applied by hand without its namespace.
+#[tokio::test(start_paused = true)]
+async fn without_a_stack_that_is_known_nothing_goes_by_a_name() {
+    let fake = FakeCluster::new();
+    let cluster = fake.cluster();
+    assert!(!plan_removal(&cluster, Some("monitoring"), Data::Purge, &Silent).await.unwrap().anything);
+    fake.put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}}));
+    fake.put(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n",
+        "labels": {"app.kubernetes.io/managed-by": "scalekit"}}}));
+    let error = plan_removal(&cluster, Some("monitoring"), Data::Purge, &Silent).await.unwrap_err();
+    assert_eq!(error.to_string(), "no stack is known to be in namespace monitoring");
+    assert!(plan_removal(&cluster, None, Data::Purge, &Silent).await.unwrap().anything);
 }
 
 #[rstest]

@@ -112,7 +112,7 @@ impl Told {
 
 /// What `scalekit down` does.
 async fn down(cluster: &Cluster, data: Data) -> Result<commands::Downed, CommandError> {
-    let planned = commands::plan_removal(cluster, data, &Silent).await?;
+    let planned = commands::plan_removal(cluster, None, data, &Silent).await?;
     let options =
         RemovalOptions { containerd_socket: None, timeout: TIMEOUT, force_finalizers: false, reset_replicas: false };
     commands::down(&planned, Consent::Given, options, cluster, &Silent).await
