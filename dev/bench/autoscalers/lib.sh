@@ -17,7 +17,8 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# What an earlier one has left may be on its way out.
+# What an earlier one has left may be on its way out. No namespace goes while an API does not answer.
+kubectl delete --ignore-not-found apiservice v1beta1.external.metrics.k8s.io >/dev/null
 kubectl delete --ignore-not-found namespace "$namespace" --timeout=120s >/dev/null
 kubectl delete --ignore-not-found -f dev/bench/autoscalers/kind.yaml --timeout=120s >/dev/null
 kubectl apply -f dev/bench/autoscalers/kind.yaml >/dev/null
@@ -25,7 +26,16 @@ kubectl wait --for=condition=Established crd/targets.bench.scalekit.dev --timeou
 kubectl create namespace "$namespace" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
 "$state/bin/kubectl" --kubeconfig "$state/kubeconfig" proxy --port=0 --disable-filter=true >"$work/proxy" 2>/dev/null &
 started+=($!)
-until grep -q 'Starting to serve on' "$work/proxy"; do sleep 0.1; done
+# until_true SECONDS COMMAND...: waits until it succeeds, or ends the benchmark.
+until_true() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        ((SECONDS < deadline)) || { echo "waited in vain: $*" >&2; exit 1; }
+        sleep 0.1
+    done
+}
+until_true 30 grep -q 'Starting to serve on' "$work/proxy"
 api=http://$(sed -n 's/^Starting to serve on //p' "$work/proxy")
 
 # One curl process, many requests: kubectl makes ten a second. Lines of PATH<tab>OBJECT.
@@ -34,11 +44,11 @@ post() {
     mkdir -p "$work/bodies"
     while IFS=$'\t' read -r path object; do
         echo "$object" >"$work/bodies/$number"
-        printf 'next\nurl="%s/%s"\nheader="Content-Type: application/json"\ndata="@%s/bodies/%s"\noutput="/dev/null"\nsilent\n' \
+        printf 'next\nurl="%s/%s"\nheader="Content-Type: application/json"\ndata="@%s/bodies/%s"\noutput="/dev/null"\nsilent\nfail\nretry=5\n' \
             "$api" "$path" "$work" "$number"
         number=$((number + 1))
     done | sed '1d' >"$work/requests"
-    curl --no-progress-meter --fail-with-body --parallel --parallel-max 16 --config "$work/requests"
+    curl --no-progress-meter --fail-early --parallel --parallel-max 16 --config "$work/requests"
     rm -rf "$work/bodies"
 }
 # What is scaled: three replicas, in both senses.

@@ -5,6 +5,17 @@
 # shellcheck source=../build.sh
 . dev/bench/build.sh
 
+without_peers() {
+    kubectl delete --ignore-not-found apiservice v1beta1.external.metrics.k8s.io >/dev/null 2>&1 || true
+    kubectl delete --ignore-not-found networkpolicy bench-autoscalers -n monitoring >/dev/null 2>&1 || true
+    # KEDA takes its finalizers off as long as it runs.
+    kubectl delete --ignore-not-found scaledobjects --all -n "$namespace" --timeout=60s >/dev/null 2>&1 || true
+    kubectl get crd -o name 2>/dev/null | grep 'keda\.sh$' |
+        xargs -r "$state/bin/kubectl" --kubeconfig "$state/kubeconfig" delete --wait=false >/dev/null 2>&1 || true
+    cleanup
+}
+trap without_peers EXIT
+
 programs=$PWD/dev/bench/autoscalers/programs
 kubeconfig=$(realpath "$state/kubeconfig")
 
@@ -64,10 +75,8 @@ spec:
   insecureSkipTLSVerify: true
   service: {name: metrics, namespace: $namespace}
 END
-    until kubectl get --raw /apis/external.metrics.k8s.io/v1beta1 >/dev/null 2>&1; do
-        kill -0 "${pids[$2]}" || { tail "$work/$2.log" >&2; exit 1; }
-        sleep 0.5
-    done
+    until_true 60 kubectl get --raw /apis/external.metrics.k8s.io/v1beta1
+    kill -0 "${pids[$2]}" || { tail "$work/$2.log" >&2; exit 1; }
 }
 rights=(--lister-kubeconfig="$kubeconfig" --authentication-kubeconfig="$kubeconfig" --authorization-kubeconfig="$kubeconfig")
 
@@ -111,14 +120,3 @@ stop() {
     kill "${pids[$1]}"
     wait "${pids[$1]}" 2>/dev/null || true
 }
-
-without_peers() {
-    kubectl delete --ignore-not-found apiservice v1beta1.external.metrics.k8s.io >/dev/null 2>&1 || true
-    kubectl delete --ignore-not-found networkpolicy bench-autoscalers -n monitoring >/dev/null 2>&1 || true
-    # Whoever takes their finalizers off is gone.
-    kubectl get scaledobjects -n "$namespace" -o name 2>/dev/null |
-        xargs -r -n 50 "$state/bin/kubectl" --kubeconfig "$state/kubeconfig" patch -n "$namespace" --type=merge -p '{"metadata":{"finalizers":null}}' >/dev/null 2>&1 || true
-    kubectl get crd -o name 2>/dev/null | grep 'keda\.sh$' | xargs -r "$state/bin/kubectl" --kubeconfig "$state/kubeconfig" delete --wait=false >/dev/null 2>&1 || true
-    cleanup
-}
-trap without_peers EXIT
