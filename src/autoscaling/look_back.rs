@@ -80,8 +80,8 @@ impl LookBack {
         self.0.get(place).map(|range| format!("`{}` in the {}", range.selector, text(range.length_ms)))
     }
 
-    /// For how many milliseconds a history can be too short: until its longest range has passed. What is not covered then is so sparse that
-    /// it never will be, or is not kept for so long.
+    /// For how many milliseconds a history can be too short: until its longest range has passed. What is not covered then
+    /// is so sparse that it never will be, or is not kept for so long.
     pub fn at_most_ms(&self) -> i64 {
         let longest = self.0.iter().map(|range| range.length_ms).max().unwrap_or_default();
         longest.saturating_add(LONGEST_SCRAPE_INTERVAL_MS)
