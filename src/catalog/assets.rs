@@ -3,6 +3,8 @@
 //! All of them are parsed by the tests; that an embedded file does not parse cannot happen in a
 //! program that was built from tested sources.
 
+use std::{collections::BTreeMap, path::Path, sync::LazyLock};
+
 use include_dir::{Dir, include_dir};
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -12,38 +14,62 @@ use crate::yaml;
 static ASSETS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/assets");
 static DASHBOARDS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/dashboards");
 
+/// The documents of every YAML file by its path in `assets/`. Reading them is most of what making the stack takes, and a
+/// run makes it more than once.
+static DOCUMENTS: LazyLock<BTreeMap<&Path, Vec<Value>>> = LazyLock::new(|| {
+    let mut documents = BTreeMap::new();
+    let mut folders = vec![&ASSETS];
+    while let Some(folder) = folders.pop() {
+        folders.extend(folder.dirs());
+        for file in folder.files() {
+            let extension = file.path().extension().and_then(|extension| extension.to_str());
+            if let (Some("yaml" | "yml"), Some(text)) = (extension, file.contents_utf8()) {
+                let parsed = yaml::parse_all(text).unwrap_or_else(|error| broken(file.path(), &error));
+                documents.insert(file.path(), parsed);
+            }
+        }
+    }
+    documents
+});
+
+/// Every dashboard by file name.
+static PARSED_DASHBOARDS: LazyLock<Vec<(&str, Value)>> = LazyLock::new(|| {
+    let files = DASHBOARDS.files().filter_map(|file| Some((file, file.path().file_name()?.to_str()?)));
+    let dashboards = files.filter(|(file, _)| file.path().extension().is_some_and(|extension| extension == "json"));
+    dashboards
+        .map(|(file, name)| {
+            (name, serde_json::from_slice(file.contents()).unwrap_or_else(|error| broken(file.path(), &error)))
+        })
+        .collect()
+});
+
+/// Reads all of it, so that it need not be waited for later.
+pub(super) fn read() {
+    LazyLock::force(&DOCUMENTS);
+    LazyLock::force(&PARSED_DASHBOARDS);
+}
+
 /// Every object of the YAML files that lie directly in a folder of `assets/`, by file name.
 pub(super) fn manifests(folder: &str) -> Vec<DynamicObject> {
-    files(&ASSETS, folder)
-        .filter(|(name, _)| has_extension(name, "yaml"))
-        .flat_map(|(name, text)| {
-            let documents: Vec<Value> = yaml::parse_all(text).unwrap_or_else(|error| broken(folder, name, &error));
-            documents.into_iter().map(move |document| {
-                serde_json::from_value(document).unwrap_or_else(|error| broken(folder, name, &error))
-            })
-        })
+    let files = DOCUMENTS.iter().filter(|(path, _)| {
+        path.parent() == Some(Path::new(folder)) && path.extension().is_some_and(|extension| extension == "yaml")
+    });
+    files
+        .flat_map(|(path, documents)| documents.iter().map(|document| (*path, document.clone())))
+        .map(|(path, document)| serde_json::from_value(document).unwrap_or_else(|error| broken(path, &error)))
         .collect()
 }
 
 /// One configuration file of a component, as a value that can be changed.
 pub(super) fn config(component: &str, name: &str) -> Value {
-    let folder = format!("{component}/config");
-    let text = files(&ASSETS, &folder)
-        .find_map(|(file, text)| (file == name).then_some(text))
-        .unwrap_or_else(|| panic!("assets/{folder}/{name} is compiled in"));
-    yaml::parse(text).unwrap_or_else(|error| broken(&folder, name, &error))
+    let path = Path::new(component).join("config").join(name);
+    let document = DOCUMENTS.get(path.as_path()).and_then(|documents| documents.first());
+    document.unwrap_or_else(|| panic!("assets/{} is compiled in", path.display())).clone()
 }
 
 /// Every dashboard by file name, compact.
 pub(super) fn dashboards() -> Vec<(&'static str, Value)> {
-    DASHBOARDS
-        .files()
-        .filter_map(|file| Some((file.path().file_name()?.to_str()?, file.contents_utf8()?)))
-        .filter(|(name, _)| has_extension(name, "json"))
-        .map(|(name, text)| {
-            (name, serde_json::from_str(text).unwrap_or_else(|error| broken("../dashboards", name, &error)))
-        })
-        .collect()
+    PARSED_DASHBOARDS.clone()
 }
 
 /// Names of the sample workloads that have manifests.
@@ -54,21 +80,6 @@ pub(super) fn demos() -> Vec<&'static str> {
     names
 }
 
-fn files(root: &'static Dir<'_>, folder: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let mut files: Vec<_> = root
-        .get_dir(folder)
-        .into_iter()
-        .flat_map(Dir::files)
-        .filter_map(|file| Some((file.path().file_name()?.to_str()?, file.contents_utf8()?)))
-        .collect();
-    files.sort_unstable();
-    files.into_iter()
-}
-
-fn has_extension(name: &str, extension: &str) -> bool {
-    name.rsplit_once('.').is_some_and(|(_, found)| found == extension)
-}
-
-fn broken(folder: &str, name: &str, error: &dyn std::fmt::Display) -> ! {
-    panic!("assets/{folder}/{name} was tested when this program was built: {error}")
+fn broken(path: &Path, error: &dyn std::fmt::Display) -> ! {
+    panic!("{} was tested when this program was built: {error}", path.display())
 }

@@ -7,6 +7,7 @@
 mod alertmanager;
 mod assets;
 mod component;
+mod control_plane;
 mod demo;
 mod edit;
 mod external;
@@ -217,6 +218,11 @@ pub fn component_of(object: &DynamicObject) -> Option<Component> {
     object.metadata.labels.as_ref()?.get(NAME)?.parse().ok()
 }
 
+/// Reads the manifests that are compiled in, for [`stack`] to find them read: they are most of its work.
+pub fn read() {
+    assets::read();
+}
+
 /// Every object of the stack: definitions first, then component by component.
 pub fn stack(options: &Options, platform: &Platform) -> Vec<DynamicObject> {
     let namespaces = Namespaces::new([
@@ -267,6 +273,9 @@ fn component_objects(
     }
     match component {
         Component::Prometheus => {
+            for object in objects.iter_mut().filter(|object| edit::kind(object) == "NetworkPolicy") {
+                control_plane::let_out(object, platform);
+            }
             let files = prometheus::files(options, platform, namespaces);
             let texts = files.into_iter().map(|(name, value)| (name, objects::yaml_text(&value)));
             let Additions { rules, scrapes } = &options.additions;

@@ -1,5 +1,7 @@
 //! Clusters whose control plane and kubelet are one process, MicroK8s and k3s: each of its ports has the metrics of all.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::assets;
@@ -18,11 +20,10 @@ pub(super) fn scrape_once(config: &mut Value) {
     let Some(position) = jobs.iter().position(|job| job["job_name"] == API_SERVER) else { return };
     let api_server = jobs.remove(position);
     let Some(kubelet) = jobs.iter_mut().find(|job| job["job_name"] == KUBELET) else { return };
-    let more = assets::config("prometheus", MORE);
-    let more = more.as_object().into_iter().flatten();
+    let more = kept_of_others();
     let of_others: Vec<(&str, &str)> = [(API_SERVER, kept(&api_server))]
         .into_iter()
-        .chain(more.map(|(job, list)| (job.as_str(), list.as_str().unwrap_or_default())))
+        .chain(more.iter().map(|(job, list)| (job.as_str(), list.as_str())))
         .collect();
     let lists: Vec<&str> = [kept(kubelet)].into_iter().chain(of_others.iter().map(|(_, list)| *list)).collect();
 
@@ -36,6 +37,13 @@ pub(super) fn scrape_once(config: &mut Value) {
     for key in ["scrape_interval", "sample_limit"] {
         kubelet[key] = api_server[key].clone();
     }
+}
+
+/// By job, the metrics that are kept of the rest of the control plane: of that one page, or of a page of its own.
+pub(super) fn kept_of_others() -> BTreeMap<String, String> {
+    let lists = assets::config("prometheus", MORE);
+    let lists = lists.as_object().into_iter().flatten();
+    lists.filter_map(|(job, list)| Some((job.clone(), list.as_str()?.to_owned()))).collect()
 }
 
 /// The allow-list of a job, its first rule.

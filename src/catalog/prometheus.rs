@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Options, assets,
+    Options, assets, control_plane,
     edit::{self, Namespaces},
     one_process,
 };
@@ -100,12 +100,15 @@ fn configuration(options: &Options, platform: &Platform) -> Value {
     if platform.one_process {
         one_process::scrape_once(&mut config);
     }
+    control_plane::scrape(&mut config, platform);
     config
 }
 
 /// Names of all jobs that are ours, on whatever platform.
 pub fn jobs(options: &Options) -> Vec<String> {
-    names(&whole(options))
+    let control_plane = control_plane::jobs();
+    let more = control_plane.iter().filter_map(|job| job["job_name"].as_str()).map(str::to_owned);
+    names(&whole(options)).into_iter().chain(more).collect()
 }
 
 /// What the configuration that is installed was made for: how the cluster was seen when that could be looked at.
@@ -120,6 +123,7 @@ pub fn scraped_as(live: &[DynamicObject]) -> Seen {
     Seen {
         one_process: Some(!names(&config).iter().any(|job| job == one_process::API_SERVER)),
         kubelet_verifies: kubelet.map(|job| job["tls_config"]["insecure_skip_verify"] != true),
+        exposed: Some(control_plane::scraped(&config)),
     }
 }
 

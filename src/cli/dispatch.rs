@@ -16,7 +16,7 @@ use super::{
     logs,
 };
 use crate::{
-    catalog::Component,
+    catalog::{self, Component},
     cluster::{Cluster, ConnectError, Connection, Interruption, connect},
     commands::{self, CommandError, ControllerSettings, Service, WatchError},
     event::{Event, Reporter},
@@ -220,6 +220,8 @@ pub(super) async fn stack_settings(
     force_conflicts: bool,
 ) -> Result<(StackSettings, Cluster), CommandError> {
     let settings = resolved(common, stack, force_conflicts)?.with_files()?;
+    // While a connection is made there is nothing else to do. Without a thread they are read when they are needed.
+    let _reads = std::thread::Builder::new().spawn(catalog::read);
     let cluster = connect(&settings.connection).await?;
     Ok((settings, cluster))
 }

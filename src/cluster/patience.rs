@@ -18,6 +18,10 @@ use tower::{BoxError, Layer, Service, ServiceExt};
 /// Pauses between the tries, in milliseconds: six tries within three seconds.
 const PAUSES: [u64; 5] = [50, 150, 400, 800, 1600];
 
+/// Tries after which a server that asks for whole seconds is not heeded yet: it does so for the objects of a definition
+/// that it has just taken, and is there after a few milliseconds.
+const EARLY: usize = 2;
+
 /// The longest that a server may ask to wait.
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -64,13 +68,14 @@ where
             let (head, body) = request.into_parts();
             // A review is a few hundred bytes, and a GET has none.
             let body = body.collect_bytes().await?;
-            let mut pauses = PAUSES.into_iter().map(Duration::from_millis);
+            let mut pauses = PAUSES.into_iter().map(Duration::from_millis).enumerate();
             loop {
                 let request = Request::from_parts(head.clone(), Body::from(body.to_vec()));
                 let answer = inner.clone().oneshot(request).await.map_err(Into::into)?;
-                let Some(pause) = pauses.next().filter(|_| passes(answer.status())) else { return Ok(answer) };
+                let Some((tried, pause)) = pauses.next().filter(|_| passes(answer.status())) else { return Ok(answer) };
                 tracing::debug!("{} to {}, asking again", answer.status(), head.uri.path());
-                tokio::time::sleep(asked_for(&answer).unwrap_or(pause)).await;
+                let asked_for = asked_for(&answer).filter(|_| tried >= EARLY);
+                tokio::time::sleep(asked_for.unwrap_or(pause)).await;
             }
         })
     }
@@ -137,5 +142,25 @@ mod tests {
         let answer = PatienceLayer.layer(service).oneshot(request).await.unwrap();
         assert_eq!(answer.status().as_u16(), expected);
         assert_eq!(asked.load(Ordering::Relaxed), tries);
+    }
+
+    /// How long a read takes whose first answers ask for a second's patience.
+    async fn took(answers: usize) -> Duration {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let code = if asked.fetch_add(1, Ordering::Relaxed) < answers { 429 } else { 200 };
+            async move { Ok::<_, Infallible>(Response::builder().status(code).header(RETRY_AFTER, "1").body(()).unwrap()) }
+        });
+        let request = Request::builder().uri("/apis/scalekit.dev/v1alpha1/autoscalers").body(Body::empty()).unwrap();
+        let began = tokio::time::Instant::now();
+        PatienceLayer.layer(service).oneshot(request).await.unwrap();
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whole_seconds_are_heeded_when_it_is_not_there_soon() {
+        assert_eq!(took(1).await, Duration::from_millis(50));
+        assert_eq!(took(2).await, Duration::from_millis(200));
+        assert_eq!(took(4).await, Duration::from_millis(2200));
     }
 }

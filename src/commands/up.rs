@@ -8,6 +8,7 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::core::DynamicObject;
+use tokio::task::spawn_blocking;
 
 use super::{
     CommandError,
@@ -78,9 +79,18 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, CommandError> {
     let step = Instant::now();
     reporter.report(Event::StepStarted { step: Step::Preflight, total: None });
-    let facts = preflight::facts_and_kubelets(cluster).await.map_err(|source| unusable(cluster, source))?;
+    let release = stack_release(&options.namespace);
+    let reference = options.images.get(&Component::Scaler).cloned();
+    // Its digest takes a moment, and so do the answers.
+    let own = spawn_blocking(move || image::own(reference.as_ref()));
+    // What is installed can be read before it is known what is to be.
+    let (facts, labelled) = futures::join!(preflight::facts_and_kubelets(cluster), installer.labelled(&release, false));
+    let facts = facts.map_err(|source| unusable(cluster, source))?;
     let platform = facts.platform(asked);
-    let own = image::own(options.images.get(&Component::Scaler))?;
+    let own = own.await.map_err(|error| CommandError::Io {
+        what: "cannot read this program".to_owned(),
+        source: std::io::Error::other(error),
+    })??;
     tell(&health::of_cluster(&facts, &platform, options.storage.class.as_deref(), own.carries()), reporter)?;
     let summary = format!("Kubernetes {} on {}", facts.version, platform.kind);
     reporter.report(Event::StepFinished { step: Step::Preflight, took: step.elapsed(), summary });
@@ -91,8 +101,7 @@ pub(super) async fn prepare(
     options.grafana_password = password()?;
     let mut desired = catalog::stack(&options, &platform);
     tell(&[health::room(&facts.nodes, &desired, options.profile)], reporter)?;
-    let release = stack_release(&options.namespace);
-    let state = installer.read(&release, &desired).await?;
+    let state = installer.complete(&release, &desired, labelled?).await?;
     // A cluster with an installation in it does not change its make: that need not be looked at again.
     let mut before = catalog::scraped_as(&state.live);
     if before.one_process.is_none() && platform.kind.may_be_one_process() {
@@ -101,7 +110,7 @@ pub(super) async fn prepare(
     let asked = options.clone();
     let others = catalog::fit_volumes(&mut options, &state.live, &facts.classes);
     tell(&health::volumes(&options, &others), reporter)?;
-    let remembered = platform.clone().seen(facts.seen.or(before));
+    let remembered = platform.clone().seen(facts.seen.clone().or(before));
     let fitted = options.storage != asked.storage || options.retention != asked.retention;
     if remembered != platform || fitted {
         desired = catalog::stack(&options, &remembered);

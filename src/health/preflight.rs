@@ -32,7 +32,7 @@ impl Facts {
             Some(kind) => assume(kind, &self.nodes, &self.classes),
             None => detect(&self.nodes, &self.classes),
         };
-        platform.seen(self.seen)
+        platform.seen(self.seen.clone())
     }
 }
 

@@ -107,7 +107,8 @@ impl Installer<'_> {
                 && let Some(position) = run.next()
             {
                 let live = live.get(&run.references[position]).filter(|live| !changes.makes_anew(live));
-                in_flight.push(async move { (position, self.write_one(&desired[position], live).await) });
+                let served = run.is_needed(position);
+                in_flight.push(async move { (position, self.write_one(&desired[position], live, served).await) });
             }
             let Some((position, outcome)) = in_flight.next().await else { break };
             run.settle(position, outcome);
@@ -143,7 +144,7 @@ impl Installer<'_> {
         let Some(desired) = desired.iter().find(|object| missing && ObjectRef::of(object) == namespace) else {
             return Ok(None);
         };
-        match self.write_one(desired, None).await {
+        match self.write_one(desired, None, true).await {
             Outcome::Applied(live) => {
                 self.reporter.report(Event::Object { object: namespace, action: Action::Created, why: None });
                 Ok(Some(*live))
@@ -232,7 +233,8 @@ impl Installer<'_> {
         Ok(())
     }
 
-    async fn write_one(&self, desired: &DynamicObject, live: Option<&DynamicObject>) -> Outcome {
+    /// Writes one object over what is there of it. `served`: as of [`Installer::put`].
+    async fn write_one(&self, desired: &DynamicObject, live: Option<&DynamicObject>, served: bool) -> Outcome {
         let object = ObjectRef::of(desired);
         if let Some(live) = live
             && let Err(error) = self.adopt(desired, live).await
@@ -241,15 +243,16 @@ impl Installer<'_> {
         }
         if let Some(live) = live
             && let Some(bridge) = plan::bridge(desired, live)
-            && let Outcome::Failed(error) = self.put(&object, &bridge).await
+            && let Outcome::Failed(error) = self.put(&object, &bridge, true).await
         {
             return Outcome::Failed(error);
         }
-        self.put(&object, desired).await
+        self.put(&object, desired, served).await
     }
 
-    /// Applies one object, as a definition so that it is served and nothing is stored in older versions of it.
-    pub(super) async fn put(&self, object: &ObjectRef, desired: &DynamicObject) -> Outcome {
+    /// Applies one object; a definition so that nothing is stored in older versions of it, and, if it has to be `served`
+    /// for what comes next, waits until it is. Else the wait for all that was written sees to that.
+    pub(super) async fn put(&self, object: &ObjectRef, desired: &DynamicObject, served: bool) -> Outcome {
         let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
         params.force = self.force_conflicts;
         let applied = self
@@ -264,6 +267,9 @@ impl Installer<'_> {
             Err(error) => return Outcome::Failed(error),
         };
         let migrate = plan::needs_migration(&live);
+        if !served && !migrate {
+            return Outcome::Applied(Box::new(live));
+        }
         match self.established(object, live).await {
             Outcome::Applied(live) if migrate => match self.store_anew(&live).await {
                 Ok(()) => Outcome::Applied(live),

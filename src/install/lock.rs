@@ -4,7 +4,11 @@
 //! once where it can be seen that its process is gone, else after the lease has stood unchanged for its whole
 //! duration.
 
-use std::{fs, process, sync::Arc, time::Duration};
+use std::{
+    fs, process,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -41,6 +45,8 @@ const SEEN_ALIVE_WITHIN: Duration = Duration::from_secs(5);
 /// A held lock, renewed in the background until it is released or dropped.
 pub struct Lock {
     leases: Api<Lease>,
+    /// The lease as this run wrote it last.
+    written: Written,
     heartbeat: JoinHandle<()>,
     lost: Arc<Notify>,
     sure: watch::Sender<bool>,
@@ -48,13 +54,28 @@ pub struct Lock {
     _held: Held,
 }
 
+/// A lease in one version, to be deleted in no other.
+type Written = Arc<Mutex<Preconditions>>;
+
+fn version(lease: &Lease) -> Preconditions {
+    Preconditions { uid: lease.metadata.uid.clone(), resource_version: lease.metadata.resource_version.clone() }
+}
+
 impl Lock {
-    fn keep(leases: Api<Lease>, identity: String, sure: watch::Sender<bool>, interruption: &Interruption) -> Self {
+    fn keep(
+        leases: Api<Lease>,
+        acquired: &Lease,
+        identity: String,
+        sure: watch::Sender<bool>,
+        interruption: &Interruption,
+    ) -> Self {
         let lost = Arc::new(Notify::new());
-        let heartbeat = tokio::spawn(renew(leases.clone(), identity, Arc::clone(&lost), sure.clone()));
+        let written = Arc::new(Mutex::new(version(acquired)));
+        let renewal = renew(leases.clone(), Arc::clone(&written), identity, Arc::clone(&lost), sure.clone());
+        let heartbeat = tokio::spawn(renewal);
         let interruption = interruption.clone();
         let held = interruption.holding();
-        Self { leases, heartbeat, lost, sure, interruption, _held: held }
+        Self { leases, written, heartbeat, lost, sure, interruption, _held: held }
     }
 
     /// Does the work while the lock is held, and gives the lock back however it ends.
@@ -83,19 +104,21 @@ impl Lock {
     /// Gives the lock back, so that the next run need not wait.
     pub async fn release(self) {
         self.heartbeat.abort();
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // Not worth an error: a lease that stays runs out by itself.
-        if let Ok(Some(lease)) = self.leases.get_opt(LOCK).await
+        if let Err(kube::Error::Api(status)) = self.delete(written).await
+            && status.code == 409
+            && let Ok(Some(lease)) = self.leases.get_opt(LOCK).await
             && holder(&lease) == Some(identity().as_str())
         {
-            let params = DeleteParams {
-                preconditions: Some(Preconditions {
-                    uid: lease.metadata.uid,
-                    resource_version: lease.metadata.resource_version,
-                }),
-                ..DeleteParams::default()
-            };
-            let _gone_or_running_out = self.leases.delete(LOCK, &params).await;
+            // A renewal was under way, and nobody read its answer.
+            let _gone_or_running_out = self.delete(version(&lease)).await;
         }
+    }
+
+    async fn delete(&self, version: Preconditions) -> Result<(), kube::Error> {
+        let params = DeleteParams { preconditions: Some(version), ..DeleteParams::default() };
+        self.leases.delete(LOCK, &params).await.map(|_| ())
     }
 }
 
@@ -137,8 +160,9 @@ impl Installer<'_> {
             match decide(&identity, TERMS, seen, now, wall()) {
                 Decision::Acquire(record) | Decision::Renew(record) => {
                     match write(&leases, read, record).await {
-                        Ok(_) => {
-                            return Ok(Lock::keep(leases, identity, self.sure.clone(), self.cluster.interruption()));
+                        Ok(acquired) => {
+                            let (sure, interruption) = (self.sure.clone(), self.cluster.interruption());
+                            return Ok(Lock::keep(leases, &acquired, identity, sure, interruption));
                         }
                         // Somebody was faster, or the answer was lost: look again.
                         Err(error) if error.is_transient() || matches!(error, cluster::Error::Conflict { .. }) => {}
@@ -185,13 +209,13 @@ impl Installer<'_> {
 /// When it could not renew for longer than the deadline, nobody knows whose the lock is: a server that is away is away
 /// for all, and then it is still ours; or only this machine is cut off, and another run may have taken over. So the run
 /// stands still until the lease has been read and renewed once more, by the version that was read.
-async fn renew(leases: Api<Lease>, identity: String, lost: Arc<Notify>, sure: watch::Sender<bool>) {
+async fn renew(leases: Api<Lease>, written: Written, identity: String, lost: Arc<Notify>, sure: watch::Sender<bool>) {
     let mut renewed = Instant::now();
     loop {
         sleep(TERMS.retry).await;
         // A server that takes the question and says nothing leaves no doubt for longer than the deadline allows.
         let patience = TERMS.renew_deadline.saturating_sub(renewed.elapsed()).max(TERMS.retry);
-        let answer = timeout(patience, renew_once(&leases, &identity)).await;
+        let answer = timeout(patience, renew_once(&leases, &written, &identity)).await;
         match answer {
             Ok(Ok(true)) => {
                 renewed = Instant::now();
@@ -208,7 +232,7 @@ async fn renew(leases: Api<Lease>, identity: String, lost: Arc<Notify>, sure: wa
 }
 
 /// Whether the lease is still ours after this; `false` when it is not, an error when nobody knows.
-async fn renew_once(leases: &Api<Lease>, identity: &str) -> Result<bool, cluster::Error> {
+async fn renew_once(leases: &Api<Lease>, written: &Written, identity: &str) -> Result<bool, cluster::Error> {
     let Some(lease) = leases.get_opt(LOCK).await? else {
         // Deleted with its namespace by our own removal: nobody else can hold what is not there for long.
         return Ok(true);
@@ -219,7 +243,11 @@ async fn renew_once(leases: &Api<Lease>, identity: &str) -> Result<bool, cluster
     let record = Record::from(&lease.spec.clone().unwrap_or_default());
     let record = Record { renewed: Some(wall()), ..record };
     match write(leases, Some(lease), record).await {
-        Ok(_) | Err(cluster::Error::NotFound { .. } | cluster::Error::Terminating { .. }) => Ok(true),
+        Ok(renewed) => {
+            *written.lock().unwrap_or_else(PoisonError::into_inner) = version(&renewed);
+            Ok(true)
+        }
+        Err(cluster::Error::NotFound { .. } | cluster::Error::Terminating { .. }) => Ok(true),
         Err(error) => Err(error),
     }
 }

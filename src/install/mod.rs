@@ -30,7 +30,7 @@ use tokio::{
 pub use error::{Failure, InstallError};
 pub use lock::Lock;
 pub use proof::Left;
-pub use state::{State, Survey};
+pub use state::{Labelled, State, Survey};
 
 use crate::{cluster::Cluster, event::Reporter};
 

@@ -20,7 +20,7 @@ impl Installer<'_> {
     ) -> Result<(), InstallError> {
         let work = async {
             for object in before {
-                if let Outcome::Failed(error) = self.put(&ObjectRef::of(object), &declared(object)).await {
+                if let Outcome::Failed(error) = self.put(&ObjectRef::of(object), &declared(object), true).await {
                     return Err(InstallError::Read(error));
                 }
             }

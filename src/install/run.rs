@@ -1,6 +1,6 @@
 //! Where a run of writes stands: what may go next, what has failed, and in which order it is told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use kube::api::DynamicObject;
 
@@ -31,6 +31,10 @@ pub(super) struct Run {
     pub(super) references: Vec<ObjectRef>,
     changes: Vec<Option<Change>>,
     needs: Vec<Vec<usize>>,
+    /// Those that others wait for.
+    needed: BTreeSet<usize>,
+    /// All positions, in the order in which they go as far as their needs allow: definitions that nobody waits for last.
+    order: Vec<usize>,
     state: Vec<Progress>,
     pub(super) uids: BTreeMap<ObjectRef, String>,
     failures: Vec<(ObjectRef, cluster::Error)>,
@@ -54,8 +58,22 @@ impl Run {
             })
             .collect();
         let needs = dependencies(desired);
-        let untold = in_order(&needs).into_iter().filter(|&position| state[position] == Progress::Waiting).collect();
-        Self { needs, references, changes, state, uids: BTreeMap::new(), failures: Vec::new(), untold }
+        let needed: BTreeSet<usize> = needs.iter().flatten().copied().collect();
+        // The API server does a lot for a new definition, at the cost of whatever comes next.
+        let last =
+            |position: &usize| references[*position].kind == "CustomResourceDefinition" && !needed.contains(position);
+        let mut order: Vec<usize> = (0..references.len()).collect();
+        order.sort_by_key(last);
+        let mut untold = in_order(&needs);
+        untold.sort_by_key(last);
+        untold.retain(|&position| state[position] == Progress::Waiting);
+        let untold = untold.into();
+        Self { needs, needed, order, references, changes, state, uids: BTreeMap::new(), failures: Vec::new(), untold }
+    }
+
+    /// Whether another object can only be written once this one is there.
+    pub(super) fn is_needed(&self, position: usize) -> bool {
+        self.needed.contains(&position)
     }
 
     pub(super) fn settle(&mut self, position: usize, outcome: Outcome) {
@@ -93,7 +111,7 @@ impl Run {
 
     /// The next object whose needs are all there.
     pub(super) fn next(&mut self) -> Option<usize> {
-        let position = (0..self.state.len()).find(|&position| {
+        let position = self.order.iter().copied().find(|&position| {
             self.state[position] == Progress::Waiting
                 && self.needs[position].iter().all(|&needed| self.state[needed] == Progress::Done)
         })?;
@@ -162,6 +180,28 @@ mod tests {
             let Event::Object { object, .. } = event else { panic!("{event:?}") };
             self.0.lock().unwrap().push(object.name);
         }
+    }
+
+    #[test]
+    fn a_definition_goes_last_unless_something_waits_for_it() {
+        let definition: DynamicObject = serde_json::from_value(json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "as.x.dev"},
+            "spec": {"group": "x.dev", "names": {"kind": "A"}}}))
+        .unwrap();
+        let own = serde_json::from_value(
+            json!({"apiVersion": "x.dev/v1", "kind": "A", "metadata": {"name": "a", "namespace": "m"}}),
+        )
+        .unwrap();
+        let next = |objects: &[DynamicObject]| {
+            let mut run = Run::new(objects, &plan::plan(objects, &[], &Inventory::default()));
+            let first = run.next().unwrap();
+            (run.references[first].name.clone(), run.is_needed(first))
+        };
+        let mut all = vec![definition];
+        all.extend(objects());
+        assert_eq!(next(&all), ("m".to_owned(), true));
+        all.push(own);
+        assert_eq!(next(&all), ("as.x.dev".to_owned(), true));
     }
 
     fn objects() -> Vec<DynamicObject> {

@@ -31,6 +31,14 @@ pub struct State {
     pub recorded: Option<String>,
 }
 
+/// What carries the label of a release, and its inventory: the first half of its [`State`].
+pub struct Labelled {
+    live: Vec<DynamicObject>,
+    recorded: Recorded,
+    /// Whether Autoscalers were asked for.
+    autoscalers: bool,
+}
+
 /// An inventory as it is stored.
 #[derive(Default)]
 struct Recorded {
@@ -60,6 +68,7 @@ const TOOLING: &str = "applyset.kubernetes.io/tooling";
 
 const DATA_KEY: &str = "inventory.json";
 const AUTOSCALER: &str = "Autoscaler";
+const CONFIG_MAP: &str = "ConfigMap";
 
 impl Installer<'_> {
     /// Reads the objects and the inventory of a release: one LIST per kind, and a GET for each desired object
@@ -69,17 +78,62 @@ impl Installer<'_> {
     ///
     /// [`InstallError::Read`], [`InstallError::Inventory`].
     pub async fn read(&self, release: &Release, desired: &[DynamicObject]) -> Result<State, InstallError> {
-        let selector = format!("{APPLYSET_PART_OF}={}", release.applyset);
         // Only a sample has Autoscalers: for anything else they are not asked for, unless one was installed.
-        let has = |kind: &Kind| desired.iter().any(|object| ObjectRef::of(object).kind == kind.kind);
-        let (asked, rest): (Vec<Kind>, Vec<Kind>) =
-            INSTALLED.iter().partition(|kind| kind.kind != AUTOSCALER || desired.is_empty() || has(kind));
-        let (live, inventory) = futures::join!(self.cluster.list(&asked, &selector), self.read_inventory(release));
-        let mut live = live.map_err(InstallError::Read)?;
-        let Recorded { inventory, by: version, resource_version: recorded } = inventory?;
-        let rest: Vec<Kind> =
-            rest.into_iter().filter(|kind| inventory.entries().any(|entry| entry.object.kind == kind.kind)).collect();
-        live.extend(self.cluster.list(&rest, &selector).await.map_err(InstallError::Read)?);
+        let autoscalers = desired.is_empty() || desired.iter().any(|object| ObjectRef::of(object).kind == AUTOSCALER);
+        let labelled = self.labelled(release, autoscalers).await?;
+        self.complete(release, desired, labelled).await
+    }
+
+    /// Reads what carries the label of a release, and its inventory: what can be asked for before it is known what is to be
+    /// installed. Autoscalers only if asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Installer::read`].
+    pub async fn labelled(&self, release: &Release, autoscalers: bool) -> Result<Labelled, InstallError> {
+        let (config_maps, kinds): (Vec<Kind>, Vec<Kind>) = INSTALLED
+            .into_iter()
+            .filter(|kind| autoscalers || kind.kind != AUTOSCALER)
+            .partition(|kind| kind.kind == CONFIG_MAP);
+        // The inventory is no member of the release that it lists. This label it shares with the rest.
+        let (members, ours) = (release.selector(), format!("{MANAGED_BY}={SCALEKIT}"));
+        let (live, config_maps) =
+            futures::try_join!(self.cluster.list(&kinds, &members), self.cluster.list(&config_maps, &ours))
+                .map_err(InstallError::Read)?;
+        let inventory = release.inventory_object();
+        let recorded = match config_maps.iter().find(|found| ObjectRef::of(found).same_object(&inventory)) {
+            Some(found) => release.recorded(found)?,
+            // Somebody may have taken its label.
+            None => match self.cluster.get(&inventory).await {
+                Ok(found) => found.as_ref().map(|found| release.recorded(found)).transpose()?.unwrap_or_default(),
+                Err(source) => return Err(InstallError::Inventory { object: inventory, source }),
+            },
+        };
+        let is_member = |object: &DynamicObject| {
+            object.metadata.labels.as_ref().and_then(|labels| labels.get(APPLYSET_PART_OF)) == Some(&release.applyset)
+        };
+        let live = live.into_iter().chain(config_maps.into_iter().filter(is_member)).collect();
+        Ok(Labelled { live, recorded, autoscalers })
+    }
+
+    /// Reads what is there beside it: what was installed of other kinds, and what has the name of a desired object.
+    ///
+    /// # Errors
+    ///
+    /// As [`Installer::read`].
+    pub async fn complete(
+        &self,
+        release: &Release,
+        desired: &[DynamicObject],
+        labelled: Labelled,
+    ) -> Result<State, InstallError> {
+        let Labelled { mut live, recorded, autoscalers } = labelled;
+        let Recorded { inventory, by: version, resource_version: recorded } = recorded;
+        let installed = inventory.entries().any(|entry| entry.object.kind == AUTOSCALER);
+        if let Some(kind) = Kind::named("scalekit.dev", AUTOSCALER).filter(|_| installed && !autoscalers) {
+            let more = self.cluster.list_kind(kind, None, &release.selector()).await.map_err(InstallError::Read)?;
+            live.extend(more);
+        }
         let present: BTreeSet<ObjectRef> = live.iter().map(ObjectRef::of).collect();
         // What is to lie in a namespace that is not there need not be asked for.
         let (inside, first): (Vec<ObjectRef>, Vec<ObjectRef>) = desired
@@ -125,21 +179,6 @@ impl Installer<'_> {
         // Without an inventory a removal leaves no trace.
         let traceable = state.recorded.is_some() || state.live.is_empty();
         Ok(traceable && found.and_then(|inventory| inventory.metadata.resource_version) == state.recorded)
-    }
-
-    async fn read_inventory(&self, release: &Release) -> Result<Recorded, InstallError> {
-        let failed = |source| InstallError::Inventory { object: release.inventory_object(), source };
-        let found =
-            self.inventories(release).get_opt(&release.inventory).await.map_err(|error| failed(error.into()))?;
-        let Some(stored) = found else { return Ok(Recorded::default()) };
-        let tooling = stored.metadata.annotations.and_then(|mut all| all.remove(TOOLING));
-        let by = tooling.and_then(|tooling| Some(tooling.strip_prefix("scalekit/")?.to_owned()));
-        let inventory = match stored.data.and_then(|mut data| data.remove(DATA_KEY)) {
-            Some(text) => Inventory::from_json(&text)
-                .map_err(|error| failed(cluster::Error::Unreadable { cause: error.to_string() }))?,
-            None => Inventory::default(),
-        };
-        Ok(Recorded { inventory, by, resource_version: stored.metadata.resource_version })
     }
 
     /// Writes the inventory of a release.
@@ -223,7 +262,7 @@ impl Installer<'_> {
             ours.iter().chain(&inside).filter_map(|object| object.metadata.uid.as_deref()).collect();
         let foreign = inside.iter().filter(|object| is_somebodys(object, &counted)).map(ObjectRef::of).collect();
         let mut foreign_autoscalers = Vec::new();
-        if let Some(kind) = Kind::named("scalekit.dev", "Autoscaler") {
+        if let Some(kind) = Kind::named("scalekit.dev", AUTOSCALER) {
             let found = self.cluster.list_kind(kind, None, &others).await.map_err(InstallError::Read)?;
             foreign_autoscalers.extend(found);
         }
@@ -254,11 +293,33 @@ impl Installer<'_> {
 /// What an object lists, if it is an inventory that can be read.
 fn recorded(object: &DynamicObject) -> Option<Vec<(ObjectRef, Option<String>)>> {
     object.metadata.labels.as_ref()?.get(APPLYSET_ID)?;
-    let inventory = Inventory::from_json(object.data.get("data")?.get(DATA_KEY)?.as_str()?).ok()?;
+    let inventory = Inventory::from_json(listed(object)?).ok()?;
     Some(inventory.entries().map(|entry| (entry.object.clone(), entry.uid.clone())).collect())
 }
 
+/// The text of an inventory.
+fn listed(object: &DynamicObject) -> Option<&str> {
+    object.data.get("data")?.get(DATA_KEY)?.as_str()
+}
+
 impl Release {
+    /// What its inventory says.
+    fn recorded(&self, stored: &DynamicObject) -> Result<Recorded, InstallError> {
+        let tooling = stored.metadata.annotations.as_ref().and_then(|all| all.get(TOOLING));
+        let by = tooling.and_then(|tooling| Some(tooling.strip_prefix("scalekit/")?.to_owned()));
+        let inventory = listed(stored).map(Inventory::from_json).transpose().map_err(|error| {
+            let source = cluster::Error::Unreadable { cause: error.to_string() };
+            InstallError::Inventory { object: self.inventory_object(), source }
+        })?;
+        let resource_version = stored.metadata.resource_version.clone();
+        Ok(Recorded { inventory: inventory.unwrap_or_default(), by, resource_version })
+    }
+
+    /// By what its objects are found.
+    fn selector(&self) -> String {
+        format!("{APPLYSET_PART_OF}={}", self.applyset)
+    }
+
     /// The ConfigMap that holds the inventory.
     pub fn inventory_object(&self) -> ObjectRef {
         ObjectRef::new("v1", "ConfigMap", Some(&self.namespace), &self.inventory)

@@ -4,13 +4,19 @@
 //! Looks at all nodes and at what they say of themselves, never at a context's name. What is not
 //! recognised is [`PlatformKind::Generic`], and works as far as Kubernetes itself promises.
 
+mod exposure;
 mod ports;
 mod storage;
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
 
 use k8s_openapi::api::{core::v1::Node, storage::v1::StorageClass};
 
+pub use exposure::{Exposure, Part, exposures, has_kube_proxy};
 pub use ports::{NotScraped, Seen};
 pub use storage::StorageChoice;
 
@@ -91,9 +97,19 @@ impl PlatformKind {
         }
     }
 
+    /// Whether the kubelets' certificates may be signed by the cluster's authority: kind's sign their own.
+    pub fn kubelets_may_verify(&self) -> bool {
+        !matches!(self, Self::Kind { .. })
+    }
+
     /// Whether API server and kubelet can be one process here: kind starts each by kubeadm's manifests, by itself.
     pub fn may_be_one_process(&self) -> bool {
         !matches!(self, Self::Kind { .. })
+    }
+
+    /// Whether parts of the control plane can be pods here.
+    pub fn may_have_pods_of_the_control_plane(&self) -> bool {
+        !self.is_one_process()
     }
 
     /// Whether API server, kubelet and the rest are one process, so that the port of each has the metrics of all.
@@ -141,6 +157,8 @@ pub struct Platform {
     pub kubelet_verifies: bool,
     /// Whether the API server's process is also the kubelet's, so that the port of each has the metrics of both.
     pub one_process: bool,
+    /// Where parts of the control plane answer whose pods were seen.
+    pub exposed: BTreeMap<Part, Exposure>,
 }
 
 impl Platform {
@@ -150,6 +168,7 @@ impl Platform {
         Self {
             kubelet_verifies: seen.kubelet_verifies.unwrap_or(self.kubelet_verifies),
             one_process: seen.one_process.unwrap_or(self.one_process),
+            exposed: seen.exposed.unwrap_or(self.exposed),
             ..self
         }
     }
@@ -173,6 +192,7 @@ pub fn assume(kind: PlatformKind, nodes: &[Node], classes: &[StorageClass]) -> P
         architectures: nodes.iter().filter_map(architecture).collect(),
         kubelet_verifies: kind.kubelet_verifies(),
         one_process: kind.is_one_process(),
+        exposed: BTreeMap::new(),
         kind,
     }
 }

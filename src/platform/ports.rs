@@ -1,14 +1,18 @@
 //! What the ports of the control plane show, and what is not scraped because of it.
 
-use super::{Platform, PlatformKind};
+use std::collections::BTreeMap;
+
+use super::{Exposure, Part, Platform, PlatformKind};
 
 /// What was seen of a cluster's ports; `None` where nobody could look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Whether the API server's port also has the kubelet's metrics.
     pub one_process: Option<bool>,
     /// Whether the cluster's authority signed the kubelets' serving certificates.
     pub kubelet_verifies: Option<bool>,
+    /// Where parts of the control plane answer that are pods.
+    pub exposed: Option<BTreeMap<Part, Exposure>>,
 }
 
 /// Metrics that each of these programs has from its start. The kubelet's are on the API server's page when, and only
@@ -30,6 +34,7 @@ impl Seen {
         Self {
             one_process: self.one_process.or(before.one_process),
             kubelet_verifies: self.kubelet_verifies.or(before.kubelet_verifies),
+            exposed: self.exposed.or(before.exposed),
         }
     }
 }
@@ -65,9 +70,16 @@ impl Platform {
             PlatformKind::Kind { .. } => LOOPBACK,
             PlatformKind::MicroK8s | PlatformKind::K3s | PlatformKind::Generic => USUALLY_LOOPBACK,
         };
-        let programs = ["scheduler", "controller-manager", "kube-proxy"].into_iter();
-        let programs = programs.filter(|_| !self.one_process).map(|job| NotScraped { job, reason: others });
-        programs.chain([NotScraped { job: "etcd", reason: etcd }]).collect()
+        let left_out = |part: Part| {
+            let usual = if part == Part::Etcd { etcd } else { others };
+            match self.exposed.get(&part) {
+                _ if self.one_process => (part == Part::Etcd).then_some(usual),
+                Some(Exposure::Port(_)) => None,
+                Some(Exposure::Loopback) => Some(LOOPBACK),
+                None => Some(usual),
+            }
+        };
+        Part::ALL.into_iter().filter_map(|part| Some(NotScraped { job: part.job(), reason: left_out(part)? })).collect()
     }
 }
 
@@ -99,8 +111,8 @@ mod tests {
         let unseen = Seen::default();
         let microk8s = assume("microk8s".parse().unwrap(), &[], &[]);
         assert!(microk8s.clone().seen(unseen).one_process);
-        let before = Seen { one_process: Some(false), kubelet_verifies: Some(false) };
-        let now = Seen { one_process: None, kubelet_verifies: Some(true) };
+        let before = Seen { one_process: Some(false), kubelet_verifies: Some(false), exposed: None };
+        let now = Seen { one_process: None, kubelet_verifies: Some(true), exposed: None };
         let platform = microk8s.seen(now.or(before));
         assert!(!platform.one_process && platform.kubelet_verifies);
     }
@@ -115,5 +127,18 @@ mod tests {
         let platform = assume(platform.parse().unwrap(), &[], &[]).seen(Seen { one_process, ..Seen::default() });
         let jobs: Vec<_> = platform.not_scraped().iter().map(|left_out| left_out.job).collect();
         assert_eq!(jobs, expected);
+    }
+
+    #[test]
+    fn what_answers_on_its_nodes_address_is_not_left_out() {
+        let exposed = BTreeMap::from([
+            (Part::Scheduler, Exposure::Port(10259)),
+            (Part::ControllerManager, Exposure::Loopback),
+            (Part::Etcd, Exposure::Port(2381)),
+        ]);
+        let seen = Seen { exposed: Some(exposed), one_process: Some(false), ..Seen::default() };
+        let platform = assume("generic".parse().unwrap(), &[], &[]).seen(seen);
+        let left_out: Vec<_> = platform.not_scraped().iter().map(|it| (it.job, it.reason)).collect();
+        assert_eq!(left_out, [("controller-manager", LOOPBACK), ("kube-proxy", USUALLY_LOOPBACK)]);
     }
 }

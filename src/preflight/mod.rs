@@ -24,7 +24,7 @@ use crate::{
     cluster::{CONCURRENCY, Cluster, Error, Kind, answered},
     health::{BeforeWriting, Facts, Permission},
     object::ObjectRef,
-    platform::Seen,
+    platform::{PlatformKind, Seen},
 };
 
 /// What is done to every object in the course of its life. That it may be listed and read has been seen by then.
@@ -112,15 +112,20 @@ pub async fn facts_and_ports(cluster: &Cluster) -> Result<Facts, Error> {
     Ok(Facts { seen: Seen { one_process, ..facts.seen }, ..facts })
 }
 
-/// The same with what the kubelets' ports show.
+/// The same with what the kubelets' ports show, and where the parts of the control plane that are pods answer.
 ///
 /// # Errors
 ///
 /// As of [`facts`].
 pub async fn facts_and_kubelets(cluster: &Cluster) -> Result<Facts, Error> {
     let facts = facts(cluster).await?;
-    let kubelet_verifies = ports::kubelets_verify(cluster, &facts.nodes).await;
-    Ok(Facts { seen: Seen { kubelet_verifies, ..Seen::default() }, ..facts })
+    let kind = PlatformKind::of(&facts.nodes);
+    let exposed =
+        async { if kind.may_have_pods_of_the_control_plane() { ports::exposed(cluster).await } else { None } };
+    let verifies =
+        async { if kind.kubelets_may_verify() { ports::kubelets_verify(cluster, &facts.nodes).await } else { None } };
+    let (kubelet_verifies, exposed) = futures::join!(verifies, exposed);
+    Ok(Facts { seen: Seen { kubelet_verifies, exposed, ..Seen::default() }, ..facts })
 }
 
 /// Whether the API server's process is the kubelet's too. The page that says so takes the API server a quarter of a

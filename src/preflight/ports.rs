@@ -1,12 +1,16 @@
 //! What the ports of the control plane show. Who may not look, or cannot reach them, sees nothing, and that is no failure.
 
-use std::{error::Error as _, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, error::Error as _, net::IpAddr, time::Duration};
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::{ConfigMap, Node};
-use kube::Api;
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
+use kube::{Api, api::ListParams};
 
-use crate::{cluster::Cluster, platform::Seen};
+use crate::{
+    cluster::Cluster,
+    platform::{Exposure, Part, Seen, exposures, has_kube_proxy},
+    yaml,
+};
 
 /// The page of metrics is made in a quarter of a second; a far API server's takes longer to come.
 const PAGE: Duration = Duration::from_secs(5);
@@ -26,6 +30,35 @@ pub(super) async fn one_process(cluster: &Cluster) -> Option<bool> {
     let request = http::Request::get("/metrics").body(Vec::new()).ok()?;
     let page = tokio::time::timeout(PAGE, cluster.client().request_text(request)).await.ok()?.ok()?;
     Seen::one_process(&page)
+}
+
+/// Where every cluster keeps what it is made of.
+const SYSTEM: &str = "kube-system";
+
+/// The ConfigMap and its key in which kubeadm keeps kube-proxy's configuration.
+const KUBE_PROXY: (&str, &str) = ("kube-proxy", "config.conf");
+
+/// Where the parts of the control plane that are pods answer, by what they were started with.
+pub(super) async fn exposed(cluster: &Cluster) -> Option<BTreeMap<Part, Exposure>> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client().clone(), SYSTEM);
+    let on_the_node = ListParams::default().fields("spec.hostNetwork=true");
+    let pods = tokio::time::timeout(PAGE, pods.list(&on_the_node)).await.ok()?.ok()?.items;
+    let mut address = None;
+    if has_kube_proxy(&pods) {
+        let (name, key) = KUBE_PROXY;
+        let maps: Api<ConfigMap> = Api::namespaced(cluster.client().clone(), SYSTEM);
+        // Without one it is as it is by default.
+        let map = tokio::time::timeout(PAGE, maps.get_opt(name)).await.ok()?.ok()?;
+        let configuration = map.and_then(|map| map.data?.remove(key));
+        address = configuration.and_then(|configuration| kube_proxy_address(&configuration));
+    }
+    Some(exposures(&pods, address.as_deref()))
+}
+
+/// The metrics address in kube-proxy's configuration; `None` where it says none.
+fn kube_proxy_address(configuration: &str) -> Option<String> {
+    let configuration: serde_json::Value = yaml::parse(configuration).ok()?;
+    configuration["metricsBindAddress"].as_str().filter(|address| !address.is_empty()).map(str::to_owned)
 }
 
 /// Whether the certificates that the kubelets show are signed by the cluster's authority, for the address that
@@ -100,6 +133,16 @@ mod tests {
         let v6 = json!({"addresses": [{"type": "InternalIP", "address": "fd00::7"}]});
         assert_eq!(kubelet_address(&node(v6)).as_deref(), Some("[fd00::7]:10250"));
         assert_eq!(kubelet_address(&node(json!({"addresses": [{"type": "Hostname", "address": "n"}]}))), None);
+    }
+
+    #[test]
+    fn kube_proxys_configuration_says_where_its_metrics_are() {
+        let address = |text| kube_proxy_address(text);
+        assert_eq!(
+            address("kind: KubeProxyConfiguration\nmetricsBindAddress: 0.0.0.0:10249"),
+            Some("0.0.0.0:10249".to_owned())
+        );
+        assert_eq!((address("metricsBindAddress: ''"), address("mode: nftables"), address("][")), (None, None, None));
     }
 
     /// Shakes hands with a certificate that nobody has signed, as kubeadm's kubelets do.

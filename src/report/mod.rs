@@ -6,6 +6,7 @@ mod explained;
 mod images;
 mod json;
 mod logs;
+mod news;
 mod phases;
 mod progress;
 mod status_view;

@@ -65,8 +65,8 @@ pub const TABLE: &[Rule] = &[
     ),
     shell(
         "preflight",
-        "cluster catalog health object platform",
-        "futures http jiff k8s_openapi kube reqwest serde tokio",
+        "cluster catalog health object platform yaml",
+        "futures http jiff k8s_openapi kube reqwest serde serde_json tokio",
     ),
     shell(
         "autoscaling::controller",

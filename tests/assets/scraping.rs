@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rstest::rstest;
-use scalekit::{catalog, platform::Seen};
+use scalekit::{
+    catalog,
+    platform::{Exposure, Part, Seen},
+};
 use serde_json::Value;
 
 use crate::{
@@ -104,8 +107,10 @@ fn the_configuration_says_what_it_was_made_for(
     #[values(true, false)] one_process: bool,
     #[values(true, false)] kubelet_verifies: bool,
 ) {
-    let seen = Seen { one_process: Some(one_process), kubelet_verifies: Some(kubelet_verifies) };
-    let installed = catalog::stack(&options(), &platform("generic").seen(seen));
+    let exposed = if one_process { BTreeMap::new() } else { BTreeMap::from([(Part::Etcd, Exposure::Port(2381))]) };
+    let seen =
+        Seen { one_process: Some(one_process), kubelet_verifies: Some(kubelet_verifies), exposed: Some(exposed) };
+    let installed = catalog::stack(&options(), &platform("generic").seen(seen.clone()));
     assert_eq!(catalog::scraped_as(&installed), seen);
     assert_eq!(catalog::scraped_as(&[]), Seen::default());
 }

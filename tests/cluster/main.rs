@@ -10,6 +10,7 @@
     reason = "a test says what it does, and ends at what it did not expect"
 )]
 
+mod adapter;
 mod additions;
 mod alerting;
 mod autoscalers;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
             operations::what_is_opened_answers_on_this_machine,
             network::a_stranger_gets_nothing_from_the_stack,
             scraping::the_control_plane_is_scraped_once_and_what_is_not_is_said,
+            scraping::a_scheduler_that_can_be_reached_is_scraped,
             scraping::an_idle_node_has_fewer_than_3000_series,
             scraping::no_alert_is_pending,
             panels::no_panel_of_a_fresh_installation_is_empty_without_a_word,
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
             autoscalers::modes_bounds_and_rivals_are_kept,
             autoscalers::every_kind_of_workload_is_scaled,
             autoscalers::windows_and_rates_go_on_after_a_restart_of_the_scaler,
+            adapter::pods_objects_and_external_metrics_are_read_as_the_hpa_reads_them,
             resources::cpu_and_memory_are_what_the_kubelet_says,
             scaling::an_unreachable_prometheus_holds_the_count,
             install::samples_survive_a_restart_of_prometheus,

@@ -52,6 +52,69 @@ pub async fn the_control_plane_is_scraped_once_and_what_is_not_is_said(world: &W
     world.scalekit(["status"]).exits(0).says("not scraped: ").says("etcd").says("the kubelets' certificates are");
 }
 
+/// A second scheduler, which waits for a lease that somebody else has and schedules nothing. The node's own programs are
+/// mounted: it needs no image but one.
+const SCHEDULER: &str = r"
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {name: second-scheduler, namespace: kube-system}
+spec: {holderIdentity: somebody, leaseDurationSeconds: 36000, leaseTransitions: 0}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: second-scheduler
+  namespace: kube-system
+  labels: {component: kube-scheduler, tier: control-plane}
+spec:
+  hostNetwork: true
+  terminationGracePeriodSeconds: 0
+  tolerations: [{operator: Exists}]
+  containers:
+  - name: kube-scheduler
+    image: docker.io/library/busybox:1.35.0
+    imagePullPolicy: IfNotPresent
+    command:
+    - /run/bin/kube-scheduler
+    - --bind-address=0.0.0.0
+    - --secure-port=11259
+    - --kubeconfig=/etc/kubernetes/pki/scheduler.conf
+    - --authentication-kubeconfig=/etc/kubernetes/pki/scheduler.conf
+    - --authorization-kubeconfig=/etc/kubernetes/pki/scheduler.conf
+    - --leader-elect-resource-name=second-scheduler
+    readinessProbe: {httpGet: {path: /healthz, port: 11259, scheme: HTTPS}, periodSeconds: 1}
+    volumeMounts:
+    - {name: bin, mountPath: /run/bin}
+    - {name: build, mountPath: /run/build}
+    - {name: pki, mountPath: /etc/kubernetes/pki}
+  volumes:
+  - {name: bin, hostPath: {path: /run/bin}}
+  - {name: build, hostPath: {path: /run/build}}
+  - {name: pki, hostPath: {path: /etc/kubernetes/pki}}
+";
+
+/// What answers on its node's address is scraped from the next run on, and no more when it has gone.
+pub async fn a_scheduler_that_can_be_reached_is_scraped(world: &World) {
+    let left_out = || {
+        let answer: Value = serde_json::from_str(&world.scalekit(["status", "-o", "json"]).exits(0).stdout).unwrap();
+        let left_out = answer["scraping"]["notScraped"].as_array().unwrap().clone();
+        left_out.iter().map(|job| job["job"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let before = world.targets().await.active.len();
+    world.apply(SCHEDULER);
+    world.kubectl(["wait", "-n", "kube-system", "pod/second-scheduler", "--for=condition=Ready", "--timeout=60s"]);
+    world.scalekit(["up"]).exits(0).says(&format!("{} scrape targets are up", before + 1));
+    assert_eq!(left_out(), ["controller-manager", "kube-proxy", "etcd"]);
+    let samples = world.query(r#"{job="scheduler"}"#).await;
+    assert!(samples.iter().any(|sample| sample.labels["__name__"] == "up" && sample.value > 0.0), "{samples:?}");
+    assert!(samples.iter().any(|sample| sample.labels["__name__"].starts_with("scheduler_")), "{samples:?}");
+    println!("{} series of the scheduler", samples.len());
+
+    world.kubectl(["delete", "-n", "kube-system", "pod/second-scheduler", "lease/second-scheduler"]);
+    world.scalekit(["up"]).exits(0).says(&format!("{before} scrape targets are up"));
+    assert_eq!(left_out(), ["scheduler", "controller-manager", "kube-proxy", "etcd"]);
+}
+
 /// The budget of one idle node.
 pub async fn an_idle_node_has_fewer_than_3000_series(world: &World) {
     let head = world.query("prometheus_tsdb_head_series").await[0].value;

@@ -365,22 +365,24 @@ fn wall_seconds() -> i64 {
 
 /// Ours and another that has its names: ours is taken, and never served.
 pub async fn a_definition_whose_names_are_taken(world: &World) {
+    let place = Place::new(world, "names", json!({})).await;
+    let labels = json!({"app.kubernetes.io/managed-by": "scalekit", APPLYSET_PART_OF: place.release().applyset});
     let definition = |name: &str, plural: &str| -> DynamicObject {
         serde_json::from_value(json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": "scalekit"}},
+            "metadata": {"name": name, "labels": labels},
             "spec": {"group": "verdict.test", "scope": "Namespaced", "names": {"plural": plural, "kind": "Taken"},
                 "versions": [{"name": "v1", "served": true, "storage": true,
                     "schema": {"openAPIV3Schema": {"type": "object"}}}]}}))
         .unwrap()
     };
-    let place = Place::new(world, "names", json!({})).await;
     let cluster = place.cluster();
     let installer = Installer::new(&cluster, &Silent, Duration::from_secs(60));
     let apply = async |object: DynamicObject| {
         let desired = [object];
         let state = installer.read(&place.release(), &desired).await.unwrap();
         let changes = plan(&desired, &[], &Inventory::default());
-        installer.apply(&place.release(), &desired, &changes, &state).await
+        installer.apply(&place.release(), &desired, &changes, &state).await.unwrap();
+        place.wait(&ObjectRef::of(&desired[0]), Duration::from_secs(60)).await
     };
     apply(definition("firsts.verdict.test", "firsts")).await.unwrap();
     let began = Instant::now();
@@ -389,7 +391,7 @@ pub async fn a_definition_whose_names_are_taken(world: &World) {
     for name in ["firsts.verdict.test", "seconds.verdict.test"] {
         world.kubectl(["delete", "crd", name]);
     }
-    let Err(InstallError::Apply { failures, .. }) = &ended else { panic!("{ended:?}") };
+    let Err(InstallError::Failed { failures }) = &ended else { panic!("{ended:?}") };
     let cause = ["its names are not accepted", "is already in use"];
     let object = ObjectRef::of(&definition("seconds.verdict.test", "seconds"));
     said(failures, &object, &cause, "kubectl get crds");

@@ -3,7 +3,7 @@
 use std::{
     env,
     ffi::OsStr,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::{Command, Output},
     time::{Duration, Instant},
@@ -215,6 +215,23 @@ impl World {
         Some(Self::run(command.args(["-a", &socket, "-n", "k8s.io"]).args(arguments)).exits(0).stdout)
     }
 
+    /// Where pods and the API server reach this machine; `None` where the cluster is somewhere else.
+    pub fn host(&self) -> Option<IpAddr> {
+        let settings = std::fs::read_to_string(self.state.join("settings")).ok()?;
+        settings.lines().find_map(|line| line.strip_prefix("HOST_IP=")?.parse().ok())
+    }
+
+    /// Gives the names of the pods with a label that run in a namespace, for other threads.
+    pub fn pods_by_label(&self, namespace: &'static str) -> impl Fn(&str) -> Vec<String> + Clone + Send + 'static {
+        let (kubectl, kubeconfig) = (self.state.join("bin/kubectl"), self.kubeconfig());
+        move |selector| {
+            let mut command = Command::new(&kubectl);
+            command.arg("--kubeconfig").arg(&kubeconfig).args(["get", "pods", "-n", namespace, "-l", selector]);
+            let pods = Self::run(command.args(["--field-selector=status.phase=Running", "-o", "name"])).exits(0);
+            pods.stdout.lines().filter_map(|line| Some(line.strip_prefix("pod/")?.to_owned())).collect()
+        }
+    }
+
     pub fn deployments(&self, namespace: &str) -> Api<Deployment> {
         Api::namespaced(self.client.clone(), namespace)
     }
@@ -292,7 +309,17 @@ impl Setting for World {
 
     fn does_not_apply(&self, step: &str) -> Option<String> {
         let takes_rbac = ["jobs_that_lost_their_rights_are_named", "status_works_with_few_rights"];
-        (!self.rbac && takes_rbac.contains(&step)).then(|| "the cluster does not enforce RBAC".to_owned())
+        let takes_this_machine = "pods_objects_and_external_metrics_are_read_as_the_hpa_reads_them";
+        let takes_programs = "a_scheduler_that_can_be_reached_is_scraped";
+        if !self.rbac && takes_rbac.contains(&step) {
+            Some("the cluster does not enforce RBAC".to_owned())
+        } else if step == takes_this_machine && self.host().is_none() {
+            Some("the cluster does not reach this machine".to_owned())
+        } else if step == takes_programs && !(self.host().is_some() && self.flavour.starts_with("kind")) {
+            Some("the scheduler is no program of its own that a pod could run".to_owned())
+        } else {
+            None
+        }
     }
 
     async fn begin(&self) {}

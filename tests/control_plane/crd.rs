@@ -9,6 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api,
+    runtime::{conditions::is_crd_established, wait::await_condition},
+};
 use scalekit::autoscaling::api;
 use serde_json::{Value, json};
 
@@ -243,6 +248,10 @@ fn without_places(field: &str) -> String {
 
 pub async fn every_rule_of_the_definition_is_told_with_its_field(world: &World) {
     world.runs(&World::up("in-crd")).await;
+    // Nothing was waited for.
+    let definitions: Api<CustomResourceDefinition> = Api::all(world.client.clone());
+    let served = await_condition(definitions, "autoscalers.scalekit.dev", is_crd_established());
+    tokio::time::timeout(Duration::from_secs(30), served).await.unwrap().unwrap();
     for (what, object) in accepted() {
         let (status, answer) = try_out(world, &object).await;
         assert_eq!(status, 201, "{what}: {answer:#}");

@@ -94,14 +94,18 @@ adapter() {
         --config="$work/rules.yaml" --prometheus-url="http://$prometheus:9090" --metrics-relist-interval=1m "${rights[@]}"
 }
 
+without_definitions() { ! kubectl get crd -o name | grep -q 'keda\.sh$'; }
 # keda PORT: its operator and its metrics server, which believe each other by a certificate of both.
 keda() {
     local source
     built keda-operator "$programs/keda" github.com/kedacore/keda/v2/cmd/operator
     built keda-adapter "$programs/keda" github.com/kedacore/keda/v2/cmd/adapter
     source=$(cd "$programs/keda" && GOWORK=off go list -m -f '{{.Dir}}' github.com/kedacore/keda/v2)
+    # What an earlier run has left may be on its way out, and would take what is applied to it along.
+    until_true 60 without_definitions
     kubectl apply --server-side -f "$source/config/crd/bases" >/dev/null
-    kubectl wait --for=condition=Established crd/scaledobjects.keda.sh --timeout=30s >/dev/null
+    # `wait` fails on a definition that has no conditions yet.
+    until_true 30 kubectl wait --for=condition=Established crd/scaledobjects.keda.sh --timeout=30s
     mkdir -p "$work/keda"
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
         -addext subjectAltName=DNS:localhost -keyout "$work/keda/tls.key" -out "$work/keda/tls.crt" 2>/dev/null

@@ -446,6 +446,14 @@ impl Bench {
     }
 }
 
+/// The write of the count.
+pub const SCALE: &str = "PUT /apis/apps/v1/namespaces/demo/deployments/w/scale?&fieldManager=scalekit-autoscaler";
+
+/// How many writes of a count there were.
+pub fn scale_writes(bench: &Bench) -> usize {
+    bench.api.cluster().writes.iter().filter(|write| write.contains("/scale?")).count()
+}
+
 /// Ten tasks for each replica by the plain formula, with what is given on top.
 pub fn spec(extra: &Value) -> Value {
     let mut spec = json!({

@@ -1,10 +1,13 @@
 //! The controller against an API server and a Prometheus that are told what to answer.
 
+mod answers;
+mod clocks;
 mod credentials;
 mod doubts;
 mod explained;
 pub(super) mod fake;
 mod looks;
+mod rivals;
 mod runs;
 mod sources;
 mod writes;

@@ -1,0 +1,146 @@
+//! Looks that meet others who order another count.
+
+use std::time::Duration;
+
+use rstest::rstest;
+use serde_json::json;
+
+use super::fake::{Bench, scale_writes, spec};
+
+#[rstest]
+#[case::somebody_scales_to_where_we_would(3)]
+#[case::somebody_scales_further(5)]
+#[case::somebody_scales_less(2)]
+#[tokio::test(start_paused = true)]
+async fn who_orders_another_count_just_before_us_is_named_and_left_alone(#[case] others: i32) {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.api.cluster().others.push_back(others);
+    bench.look().await;
+    {
+        let cluster = bench.api.cluster();
+        assert_eq!(cluster.replicas, others, "not fought");
+        assert_eq!(cluster.status().current_replicas, Some(others), "the decision is about what was there");
+        assert_eq!(cluster.reason("Conflict", "True").as_deref(), Some("ForeignWriter"));
+        assert_eq!(cluster.notes().len(), 1, "{:?}", cluster.notes());
+        let said = format!("kubectl set the replica count from 1 to {others}; it is left alone");
+        assert!(cluster.notes()[0].starts_with(&said), "{:?}", cluster.notes());
+    }
+    // Once by hand is not the last word.
+    for seconds in [30, 31] {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        bench.look().await;
+    }
+    assert_eq!(bench.api.cluster().replicas, 3);
+    assert_eq!(bench.api.cluster().reason("Conflict", "False").as_deref(), Some("NoConflict"));
+}
+
+#[tokio::test]
+async fn a_conflict_about_something_else_than_the_count_is_tried_again() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.api.cluster().others.extend([1, 1]);
+    bench.look().await;
+    assert_eq!(scale_writes(&bench), 3);
+    assert_eq!(bench.api.cluster().replicas, 3);
+    assert_eq!(bench.api.cluster().reason("Conflict", "True"), None);
+}
+
+#[tokio::test]
+async fn a_conflict_that_does_not_end_is_told_and_given_up() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.api.cluster().others.extend([1; 7]);
+    bench.look().await;
+    assert_eq!(scale_writes(&bench), 5);
+    let cluster = bench.api.cluster();
+    assert_eq!(cluster.reason("AbleToScale", "False").as_deref(), Some("FailedUpdateScale"));
+    assert_eq!(cluster.events[0]["reason"], "FailedRescale");
+}
+
+pub fn written_by(bench: &Bench, manager: &str, replicas: i32) {
+    let mut cluster = bench.api.cluster();
+    (cluster.replicas, cluster.version) = (replicas, cluster.version + 1);
+    cluster.writer = manager.to_owned();
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_else_who_writes_the_count_is_named_and_left_alone() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 3);
+    let mut overwritten = Vec::new();
+    // A tool that sets the count to 1 every 3 minutes, for an hour.
+    for second in (0..3600).step_by(15) {
+        tokio::time::advance(Duration::from_secs(15)).await;
+        if second % 180 == 0 && bench.api.cluster().replicas != 1 {
+            written_by(&bench, "argocd-controller", 1);
+        }
+        let before = bench.api.cluster().replicas;
+        bench.look().await;
+        if bench.api.cluster().replicas != before {
+            overwritten.push(second / 60);
+        }
+        if second == 0 {
+            let cluster = bench.api.cluster();
+            assert_eq!(cluster.replicas, 1, "not fought");
+            assert_eq!(cluster.reason("Conflict", "True").as_deref(), Some("ForeignWriter"));
+            let event = cluster.events.iter().find(|event| event["reason"] == "ForeignWriter").expect("an event");
+            let note = event["note"].as_str().expect("a note");
+            assert!(
+                note.starts_with("argocd-controller set the replica count from 3 to 1; it is left alone"),
+                "{note}"
+            );
+        }
+    }
+    assert!(overwritten.len() <= 5, "ever more seldom: {overwritten:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_who_set_the_count_once_does_not_have_the_last_word_for_ever() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.look().await;
+    written_by(&bench, "kubectl", 5);
+    for expected in [5, 5, 5, 3] {
+        tokio::time::advance(Duration::from_secs(20)).await;
+        bench.look().await;
+        assert_eq!(bench.api.cluster().replicas, expected);
+    }
+    assert_eq!(bench.api.cluster().reason("Conflict", "False").as_deref(), Some("NoConflict"));
+}
+
+#[tokio::test]
+async fn a_write_of_ours_whose_answer_was_lost_is_nobody_elses() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.look().await;
+    written_by(&bench, "scalekit-autoscaler", 1);
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!((cluster.replicas, cluster.reason("Conflict", "True")), (3, None));
+}
+
+#[tokio::test]
+async fn an_hpa_of_the_same_workload_is_named_and_not_fought() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    let target = bench.object().spec.scale_target_ref;
+    bench.context.hpas.put("demo", &target, "old-hpa");
+    bench.look().await;
+    {
+        let cluster = bench.api.cluster();
+        assert_eq!(cluster.replicas, 1);
+        assert_eq!(cluster.reason("Conflict", "True").as_deref(), Some("HorizontalPodAutoscaler"));
+        assert!(cluster.notes()[0].contains("old-hpa"), "{:?}", cluster.notes());
+    }
+    bench.context.hpas.take_away("demo", &target);
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 3);
+    assert_eq!(bench.api.cluster().reason("Conflict", "False").as_deref(), Some("NoConflict"));
+}
+
+#[tokio::test]
+async fn the_younger_of_two_autoscalers_stops_and_names_the_other() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.elder = Some(super::super::Key { namespace: "demo".to_owned(), name: "elder".to_owned() });
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!((cluster.replicas, bench.prometheus.asked()), (1, 0));
+    assert_eq!(cluster.reason("Conflict", "True").as_deref(), Some("AnotherAutoscaler"));
+    assert!(cluster.notes()[0].contains("demo/elder"), "{:?}", cluster.notes());
+}

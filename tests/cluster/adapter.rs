@@ -1,0 +1,264 @@
+//! Metrics of the custom and external metrics APIs, read beside the HPA, from one server that the API server asks for both.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read, Write},
+    net::{IpAddr, SocketAddr, TcpListener},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+const NAMESPACE: &str = "scalekit-test-metrics";
+const IMAGE: &str = "docker.io/library/busybox:1.35.0";
+const APIS: [(&str, &str); 2] = [("custom.metrics.k8s.io", "v1beta2"), ("external.metrics.k8s.io", "v1beta1")];
+/// Who scales which Deployment.
+const WHO: [(&str, &str); 2] = [("hpa", "hpa"), ("own", "as")];
+/// A look of each, the API's discovery, and the start of pods.
+const SCALED_WITHIN: Duration = Duration::from_secs(90);
+
+/// What the server says: totals, of which each replica is to have 10.
+#[derive(Default)]
+struct Totals {
+    pods: AtomicU32,
+    object: AtomicU32,
+    external: AtomicU32,
+}
+
+/// Each of the three in turn asks for most, and both follow it to the same counts by the same values.
+pub async fn pods_objects_and_external_metrics_are_read_as_the_hpa_reads_them(world: &World) {
+    clean_up(world);
+    let totals = Arc::new(Totals::default());
+    let set = |pods, object, external| {
+        totals.pods.store(pods, Ordering::SeqCst);
+        totals.object.store(object, Ordering::SeqCst);
+        totals.external.store(external, Ordering::SeqCst);
+    };
+    set(25, 5, 5);
+    let port = serve(world, Arc::clone(&totals));
+    world.kubectl(["create", "namespace", NAMESPACE]);
+    world.apply(&apis(world.host().unwrap(), port).to_string());
+    world.kubectl(["wait", "--for=condition=Available", "--timeout=60s", "apiservice/v1beta2.custom.metrics.k8s.io"]);
+    world.kubectl(["wait", "--for=condition=Available", "--timeout=60s", "apiservice/v1beta1.external.metrics.k8s.io"]);
+    let mut objects: Vec<Value> = WHO.iter().map(|(name, _)| deployment(name)).collect();
+    objects.extend([hpa(), autoscaler()]);
+    world.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string());
+
+    for (most, totals, replicas) in [("pods", (25, 5, 5), 3), ("external", (5, 5, 38), 4), ("object", (5, 15, 5), 2)] {
+        set(totals.0, totals.1, totals.2);
+        let began = Instant::now();
+        loop {
+            let seen: BTreeMap<&str, (i32, Vec<f64>)> =
+                WHO.iter().map(|(name, kind)| (*name, read(world, name, kind))).collect();
+            if seen["hpa"].0 == replicas && seen["own"] == seen["hpa"] {
+                println!(
+                    "most by {most}: both at {replicas} by {:?} per replica, {:.1?}",
+                    seen["own"].1,
+                    began.elapsed()
+                );
+                break;
+            }
+            if began.elapsed() > SCALED_WITHIN {
+                let said = world.kubectl(["get", "hpa,as", "-n", NAMESPACE, "-o", "yaml"]);
+                panic!("most by {most}: {seen:?} and not {replicas}\n{said}");
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+    clean_up(world);
+}
+
+/// How many replicas its target has, all ready, and what it last saw of each metric per replica.
+fn read(world: &World, name: &str, kind: &str) -> (i32, Vec<f64>) {
+    let get = |kind: &str| -> Value {
+        serde_json::from_str(&world.kubectl(["get", kind, name, "-n", NAMESPACE, "-o", "json"])).unwrap()
+    };
+    let replicas = get("deployment")["status"]["readyReplicas"].as_i64().unwrap_or(0);
+    let status = get(kind)["status"].take();
+    let metrics = status["currentMetrics"].as_array().cloned().unwrap_or_default();
+    let average = |metric: &Value| {
+        let of_hpa = ["pods", "object", "external"].iter().find_map(|source| metric.get(source)?.get("current"));
+        let quantity = of_hpa.unwrap_or(metric)["averageValue"].as_str()?;
+        match quantity.strip_suffix('m') {
+            Some(thousandths) => Some(thousandths.parse::<f64>().ok()? / 1000.0),
+            None => quantity.parse().ok(),
+        }
+    };
+    (i32::try_from(replicas).unwrap(), metrics.iter().filter_map(average).collect())
+}
+
+fn clean_up(world: &World) {
+    // While one of these has no server, no namespace goes.
+    for (group, version) in APIS {
+        world.kubectl(["delete", "apiservice", &format!("{version}.{group}"), "--ignore-not-found"]);
+    }
+    world.kubectl(["delete", "namespace", NAMESPACE, "--ignore-not-found"]);
+}
+
+fn deployment(name: &str) -> Value {
+    let labels = json!({"app": name});
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels},
+            "spec": {"terminationGracePeriodSeconds": 0, "containers":
+                [{"name": "main", "image": IMAGE, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "3600"]}]},
+        }},
+    })
+}
+
+fn metrics() -> Value {
+    let target = json!({"type": "AverageValue", "averageValue": "10"});
+    json!([
+        {"type": "Pods", "pods": {"metric": {"name": "rps"}, "target": target}},
+        {"type": "Object", "object": {"metric": {"name": "queued"}, "target": target,
+            "describedObject": {"apiVersion": "v1", "kind": "Service", "name": "metrics"}}},
+        {"type": "External", "external": {"metric": {"name": "jobs", "selector": {"matchLabels": {"queue": "a"}}},
+            "target": target}},
+    ])
+}
+
+fn at_once() -> Value {
+    json!({"scaleDown": {"stabilizationWindowSeconds": 0}})
+}
+
+fn hpa() -> Value {
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "hpa"});
+    json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "hpa", "namespace": NAMESPACE},
+        "spec": {"scaleTargetRef": target, "maxReplicas": 5, "metrics": metrics(), "behavior": at_once()},
+    })
+}
+
+fn autoscaler() -> Value {
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "own"});
+    json!({
+        "apiVersion": "scalekit.dev/v1alpha1", "kind": "Autoscaler",
+        "metadata": {"name": "own", "namespace": NAMESPACE},
+        "spec": {"scaleTargetRef": target, "interval": "5s", "maxReplicas": 5, "metrics": metrics(), "behavior": at_once()},
+    })
+}
+
+/// Both APIs, at a port of this machine.
+fn apis(host: IpAddr, port: u16) -> Value {
+    let service = json!({"name": "metrics", "namespace": NAMESPACE});
+    let mut items = vec![
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": service, "spec": {"ports": [{"port": 443, "targetPort": port}]}}),
+        json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": "metrics", "namespace": NAMESPACE, "labels": {"kubernetes.io/service-name": "metrics"}},
+            "endpoints": [{"addresses": [host]}], "ports": [{"port": port}]}),
+    ];
+    items.extend(APIS.map(|(group, version)| {
+        json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+            "metadata": {"name": format!("{version}.{group}")},
+            "spec": {"group": group, "version": version, "groupPriorityMinimum": 100, "versionPriority": 100,
+                "insecureSkipTLSVerify": true, "service": service}})
+    }));
+    json!({"apiVersion": "v1", "kind": "List", "items": items})
+}
+
+/// Serves both until the test ends, and gives the port.
+fn serve(world: &World, totals: Arc<Totals>) -> u16 {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli");
+    let certificate = CertificateDer::from_pem_file(folder.join("server.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).unwrap();
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind(SocketAddr::new(world.host().unwrap(), 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let pods = world.pods_by_label(NAMESPACE);
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let (totals, pods) = (Arc::clone(&totals), pods.clone());
+            thread::spawn(move || speak(&mut BufReader::new(StreamOwned::new(connection, stream)), &totals, &pods));
+        }
+    });
+    port
+}
+
+/// One request after the other, none of which has a body.
+fn speak<S: Read + Write>(stream: &mut BufReader<S>, totals: &Totals, pods: &impl Fn(&str) -> Vec<String>) {
+    loop {
+        let (mut request, mut line) = (String::new(), String::new());
+        if stream.read_line(&mut request).unwrap_or(0) == 0 {
+            return;
+        }
+        while stream.read_line(&mut line).is_ok_and(|length| length > 2) {
+            line.clear();
+        }
+        let target = request.split(' ').nth(1).unwrap_or_default().replace("%2A", "*").replace("%3D", "=");
+        let (code, body) = match answer(&target, totals, pods) {
+            Some(body) => (200, body),
+            None => (404, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404})),
+        };
+        let body = body.to_string();
+        let head =
+            format!("HTTP/1.1 {code} -\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+        let written =
+            stream.get_mut().write_all(format!("{head}{body}").as_bytes()).and_then(|()| stream.get_mut().flush());
+        if written.is_err() {
+            return;
+        }
+    }
+}
+
+fn answer(target: &str, totals: &Totals, pods: &impl Fn(&str) -> Vec<String>) -> Option<Value> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let parts: Vec<&str> = path.trim_start_matches("/apis/").split('/').collect();
+    let of = |total: &AtomicU32| f64::from(total.load(Ordering::SeqCst));
+    match parts[..] {
+        [group, version] if APIS.contains(&(group, version)) => {
+            Some(json!({"kind": "APIResourceList", "apiVersion": "v1",
+            "groupVersion": format!("{group}/{version}"), "resources": []}))
+        }
+        ["custom.metrics.k8s.io", _, "namespaces", NAMESPACE, "pods", "*", "rps"] => {
+            let selector = query.split('&').find_map(|pair| pair.strip_prefix("labelSelector="))?;
+            let names = pods(selector);
+            let each = of(&totals.pods) / f64::from(u32::try_from(names.len()).ok()?.max(1));
+            Some(values(names.iter().map(|name| value("Pod", name, "rps", each)).collect()))
+        }
+        ["custom.metrics.k8s.io", _, "namespaces", NAMESPACE, "services", "metrics", "queued"] => {
+            Some(values(vec![value("Service", "metrics", "queued", of(&totals.object))]))
+        }
+        // Two series, which make the total together.
+        ["external.metrics.k8s.io", version, "namespaces", NAMESPACE, "jobs"] if query.contains("queue=a") => {
+            let half = quantity(of(&totals.external) / 2.0);
+            let item = json!({"metricName": "jobs", "metricLabels": {"queue": "a"}, "timestamp": now(), "value": half});
+            Some(json!({"kind": "ExternalMetricValueList", "apiVersion": format!("external.metrics.k8s.io/{version}"),
+                "metadata": {}, "items": [item, item]}))
+        }
+        _ => None,
+    }
+}
+
+fn values(items: Vec<Value>) -> Value {
+    json!({"kind": "MetricValueList", "apiVersion": "custom.metrics.k8s.io/v1beta2", "metadata": {}, "items": items})
+}
+
+fn value(kind: &str, name: &str, metric: &str, value: f64) -> Value {
+    json!({"describedObject": {"apiVersion": "v1", "kind": kind, "namespace": NAMESPACE, "name": name},
+        "metric": {"name": metric}, "timestamp": now(), "windowSeconds": 30, "value": quantity(value)})
+}
+
+fn quantity(value: f64) -> String {
+    format!("{:.0}m", value * 1000.0)
+}
+
+#[expect(clippy::disallowed_methods, reason = "an adapter says when it has measured")]
+fn now() -> String {
+    format!("{:.0}", jiff::Timestamp::now())
+}
