@@ -101,7 +101,7 @@ pub fn has_kube_proxy(pods: &[Pod]) -> bool {
 /// By `--bind-address` and `--secure-port`, as the parts of Kubernetes' own control plane have them.
 fn by_address(pod: &Pod, port: u16) -> Option<Exposure> {
     let port = flag(pod, "secure-port").map_or(Some(port), |port| port.parse().ok()).filter(|&port| port > 0)?;
-    exposure(flag(pod, "bind-address").as_deref().unwrap_or("0.0.0.0"), port)
+    Some(exposure(flag(pod, "bind-address").as_deref().unwrap_or("0.0.0.0"), port))
 }
 
 /// By `ADDRESS:PORT`, where an address of version 6 stands in brackets if there is a port.
@@ -109,17 +109,17 @@ fn socket(text: &str, default: u16) -> Option<Exposure> {
     let text = text.trim_end_matches('/');
     match text.rsplit_once(':') {
         Some((address, port)) if address.ends_with(']') || !address.contains(':') => {
-            exposure(address, port.parse().ok()?)
+            Some(exposure(address, port.parse().ok()?))
         }
-        _ => exposure(text, default),
+        _ => Some(exposure(text, default)),
     }
 }
 
 /// These programs take numbers for addresses, and etcd the name of its own machine.
-fn exposure(address: &str, port: u16) -> Option<Exposure> {
+fn exposure(address: &str, port: u16) -> Exposure {
     let address = address.trim_start_matches('[').trim_end_matches(']');
     let loopback = address.starts_with("127.") || matches!(address, "::1" | "localhost");
-    Some(if loopback { Exposure::Loopback } else { Exposure::Port(port) })
+    if loopback { Exposure::Loopback } else { Exposure::Port(port) }
 }
 
 /// The value of a flag of a pod's first container, `--name=value` or in two words.
