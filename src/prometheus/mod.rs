@@ -174,12 +174,7 @@ impl<T: Transport> Client<T> {
     ) -> Result<Vec<Instant>, Error> {
         let look_back = max_age.map(|age| format!("{}ms", age.as_millis()));
         let (start, end, step) = (start.to_string(), end.to_string(), step.as_secs_f64().to_string());
-        let pairs = [
-            ("query", Some(query)),
-            ("start", Some(&*start)),
-            ("end", Some(&*end)),
-            ("step", Some(&*step)),
-        ];
+        let pairs = [("query", Some(query)), ("start", Some(&*start)), ("end", Some(&*end)), ("step", Some(&*step))];
         let pairs = pairs.into_iter().chain(looks_back(look_back.as_deref()));
         let pairs: Vec<_> = pairs.filter_map(|(name, value)| Some((name, value?))).collect();
         let (status, body) = self.in_time(self.transport.ask("/api/v1/query_range", &encode(&pairs))).await?;
