@@ -28,6 +28,14 @@ fn no_object_is_there_twice() {
     }
 }
 
+/// A webhook that does not answer would keep everybody from writing, or let everything through.
+#[test]
+fn no_write_of_anybody_depends_on_a_webhook_of_ours() {
+    for object in everything() {
+        assert!(!kind(&object).contains("Webhook"), "{}", title(&object));
+    }
+}
+
 #[test]
 fn every_object_says_what_it_is_and_whose() {
     for (objects, applyset) in [

@@ -48,8 +48,8 @@ pub struct Cluster {
     /// something else of the target has changed.
     pub others: VecDeque<i32>,
     pub target_exists: bool,
-    /// Its scale names a selector.
-    pub has_selector: bool,
+    /// The selector that its scale names.
+    pub selector: &'static str,
     /// Nobody may write the scale.
     pub scale_is_forbidden: bool,
     pub pods: Vec<Value>,
@@ -88,7 +88,7 @@ impl FakeApi {
             writer: "kubectl".to_owned(),
             others: VecDeque::new(),
             target_exists: true,
-            has_selector: true,
+            selector: "app=w",
             scale_is_forbidden: false,
             pods: Vec::new(),
             answers: Vec::new(),
@@ -140,7 +140,7 @@ impl Cluster {
             "kind": "Scale",
             "metadata": {"name": "w", "namespace": "demo", "uid": self.uid, "resourceVersion": self.version.to_string()},
             "spec": {"replicas": self.replicas},
-            "status": {"replicas": self.replicas, "selector": if self.has_selector { "app=w" } else { "" }},
+            "status": {"replicas": self.replicas, "selector": self.selector},
         })
     }
 
@@ -241,11 +241,8 @@ impl Cluster {
             (&Method::GET, path) if path.starts_with("/api/v1/namespaces/demo/secrets/") => {
                 refuse(StatusCode::FORBIDDEN, "Forbidden", "secrets is forbidden")
             }
-            (&Method::GET, path) if path.starts_with("/apis/unknown.dev/") => {
-                refuse(StatusCode::NOT_FOUND, "", "404 page not found")
-            }
             // An API that the cluster does not have.
-            (&Method::GET, path) if path.matches('/').count() == 2 => {
+            (&Method::GET, path) if path.matches('/').count() == 2 || path.starts_with("/apis/unknown.dev/") => {
                 refuse(StatusCode::NOT_FOUND, "", "404 page not found")
             }
             other => panic!("not expected: {other:?}"),

@@ -232,7 +232,7 @@ async fn a_look_can_be_explained() {
 #[tokio::test]
 async fn a_target_without_a_selector_is_scaled_by_what_counts_no_pods() {
     let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
-    bench.api.cluster().has_selector = false;
+    bench.api.cluster().selector = "";
     bench.look().await;
     assert_eq!(bench.api.cluster().replicas, 3);
 }

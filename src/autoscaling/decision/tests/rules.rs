@@ -84,6 +84,19 @@ fn a_superfluous_sample_counts_as_a_pod_once_silent_ones_are_filled_in(
     assert_eq!(desired(&policy, &observed(3, 3, pods, samples(&values))), expected);
 }
 
+/// As the HPA: neither a window nor a rate holds for what is outside of the bounds.
+#[test]
+fn a_lower_maximum_does_not_obey_the_policy_downwards() {
+    let one = ScalingPolicy { kind: PolicyKind::Pods, value: 1, period_s: 60 };
+    let slowly = Rules { stabilization_window_s: Some(300), policies: Some(vec![one]), ..Rules::default() };
+    let policy = Policy {
+        behavior: Some(Behavior { scale_up: Rules::default(), scale_down: slowly }),
+        ..Policy::new(Bounds::new(1, 5), vec![ten_tasks()])
+    };
+    let decision = decide(&policy, &seen(20, vec![tasks(200)]), &Memory::default(), NOW);
+    assert_eq!((decision.desired_replicas, decision.path), (5, Path::AboveMaximum));
+}
+
 #[rstest]
 #[case::exactly_one_window_old(300, 8)]
 #[case::older(301, 3)]
