@@ -100,15 +100,13 @@ fn configuration(options: &Options, platform: &Platform) -> Value {
     if platform.one_process {
         one_process::scrape_once(&mut config);
     }
-    control_plane::scrape(&mut config, platform);
+    control_plane::scrape(&mut config, platform, &options.additions);
     config
 }
 
-/// Names of all jobs that are ours, on whatever platform.
+/// Names of all jobs that are ours, on whatever platform. Those of parts of the control plane give way to the user's own.
 pub fn jobs(options: &Options) -> Vec<String> {
-    let control_plane = control_plane::jobs();
-    let more = control_plane.iter().filter_map(|job| job["job_name"].as_str()).map(str::to_owned);
-    names(&whole(options)).into_iter().chain(more).collect()
+    names(&whole(options))
 }
 
 /// What the configuration that is installed was made for: how the cluster was seen when that could be looked at.

@@ -80,7 +80,7 @@ fn main() -> ExitCode {
             operations::what_is_opened_answers_on_this_machine,
             network::a_stranger_gets_nothing_from_the_stack,
             scraping::the_control_plane_is_scraped_once_and_what_is_not_is_said,
-            scraping::a_scheduler_that_can_be_reached_is_scraped,
+            scraping::a_control_plane_that_can_be_reached_is_scraped,
             scraping::an_idle_node_has_fewer_than_3000_series,
             scraping::no_alert_is_pending,
             panels::no_panel_of_a_fresh_installation_is_empty_without_a_word,
