@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_job_of_the_users_own_comes_before_ours() {
-        let text = "- job_name: etcd\n  static_configs: [{targets: [\"etcd:2379\"]}]\n".to_owned();
+        let text = "scrape_configs:\n- job_name: etcd\n  static_configs: [{targets: [\"etcd:2379\"]}]\n".to_owned();
         let own = Additions { scrapes: vec![File { name: "etcd.yml".to_owned(), text }], ..Additions::default() };
         let mut config = json!({"scrape_configs": []});
         scrape(&mut config, &platform(false), &own);
