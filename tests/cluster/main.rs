@@ -68,6 +68,7 @@ fn main() -> ExitCode {
             verdicts::a_quota_that_was_raised_since,
             verdicts::a_pod_security_level_that_is_too_strict,
             verdicts::a_claim_of_an_unknown_class,
+            verdicts::a_claim_whose_provisioner_is_not_there,
             verdicts::a_readiness_probe_that_never_passes,
             verdicts::a_definition_whose_names_are_taken,
             verdicts::up_names_an_image_that_a_registry_refuses,
