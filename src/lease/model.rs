@@ -294,7 +294,7 @@ impl World {
 }
 
 fn steps() -> u64 {
-    env::var("LEASE_MODEL_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(120_000)
+    env::var("LEASE_MODEL_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(1_000_000)
 }
 
 #[test]

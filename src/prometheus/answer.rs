@@ -82,7 +82,13 @@ struct Envelope<T> {
     error: String,
     #[serde(default)]
     warnings: Vec<String>,
+    /// Of VictoriaMetrics' cluster: some of its storage nodes did not answer. The others say that in `warnings`.
+    #[serde(default)]
+    is_partial: bool,
 }
+
+/// What is said of an answer that is only marked as partial.
+const MARKED_PARTIAL: &str = "the server marks it with isPartial: some of its storage did not answer";
 
 fn open<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error> {
     match open_with_warnings(status, body)? {
@@ -106,7 +112,9 @@ fn open_with_warnings<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> R
     if envelope.status != "success" {
         return Err(Error::Refused { kind: envelope.error_type, message: envelope.error });
     }
-    let warnings = (!envelope.warnings.is_empty()).then(|| envelope.warnings.join("; "));
+    let mark = envelope.is_partial.then_some(MARKED_PARTIAL);
+    let warnings: Vec<&str> = envelope.warnings.iter().map(String::as_str).chain(mark).collect();
+    let warnings = (!warnings.is_empty()).then(|| warnings.join("; "));
     match (envelope.data, warnings) {
         (Some(data), warnings) => Ok((data, warnings)),
         (None, Some(why)) => Err(Error::Partial { why, samples: Vec::new() }),
@@ -326,12 +334,29 @@ mod tests {
         assert_eq!(range(StatusCode::OK, instant.as_bytes()), Err(Error::WrongType("vector".to_owned())));
     }
 
-    #[test]
-    fn a_partial_answer_is_not_an_answer() {
-        let body = r#"{"status":"success","warnings":["store x is gone"],"data":{"resultType":"vector","result":[
-            {"metric":{},"value":[1,"25"]}]}}"#;
+    #[rstest]
+    #[case::as_thanos_and_mimir_say_it(r#""warnings":["store x is gone"]"#, "store x is gone")]
+    #[case::as_victoria_metrics_says_it(r#""isPartial":true"#, MARKED_PARTIAL)]
+    #[case::both(
+        r#""isPartial":true,"warnings":["x is gone"]"#,
+        "x is gone; the server marks it with isPartial: some of its storage did not answer"
+    )]
+    fn a_partial_answer_is_not_an_answer(#[case] mark: &str, #[case] why: &str) {
+        let body = format!(
+            r#"{{"status":"success",{mark},"data":{{"resultType":"vector","result":[
+            {{"metric":{{}},"value":[1,"25"]}}]}}}}"#
+        );
         let samples = vec![Sample { labels: BTreeMap::new(), value: 25.0, at: 1.0 }];
-        assert_eq!(answer(body), Err(Error::Partial { why: "store x is gone".to_owned(), samples }));
+        assert_eq!(answer(&body), Err(Error::Partial { why: why.to_owned(), samples }));
+        let body = body.replace("vector", "matrix").replace(r#""value":[1,"25"]"#, r#""values":[[1,"25"]]"#);
+        let partial = Error::Partial { why: why.to_owned(), samples: Vec::new() };
+        assert_eq!(range(StatusCode::OK, body.as_bytes()), Err(partial), "of a past time too");
+    }
+
+    #[test]
+    fn an_answer_that_says_that_it_is_whole_is_one() {
+        let body = r#"{"status":"success","isPartial":false,"data":{"resultType":"scalar","result":[1,"2"]}}"#;
+        assert_eq!(answer(body), Ok(vec![2.0]));
     }
 
     #[test]

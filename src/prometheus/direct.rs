@@ -87,6 +87,24 @@ mod tests {
 
     use super::*;
 
+    /// A wrong address may lead to anything.
+    #[tokio::test]
+    async fn no_more_is_fetched_than_anybody_reads() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let endless = async || {
+            let part = Sent::from(vec![b' '; 1 << 16]);
+            let parts = futures::stream::repeat_with(move || Ok::<_, std::convert::Infallible>(part.clone()));
+            axum::body::Body::from_stream(parts)
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let server = tokio::spawn(async move { axum::serve(listener, Router::new().fallback(any(endless))).await });
+        let direct = Direct::new(&format!("http://{address}"), &Access::default()).expect("a transport");
+        let (_, body) = direct.get("/").await.expect("an answer");
+        assert!((LONGEST_BODY..LONGEST_BODY + (1 << 20)).contains(&body.len()), "{}", body.len());
+        server.abort();
+    }
+
     #[tokio::test]
     async fn what_is_too_long_for_a_url_is_sent_in_the_body() {
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -70,7 +70,7 @@ pub enum Error {
     /// A value that no decision can be made on.
     #[error("the query gives {0}, which is not a number to scale on")]
     NotFinite(String),
-    /// Part of the data was missing, as Thanos and Mimir report it in `warnings`.
+    /// Part of the data was missing, as Thanos and Mimir report it in `warnings`, and VictoriaMetrics in `isPartial`.
     #[error("the answer is partial: {why}")]
     Partial {
         /// What the server warned of.
@@ -114,6 +114,12 @@ impl Error {
 /// The longest answer to a query that is read, in bytes: some thousand series.
 pub const LONGEST_ANSWER: usize = 512 * 1024;
 
+/// How far back samples are looked for, as Prometheus, Thanos and Mimir read it, and as VictoriaMetrics does: each leaves
+/// alone what it does not know.
+fn looks_back(far: Option<&str>) -> [(&'static str, Option<&str>); 2] {
+    [("lookback_delta", far), ("max_lookback", far)]
+}
+
 /// A Prometheus server behind some [`Transport`].
 pub struct Client<T> {
     transport: T,
@@ -144,8 +150,8 @@ impl<T: Transport> Client<T> {
     /// See [`Error`].
     pub async fn query_within(&self, query: &str, max_age: Option<Duration>) -> Result<Vec<Sample>, Error> {
         let look_back = max_age.map(|age| format!("{}ms", age.as_millis()));
-        let pairs = [("query", Some(query)), ("lookback_delta", look_back.as_deref())];
-        let pairs: Vec<_> = pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let pairs = [("query", Some(query))].into_iter().chain(looks_back(look_back.as_deref()));
+        let pairs: Vec<_> = pairs.filter_map(|(name, value)| Some((name, value?))).collect();
         let (status, body) = self.in_time(self.transport.ask("/api/v1/query", &encode(&pairs))).await?;
         if body.len() > LONGEST_ANSWER {
             return Err(Error::TooLarge(LONGEST_ANSWER));
@@ -168,14 +174,9 @@ impl<T: Transport> Client<T> {
     ) -> Result<Vec<Instant>, Error> {
         let look_back = max_age.map(|age| format!("{}ms", age.as_millis()));
         let (start, end, step) = (start.to_string(), end.to_string(), step.as_secs_f64().to_string());
-        let pairs = [
-            ("query", Some(query)),
-            ("start", Some(&*start)),
-            ("end", Some(&*end)),
-            ("step", Some(&*step)),
-            ("lookback_delta", look_back.as_deref()),
-        ];
-        let pairs: Vec<_> = pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let pairs = [("query", Some(query)), ("start", Some(&*start)), ("end", Some(&*end)), ("step", Some(&*step))];
+        let pairs = pairs.into_iter().chain(looks_back(look_back.as_deref()));
+        let pairs: Vec<_> = pairs.filter_map(|(name, value)| Some((name, value?))).collect();
         let (status, body) = self.in_time(self.transport.ask("/api/v1/query_range", &encode(&pairs))).await?;
         if body.len() > LONGEST_ANSWER {
             return Err(Error::TooLarge(LONGEST_ANSWER));
@@ -276,8 +277,15 @@ mod tests {
         let client = client(r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#);
         assert_eq!(client.query_within("x", Some(Duration::from_mins(2))).await, Ok(vec![]));
         assert_eq!(client.query("x").await, Ok(vec![]));
+        let age = Some(Duration::from_mins(1));
+        assert!(client.range("x", (0, 60), Duration::from_secs(15), age).await.is_err(), "no range is answered here");
         let asked = client.transport.asked.lock().expect("a lock").clone();
-        assert_eq!(asked, ["/api/v1/query?query=x&lookback_delta=120000ms", "/api/v1/query?query=x"]);
+        let expected = [
+            "/api/v1/query?query=x&lookback_delta=120000ms&max_lookback=120000ms",
+            "/api/v1/query?query=x",
+            "/api/v1/query_range?query=x&start=0&end=60&step=15&lookback_delta=60000ms&max_lookback=60000ms",
+        ];
+        assert_eq!(asked, expected);
     }
 
     #[test]

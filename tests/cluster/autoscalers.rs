@@ -78,6 +78,31 @@ pub async fn bad_input_is_named_and_the_others_go_on(world: &World) {
         ],
     )
     .await;
+    // Each by its field, and with what to do.
+    until(
+        world,
+        &[
+            is("syntax", "ScalingActive", "InvalidQuery", "metric load"),
+            is("syntax", "ScalingActive", "InvalidQuery", "correct the PromQL in spec.metrics[0].prometheus.query"),
+            is("unreachable", "ScalingActive", "PrometheusUnreachable", "metric load"),
+            is(
+                "unreachable",
+                "ScalingActive",
+                "PrometheusUnreachable",
+                "see whether spec.metrics[0].prometheus.serverAddress is right",
+            ),
+            is("no-secret", "ScalingActive", "CredentialsUnavailable", "spec.metrics[0].prometheus.auth.bearerToken"),
+            is(
+                "no-secret",
+                "ScalingActive",
+                "CredentialsUnavailable",
+                if world.rbac() { "bind a Role in namespace scalekit-test-autoscalers" } else { "make it there" },
+            ),
+            is("no-target", "AbleToScale", "FailedGetScale", "spec.scaleTargetRef.name: "),
+            is("no-target", "AbleToScale", "FailedGetScale", "make it, or write the name of one"),
+        ],
+    )
+    .await;
     println!("all were told after {:.1} s", took.as_secs_f64());
     until_replicas(world, &[("tanks", "good", 3)]).await;
     // The good one is looked at every second, whatever the others do.

@@ -100,10 +100,7 @@ pub struct MemoryStatus {
     /// Recent scale-downs that still matter to a rate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scale_downs: Vec<ScaleEventStatus>,
-    /// Since when no metric has been above 0; for the cooldown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idle_since: Option<MicroTime>,
-    /// How many seconds no metric had been above 0 when one could no longer be read.
+    /// For how many seconds no metric has been above 0, in eighths of the cooldown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_seconds: Option<i64>,
     /// Somebody else who wrote the replica count, and is left alone for a while.

@@ -15,7 +15,10 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use tokio::time::Instant;
 
-use super::{source::ServerRef, words::in_time};
+use super::{
+    source::ServerRef,
+    words::{ApiError, in_time},
+};
 use crate::{
     autoscaling::api::{PrometheusMetric, SecretKey, ServerAuth},
     prometheus::Access,
@@ -47,7 +50,8 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// Why it cannot be asked, in a sentence.
+    /// Why it cannot be asked, in a sentence, and what to do. Where the metric has a server of its own, it begins with the
+    /// field of the metric that it is about.
     pub async fn server(&self, namespace: &str, metric: &PrometheusMetric) -> Result<ServerRef, String> {
         match (&metric.server_address, &metric.auth) {
             (None, _) => self.default_server(),
@@ -79,25 +83,27 @@ impl Credentials {
         let ServerAuth { ca, bearer_token, basic, client_certificate, headers } = auth;
         let mut access = Access::default();
         if let Some(key) = ca {
-            access.authorities = Some(self.key(namespace, key).await?);
+            access.authorities = Some(self.key(namespace, "auth.ca", key).await?);
         }
         if let Some(key) = bearer_token {
-            access.bearer_token = Some(self.text(namespace, key).await?);
+            access.bearer_token = Some(self.text(namespace, "auth.bearerToken", key).await?);
         }
         if let Some(basic) = basic {
-            let username = self.text(namespace, &basic.username).await?;
-            access.basic = Some((username, self.text(namespace, &basic.password).await?));
+            let username = self.text(namespace, "auth.basic.username", &basic.username).await?;
+            let password = self.text(namespace, "auth.basic.password", &basic.password).await?;
+            access.basic = Some((username, password));
         }
         if let Some(certificate) = client_certificate {
-            let mut pem = self.key(namespace, &certificate.certificate).await?;
+            let field = "auth.clientCertificate";
+            let mut pem = self.key(namespace, &format!("{field}.certificate"), &certificate.certificate).await?;
             pem.push(b'\n');
-            pem.extend(self.key(namespace, &certificate.private_key).await?);
+            pem.extend(self.key(namespace, &format!("{field}.privateKey"), &certificate.private_key).await?);
             access.identity = Some(pem);
         }
-        for header in headers {
+        for (place, header) in headers.iter().enumerate() {
             let value = match (&header.value, &header.value_from) {
                 (Some(value), _) => value.clone(),
-                (None, Some(key)) => self.text(namespace, key).await?,
+                (None, Some(key)) => self.text(namespace, &format!("auth.headers[{place}].valueFrom"), key).await?,
                 (None, None) => continue,
             };
             access.headers.push((header.name.clone(), value));
@@ -105,13 +111,18 @@ impl Credentials {
         Ok(access)
     }
 
-    async fn text(&self, namespace: &str, key: &SecretKey) -> Result<String, String> {
-        text(self.key(namespace, key).await?, &format!("key {} of Secret {namespace}/{}", key.key, key.name))
+    async fn text(&self, namespace: &str, field: &str, key: &SecretKey) -> Result<String, String> {
+        let what = format!("{field}: key {} of Secret {namespace}/{}", key.key, key.name);
+        text(self.key(namespace, field, key).await?, &what)
     }
 
-    async fn key(&self, namespace: &str, key: &SecretKey) -> Result<Vec<u8>, String> {
-        let data = self.secret(namespace, &key.name).await?;
-        data.get(&key.key).cloned().ok_or_else(|| format!("Secret {namespace}/{} has no key {}", key.name, key.key))
+    /// What a field refers to; the error begins with the field.
+    async fn key(&self, namespace: &str, field: &str, key: &SecretKey) -> Result<Vec<u8>, String> {
+        let data = self.secret(namespace, &key.name).await.map_err(|error| format!("{field}: {error}"))?;
+        data.get(&key.key).cloned().ok_or_else(|| {
+            let keys: Vec<&str> = data.keys().map(String::as_str).collect();
+            format!("{field}: Secret {namespace}/{} has no key {}; it has {}", key.name, key.key, keys.join(", "))
+        })
     }
 
     async fn secret(&self, namespace: &str, name: &str) -> Data {
@@ -127,7 +138,9 @@ impl Credentials {
                 let data = secret.data.into_iter().flatten().map(|(key, bytes)| (key, bytes.0));
                 Ok(Arc::new(data.collect()))
             }
-            Err(error) => Err(format!("Secret {namespace}/{name} cannot be read: {error}")),
+            Err(error) => {
+                Err(format!("Secret {namespace}/{name} cannot be read: {}", with_remedy(error, namespace, name)))
+            }
         };
         let mut known = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         // What nobody asks for any more must not stay in memory.
@@ -135,6 +148,20 @@ impl Credentials {
         known.insert(place, (Instant::now(), data.clone()));
         data
     }
+}
+
+/// What the API server said, and what to do about it.
+fn with_remedy(error: ApiError, namespace: &str, name: &str) -> String {
+    if error.is_not_found() {
+        return format!("{error}; make it there, or write the name of one that is");
+    }
+    let right = || {
+        format!(
+            "if it is there, bind a Role in namespace {namespace} with get of secrets, resourceNames [{name}], to that \
+             account: see «Credentials» in docs/autoscaler.md"
+        )
+    };
+    error.with_right(right).to_string()
 }
 
 /// What a mounted Secret holds: `ca.crt`, `token`, `username` and `password`, `tls.crt` and `tls.key`.

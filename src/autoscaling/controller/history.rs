@@ -156,6 +156,7 @@ mod tests {
     use super::*;
     use crate::autoscaling::decision::{
         Bounds, Memory, Observation, Reading, decide,
+        memory::Recommendation,
         observation::Pods,
         policy::{Metric, OnAbsent, Source, Target},
     };
@@ -197,6 +198,37 @@ mod tests {
         }
         let bytes = history.lock().bytes * usize::try_from(day / hour).expect("few") * 100;
         assert!(bytes <= MOST, "{bytes}");
+    }
+
+    /// Two metrics that never stand still, of which the window holds the count.
+    #[test]
+    fn of_a_hundred_busy_objects_with_two_metrics_and_a_window_most_of_a_day_fits() {
+        let history = History::default();
+        let metric = |name| Metric::new(name, Source::Prometheus, Target::AverageValue(10_000), OnAbsent::Hold);
+        let policy = Policy::new(Bounds::new(1, 5), vec![metric("tasks"), metric("requests")]);
+        let mut memory = Memory::default();
+        let hour = 3600;
+        for tick in 0..hour / 15 {
+            let now = NOW + SignedDuration::from_secs(tick * 15);
+            let readings = [tick % 2, tick % 3].map(|more| Reading::Series(vec![(15 + more) * 1000]));
+            let observation = Observation {
+                spec_replicas: 3,
+                status_replicas: 3,
+                pods: Pods::Unknown(String::new()),
+                readings: readings.to_vec(),
+                distrust: None,
+            };
+            // A call for three every 4 minutes keeps it there.
+            if tick % 16 == 0 {
+                memory.recommendations.get_or_insert_default().push(Recommendation { replicas: 3, at: now });
+            }
+            let decision = decide(&policy, &observation, &memory, now);
+            assert_eq!(decision.desired_replicas, 3);
+            memory = decision.memory.clone();
+            history.decided(&key(), &decision, &policy, None);
+        }
+        let hours = MOST / (history.lock().bytes * 100);
+        assert!(hours >= 16, "{hours} h, {} bytes an hour", history.lock().bytes);
     }
 
     #[test]

@@ -45,6 +45,12 @@ impl Fence {
         Self(None)
     }
 
+    /// A fence that is shut: for a controller that has lost the lead.
+    #[cfg(test)]
+    pub fn shut(clock: Clock) -> Self {
+        Self(Some((watch::channel(None).1, clock)))
+    }
+
     /// Whether this controller may write now.
     pub fn may_write(&self) -> bool {
         let Some((grants, clock)) = &self.0 else { return true };

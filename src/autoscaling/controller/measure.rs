@@ -78,7 +78,12 @@ impl<'a> Measurement<'a> {
     async fn resource_from_prometheus(&self, resource: &str, container: Option<&str>) -> Reading {
         let server = match self.context.credentials.default_server() {
             Ok(server) => server,
-            Err(message) => return Reading::Unusable { reason: "CredentialsUnavailable", message },
+            Err(message) => {
+                return Reading::Unusable {
+                    reason: "CredentialsUnavailable",
+                    message: format!("resource {resource}: {message}"),
+                };
+            }
         };
         let mut labels = format!("namespace={:?},pod=~\"", self.key.namespace);
         for (place, pod) in self.pods.iter().enumerate() {
@@ -111,7 +116,12 @@ impl<'a> Measurement<'a> {
                 });
                 self.own(samples.collect())
             }
-            Err(answer) => answer.unusable(),
+            Err(answer) => match answer.unusable() {
+                Reading::Unusable { reason, message } => {
+                    Reading::Unusable { reason, message: format!("resource {resource}: {message}") }
+                }
+                other => other,
+            },
         }
     }
 

@@ -30,6 +30,7 @@ mod phase;
 mod pods;
 mod process;
 mod recompute;
+mod remedy;
 mod rivals;
 mod schedule;
 mod servers;
@@ -80,7 +81,7 @@ use self::{
     http::Vitals,
     leader::{Elector, Fence, Stop},
     outages::Outages,
-    rivals::Hpas,
+    rivals::{Hpas, News},
     schedule::{Due, Schedule},
     servers::Servers,
     target::Kinds,
@@ -101,6 +102,9 @@ const GRACE: Duration = Duration::from_millis(800);
 const MOST_LOOKS: usize = 128;
 /// How often the loop comes round when nothing is due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+
+/// For how long a lead waits for the list of HPAs, where that fails.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the controller is told.
 #[derive(Clone, Debug)]
@@ -275,11 +279,17 @@ async fn reconcile(
     let mut hpas = context.hpas.watch(client);
     let mut schedule = Schedule::default();
     let mut looks: JoinSet<Looked> = JoinSet::new();
+    // Before all are known, an older Autoscaler or an HPA of the same workload would go unnoticed.
+    let (mut listed, mut hpas_listed) = (false, false);
+    let patience = tokio::time::sleep(PATIENCE);
+    let mut patience = std::pin::pin!(patience);
     loop {
         vitals.beat();
         context.objects.store(schedule.len(), Ordering::Relaxed);
         let now = context.clock.now();
-        while looks.len() < MOST_LOOKS
+        let begun = listed && hpas_listed;
+        while begun
+            && looks.len() < MOST_LOOKS
             && let Some(due) = schedule.take_due(now)
         {
             context.telemetry.late(now.duration_since(due.at));
@@ -291,7 +301,7 @@ async fn reconcile(
             });
         }
         // With all looks taken the next one is due when one of them ends.
-        let next = schedule.next().filter(|_| looks.len() < MOST_LOOKS);
+        let next = schedule.next().filter(|_| begun && looks.len() < MOST_LOOKS);
         let sleep = next.map_or(LONGEST_SLEEP, |due| until(due, now).min(LONGEST_SLEEP));
         tokio::select! {
             biased;
@@ -303,14 +313,33 @@ async fn reconcile(
                 Err(_) => {}
             },
             event = watch.next() => match event {
-                Some(Ok(event)) => take(event, &mut schedule, &context, vitals),
+                Some(Ok(event)) => {
+                    listed |= matches!(event, Event::InitDone);
+                    take(event, &mut schedule, &context, vitals);
+                }
                 Some(Err(error)) => {
                     tracing::warn!("Autoscalers cannot be watched, trying again: {}", watch_error(error));
                 }
                 None => return Err(Error::WatchEnded),
             },
-            Some(error) = hpas.next() => {
-                tracing::warn!("HorizontalPodAutoscalers cannot be watched, trying again: {error}");
+            Some(news) = hpas.next() => match news {
+                News::Listed => hpas_listed = true,
+                News::Failed(why) => {
+                    tracing::warn!("HorizontalPodAutoscalers cannot be watched, trying again: {why}");
+                }
+                News::Unlistable(why) => {
+                    hpas_listed = true;
+                    tracing::warn!(
+                        "HorizontalPodAutoscalers cannot be listed, so one of the same workload goes unnoticed: {why}"
+                    );
+                }
+            },
+            () = &mut patience, if !hpas_listed => {
+                hpas_listed = true;
+                tracing::warn!(
+                    "HorizontalPodAutoscalers are not known after {} s, so one of the same workload goes unnoticed",
+                    PATIENCE.as_secs()
+                );
             }
             () = tokio::time::sleep(sleep) => {}
         }

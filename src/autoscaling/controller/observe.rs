@@ -9,7 +9,7 @@ use super::{
     Key,
     line::decimal,
     measure::Measurement,
-    pods,
+    pods, remedy,
     servers::Answer,
     source::Question,
     target::{ReadScale, Target},
@@ -39,7 +39,10 @@ pub async fn readings(context: &Context, key: &Key, spec: &AutoscalerSpec, inter
         let prometheus = metric.prometheus.as_ref()?;
         let server = match context.credentials.server(&key.namespace, prometheus).await {
             Ok(server) => server,
-            Err(message) => return Some(Answer::Failed { reason: "CredentialsUnavailable", message }),
+            Err(message) => {
+                let message = remedy::of_credentials(place, prometheus, message);
+                return Some(Answer::Failed { reason: "CredentialsUnavailable", message });
+            }
         };
         // It was checked when the policy was made.
         let max_age = max_age(place, prometheus).unwrap_or_default();
@@ -47,25 +50,33 @@ pub async fn readings(context: &Context, key: &Key, spec: &AutoscalerSpec, inter
     });
     let mut wake: Option<Timestamp> = None;
     let answers = join_all(answers).await;
-    let of = |(answer, metric): (Option<Answer>, &MetricSpec)| {
-        Some(match answer? {
-            Answer::Values(values) => one(values, metric.prometheus.as_ref().and_then(|metric| metric.reduce)),
-            Answer::Partial { values, message } => {
-                match one(values, metric.prometheus.as_ref().and_then(|metric| metric.reduce)) {
-                    Reading::Series(series) => Reading::Partial { series, message },
-                    Reading::Absent => Reading::Unusable { reason: "PartialAnswer", message },
-                    other => other,
-                }
-            }
+    let of = |(place, (answer, metric)): (usize, (Option<Answer>, &MetricSpec))| {
+        let (answer, metric) = (answer?, metric.prometheus.as_ref()?);
+        let reading = match answer {
+            Answer::Values(values) => one(values, metric.reduce),
+            Answer::Partial { values, message } => match one(values, metric.reduce) {
+                Reading::Series(series) => Reading::Partial { series, message },
+                Reading::Absent => Reading::Unusable { reason: "PartialAnswer", message },
+                other => other,
+            },
             other => {
                 if let Answer::LeftAlone { until, .. } = other {
                     wake = Some(wake.map_or(until, |earlier| earlier.min(until)));
                 }
                 other.unusable()
             }
+        };
+        Some(match reading {
+            Reading::Unusable { reason, message } => {
+                Reading::Unusable { reason, message: remedy::said(place, metric, reason, &message) }
+            }
+            Reading::Partial { series, message } => {
+                Reading::Partial { series, message: remedy::said(place, metric, "PartialAnswer", &message) }
+            }
+            other => other,
         })
     };
-    let readings = answers.into_iter().zip(&spec.metrics).map(of).collect();
+    let readings = answers.into_iter().zip(&spec.metrics).enumerate().map(of).collect();
     Readings { readings, wake }
 }
 
@@ -82,11 +93,7 @@ pub fn one(values: Vec<i64>, reduce: Option<ReduceSpec>) -> Reading {
         ([], _) => return Reading::Absent,
         ([value], _) => i128::from(*value),
         (all, None) => {
-            let message = format!(
-                "the query gives {} series; aggregate them in the query, for example with sum(…), or set reduce",
-                all.len()
-            );
-            return unusable("SeveralSeries", message);
+            return unusable("SeveralSeries", format!("the query gives {} series", all.len()));
         }
         (_, Some(ReduceSpec::Sum)) => sum(),
         (_, Some(ReduceSpec::Avg)) => sum() / count,
@@ -157,7 +164,7 @@ mod tests {
     #[case::more_than_fits(vec![i64::MAX, i64::MAX], Some(ReduceSpec::Sum), Reading::Series(vec![i64::MAX]))]
     #[case::two(vec![1, 2], None, Reading::Unusable {
         reason: "SeveralSeries",
-        message: "the query gives 2 series; aggregate them in the query, for example with sum(…), or set reduce".to_owned(),
+        message: "the query gives 2 series".to_owned(),
     })]
     #[case::negative(vec![1, -500], Some(ReduceSpec::Sum), Reading::Unusable {
         reason: "NegativeValue",

@@ -68,20 +68,29 @@ pub enum NotRecomputed {
 /// Makes the decision of `at` again.
 pub async fn recompute(context: &Context, key: &Key, at: Timestamp) -> Result<Explanation, NotRecomputed> {
     let object = find(context, key).await?;
-    let policy = Policy::try_from(&object.spec)?;
+    let policy = Policy { largest_step: context.largest_step, ..Policy::try_from(&object.spec)? };
     let every = i64::try_from(interval(&object.spec)?.as_millis().div_ceil(1000)).unwrap_or(15);
-    let look_back = longest_look_back(&policy).as_secs();
-    let step = every.max(look_back.div_euclid(MOST_TICKS) + 1);
     let end = at.as_second();
-    let span = (end - look_back / step * step - step, end);
-    let counts = Counts::ask(context, key, &object.spec.scale_target_ref, span, step).await?;
+    let spans = spans(&policy, every, end);
+    let mut counts = Counts::default();
+    for (span, step) in &spans {
+        counts.extend(Counts::ask(context, key, &object.spec.scale_target_ref, *span, *step).await?);
+    }
     if !counts.ordered.contains_key(&end) {
         let server = context.default_server.clone();
         return Err(NotRecomputed::NotKept { key: key.clone(), at, server });
     }
     let mut metrics = Vec::new();
     for (place, metric) in object.spec.metrics.iter().enumerate() {
-        metrics.push(readings((context, &key.namespace), (place, metric), span, step).await);
+        let mut of_metric: Result<BTreeMap<i64, Reading>, String> = Ok(BTreeMap::new());
+        for (span, step) in &spans {
+            let found = readings((context, &key.namespace), (place, metric), *span, *step).await;
+            of_metric = of_metric.and_then(|mut all| {
+                all.extend(found?);
+                Ok(all)
+            });
+        }
+        metrics.push(of_metric);
     }
     let seen = counts.ordered.keys().map(|second| {
         let now = Timestamp::from_second(*second).unwrap_or(at);
@@ -95,6 +104,25 @@ pub async fn recompute(context: &Context, key: &Key, at: Timestamp) -> Result<Ex
     Ok(Explanation { recomputed: true, ..Run::of(&decision, &policy, None).explain() })
 }
 
+/// A time from its start to its end, in seconds since the epoch, and how far apart the ticks in it are.
+type Span = ((i64, i64), i64);
+
+/// What is decided again, the earlier first. Windows and rates are seen tick by tick. A cooldown and the wait of a fallback
+/// may be days: what is before the windows is looked at more coarsely.
+fn spans(policy: &Policy, every: i64, end: i64) -> Vec<Span> {
+    let look_back = longest_look_back(policy).as_secs();
+    let step = every.max(look_back.div_euclid(MOST_TICKS) + 1);
+    let begin = end - look_back / step * step - step;
+    let waits = policy.cooldown.into_iter().chain(policy.fallback.map(|fallback| fallback.after));
+    let before = waits.map(|wait| wait.as_secs()).max().unwrap_or(0) - (end - begin);
+    let mut spans = vec![((begin, end), step)];
+    if before >= 0 {
+        let coarse = step.max(before.div_euclid(MOST_TICKS) + 1);
+        spans.insert(0, ((begin - (before / coarse + 1) * coarse, begin - coarse), coarse));
+    }
+    spans
+}
+
 /// By a LIST: the scaler may list and watch Autoscalers, and needs no right more.
 async fn find(context: &Context, key: &Key) -> Result<Autoscaler, NotRecomputed> {
     let api: Api<Autoscaler> = Api::namespaced(context.client.clone(), &key.namespace);
@@ -104,6 +132,7 @@ async fn find(context: &Context, key: &Key) -> Result<Autoscaler, NotRecomputed>
 }
 
 /// Counts of the target over time, by second.
+#[derive(Default)]
 struct Counts {
     ordered: BTreeMap<i64, i32>,
     there: BTreeMap<i64, i32>,
@@ -144,6 +173,12 @@ impl Counts {
             None => BTreeMap::new(),
         };
         Ok(Self { ordered, there, ready })
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.ordered.extend(other.ordered);
+        self.there.extend(other.there);
+        self.ready.extend(other.ready);
     }
 
     fn observation(&self, second: i64, readings: Vec<Reading>) -> Observation {
@@ -216,4 +251,25 @@ async fn readings(
 
 fn seconds(step: i64) -> Duration {
     Duration::from_secs(step.unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::autoscaling::decision::{Bounds, policy::Fallback};
+
+    #[test]
+    fn what_is_waited_for_is_seen_too_and_no_more_ticks_than_bearable_are_made() {
+        let policy = Policy::new(Bounds::new(0, 5), Vec::new());
+        assert_eq!(spans(&policy, 15, 9000), [((8685, 9000), 15)]);
+        let fallback = Fallback { after: SignedDuration::from_mins(10), replicas: 2, below_current: false };
+        let waits = Policy { fallback: Some(fallback), ..policy.clone() };
+        assert_eq!(spans(&waits, 15, 9000), [((8385, 8670), 15), ((8685, 9000), 15)]);
+        let week = Policy { cooldown: Some(SignedDuration::from_hours(168)), ..policy };
+        let [((begin, end), step), near] = spans(&week, 1, 1_000_000)[..] else { panic!("two") };
+        assert!(begin <= 1_000_000 - 168 * 3600 && end + step == near.0.0, "{begin} {end} {step}");
+        assert!((end - begin) / step <= MOST_TICKS && (near.0.1 - near.0.0) / near.1 <= MOST_TICKS);
+    }
 }

@@ -114,14 +114,37 @@ struct HpaTarget {
 
 type Hpa = Object<HpaSpec, NotUsed>;
 
+/// What becomes of the watch of HPAs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// All of them are known.
+    Listed,
+    /// They cannot be listed just now.
+    Failed(String),
+    /// They may not be listed, or are not served: to wait for them would be in vain.
+    Unlistable(String),
+}
+
+fn failed(error: watcher::Error) -> News {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    let for_good = match &error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+        | WatchFailed(kube::Error::Api(status)) => [403, 404].contains(&status.code),
+        _ => false,
+    };
+    let why = super::watch_error(error);
+    if for_good { News::Unlistable(why) } else { News::Failed(why) }
+}
+
 impl Hpas {
     /// The HPA of the same workload, if there is one.
     pub fn of(&self, namespace: &str, target: &ScaleTargetRef) -> Option<String> {
         self.lock().known.get(&Workload::of(namespace, target))?.first().cloned()
     }
 
-    /// Follows them. Whoever polls this keeps the list up to date; nothing comes out of it but errors.
-    pub fn watch(&self, client: Client) -> BoxStream<'static, String> {
+    /// Follows them. Whoever polls this keeps the list up to date, and is told when it is complete and when it fails.
+    pub fn watch(&self, client: Client) -> BoxStream<'static, News> {
         let kind = ApiResource::from_gvk_with_plural(
             &GroupVersionKind::gvk("autoscaling", "v2", "HorizontalPodAutoscaler"),
             "horizontalpodautoscalers",
@@ -134,16 +157,17 @@ impl Hpas {
     fn follow(
         self,
         events: impl Stream<Item = Result<Event<Hpa>, watcher::Error>> + Send,
-    ) -> impl Stream<Item = String> + Send {
+    ) -> impl Stream<Item = News> + Send {
         events.filter_map(move |event| {
-            let error = match event {
+            let news = match event {
                 Ok(event) => {
+                    let complete = matches!(event, Event::InitDone);
                     self.take(event);
-                    None
+                    complete.then_some(News::Listed)
                 }
-                Err(error) => Some(super::watch_error(error)),
+                Err(error) => Some(failed(error)),
             };
-            std::future::ready(error)
+            std::future::ready(news)
         })
     }
 

@@ -30,7 +30,7 @@ pub fn after(
     (decision, failed): (&Decision, Option<&str>),
     memory: &Memory,
     target_uid: &str,
-    look_back: SignedDuration,
+    look_back: (SignedDuration, Option<SignedDuration>),
     generation: Option<i64>,
     before: Option<&AutoscalerStatus>,
 ) -> AutoscalerStatus {
@@ -101,7 +101,12 @@ fn condition(condition: &Condition) -> ConditionStatus {
     }
 }
 
-fn kept(memory: &Memory, target_uid: &str, look_back: SignedDuration, now: Timestamp) -> MemoryStatus {
+fn kept(
+    memory: &Memory,
+    target_uid: &str,
+    (look_back, cooldown): (SignedDuration, Option<SignedDuration>),
+    now: Timestamp,
+) -> MemoryStatus {
     let in_sight = |at: Timestamp| now.duration_since(at) <= look_back;
     let events = |events: &[ScaleEvent]| {
         let seen = events.iter().filter(|event| in_sight(event.at));
@@ -127,14 +132,7 @@ fn kept(memory: &Memory, target_uid: &str, look_back: SignedDuration, now: Times
             .collect(),
         scale_ups: events(&memory.scale_ups),
         scale_downs: events(&memory.scale_downs),
-        idle_since: match memory.idle {
-            Some(Idle::Since(at)) => Some(MicroTime(at)),
-            _ => None,
-        },
-        idle_seconds: match memory.idle {
-            Some(Idle::For(elapsed)) => Some(elapsed.as_secs()),
-            _ => None,
-        },
+        idle_seconds: memory.idle.and_then(|idle| noted(idle, cooldown?, now)),
         rival: memory.rivalry.as_ref().map(|rivalry| RivalStatus {
             manager: rivalry.who.clone(),
             from: rivalry.from,
@@ -149,6 +147,14 @@ fn kept(memory: &Memory, target_uid: &str, look_back: SignedDuration, now: Times
             .map(|missing| MissingStatus { metric: missing.metric.clone(), since: MicroTime(missing.since) })
             .collect(),
     }
+}
+
+/// How much of a cooldown is kept over a restart, in seconds: eighths of it. So it is written eight times and then no more;
+/// the time without a scaler does not count, nor does what is left of the last eighth.
+fn noted(idle: Idle, cooldown: SignedDuration, now: Timestamp) -> Option<i64> {
+    let (cooldown, lasted) = (cooldown.as_millis(), idle.lasted(now).as_millis());
+    let eighths = lasted.min(cooldown).saturating_mul(8).checked_div(cooldown)?;
+    i64::try_from(eighths * cooldown / 8 / 1000).ok()
 }
 
 /// What is remembered of a target, from the status of an earlier controller.
@@ -186,10 +192,9 @@ pub fn restore(status: &AutoscalerStatus, now: Timestamp) -> (Option<String>, Me
         scale_downs: memory.map(|memory| events(&memory.scale_downs)).unwrap_or_default(),
         conditions: conditions.collect(),
         last_scale: status.last_scale_time.as_ref().map(|time| time.0),
-        idle: memory.and_then(|memory| {
-            let paused = || Some(Idle::For(SignedDuration::from_secs(memory.idle_seconds?.max(0))));
-            memory.idle_since.as_ref().map(|since| Idle::Since(since.0)).or_else(paused)
-        }),
+        idle: memory
+            .and_then(|memory| memory.idle_seconds)
+            .map(|seconds| Idle::For(SignedDuration::from_secs(seconds.max(0)))),
         rivalry: memory.and_then(|memory| memory.rival.as_ref()).map(|rival| Rivalry {
             who: rival.manager.clone(),
             from: rival.from,
@@ -223,6 +228,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::autoscaling::decision::{
+        Bounds, Observation, Policy, Reading, decide,
+        observation::Pods,
+        policy::{self, OnAbsent, Source},
+    };
 
     const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
@@ -237,18 +247,51 @@ mod tests {
 
     fn round_trip(memory: &Memory, look_back: i64) -> Vec<Recommendation> {
         let status = AutoscalerStatus {
-            memory: Some(kept(memory, "uid", SignedDuration::from_secs(look_back), NOW)),
+            memory: Some(kept(memory, "uid", (SignedDuration::from_secs(look_back), None), NOW)),
             ..AutoscalerStatus::default()
         };
         let text = serde_json::to_string(&status).expect("json");
         restore(&serde_json::from_str(&text).expect("a status"), NOW).1.recommendations.expect("a log")
     }
 
+    /// There is nothing to divide by.
+    #[test]
+    fn without_a_replica_the_total_is_shown_and_no_average() {
+        let known = policy::Metric::new("tasks", Source::Prometheus, Target::AverageValue(10_000), OnAbsent::Hold);
+        let policy = Policy::new(Bounds::new(0, 5), vec![known]);
+        let of = |replicas: i32| {
+            let observation = Observation {
+                spec_replicas: replicas,
+                status_replicas: replicas,
+                pods: Pods::Unknown(String::new()),
+                readings: vec![Reading::Series(vec![25_000])],
+                distrust: None,
+            };
+            let decision = decide(&policy, &observation, &Memory::default(), NOW);
+            let shown = metric(&decision.metrics[0], replicas);
+            (shown.value.map(|value| value.0), shown.average_value.map(|value| value.0))
+        };
+        assert_eq!(of(0), (Some("25".to_owned()), None));
+        assert_eq!(of(5), (Some("25".to_owned()), Some("5".to_owned())));
+    }
+
     #[test]
     fn nothing_moves_while_nothing_changes() {
-        let of = |entries: &[(i32, i64)]| kept(&log(entries), "uid", SignedDuration::from_secs(300), NOW);
+        let of = |entries: &[(i32, i64)]| kept(&log(entries), "uid", (SignedDuration::from_secs(300), None), NOW);
         assert_eq!(of(&[(3, 45), (3, 30), (3, 15)]), of(&[(3, 60), (3, 45), (3, 30), (3, 15), (3, 0)]));
         assert_eq!(of(&[(3, 0)]).recommendations, [RecommendationStatus { replicas: 3, time: None }]);
+    }
+
+    #[test]
+    fn of_a_cooldown_eighths_are_kept_and_the_time_without_a_scaler_is_none() {
+        let of = |lasted: i64| noted(Idle::Since(ago(lasted)), SignedDuration::from_secs(300), NOW);
+        assert_eq!([0, 37, 38, 75, 299, 300, 9000].map(of), [0, 0, 37, 75, 262, 300, 300].map(Some));
+        assert_eq!(noted(Idle::Since(ago(5)), SignedDuration::ZERO, NOW), None);
+        let memory = Memory { idle: Some(Idle::Since(ago(80))), ..Memory::default() };
+        let kept = kept(&memory, "uid", (SignedDuration::ZERO, Some(SignedDuration::from_secs(300))), NOW);
+        let status = AutoscalerStatus { memory: Some(kept), ..AutoscalerStatus::default() };
+        let later = NOW + SignedDuration::from_hours(9);
+        assert_eq!(restore(&status, later).1.idle, Some(Idle::For(SignedDuration::from_secs(75))));
     }
 
     #[test]

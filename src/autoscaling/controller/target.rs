@@ -34,44 +34,117 @@ pub enum TargetError {
         /// As it was written.
         kind: String,
     },
+    /// Objects of the kind have no scale subresource.
+    #[error("{0} have no scale subresource: nothing can order how many replicas there are")]
+    NoScale(String),
     /// A request failed.
     #[error(transparent)]
     Api(#[from] ApiError),
 }
 
+impl TargetError {
+    /// The same of a scale target: with the field of the spec and what to do, where it is the spec that names what is not
+    /// there.
+    pub fn of_target(&self) -> String {
+        let (field, remedy) = match self {
+            // It says what to write.
+            Self::ApiVersion(_) => ("apiVersion", None),
+            Self::Kind { .. } => (
+                "kind",
+                Some("install what defines it, or write kind and apiVersion as `kubectl api-resources` lists them"),
+            ),
+            Self::NoScale(_) => (
+                "kind",
+                Some(
+                    "name what owns such objects and can be scaled, such as a Deployment, or give their definition a \
+                     scale subresource",
+                ),
+            ),
+            Self::Api(error) if error.is_not_found() => {
+                ("name", Some("make it, or write the name of one that is in this namespace"))
+            }
+            Self::Api(_) => return self.to_string(),
+        };
+        let remedy = remedy.map(|remedy| format!("; {remedy}")).unwrap_or_default();
+        format!("spec.scaleTargetRef.{field}: {self}{remedy}")
+    }
+}
+
+#[derive(Clone)]
+struct Found {
+    kind: ApiResource,
+    has_scale: bool,
+}
+
 /// Finds and caches kinds.
 #[derive(Default)]
 pub struct Kinds {
-    found: Mutex<HashMap<(String, String), ApiResource>>,
+    found: Mutex<HashMap<(String, String), Found>>,
 }
 
 impl Kinds {
-    /// The kind of a target: the usual ones are known, others are asked for, once.
+    /// The kind of an object: the usual ones are known, others are asked for, once.
     ///
     /// # Errors
     ///
     /// When the API server does not have it, or does not answer.
-    pub async fn resolve(&self, client: &Client, target: &ScaleTargetRef) -> Result<ApiResource, TargetError> {
-        if let Some(plural) = usual(&target.api_version, &target.kind) {
-            let kind = GroupVersionKind::gvk("apps", "v1", &target.kind);
-            return Ok(ApiResource::from_gvk_with_plural(&kind, plural));
+    pub async fn resolve(&self, client: &Client, object: &ScaleTargetRef) -> Result<ApiResource, TargetError> {
+        match self.known(object) {
+            Some(found) => Ok(found.kind),
+            None => Ok(self.discover(client, object).await?.kind),
         }
+    }
+
+    /// The kind of a target, which has a scale. One that had none is asked for anew: its definition may have got one.
+    ///
+    /// # Errors
+    ///
+    /// When the API server does not have it, does not answer, or objects of the kind have no scale.
+    pub async fn scalable(&self, client: &Client, target: &ScaleTargetRef) -> Result<ApiResource, TargetError> {
+        let found = match self.known(target).filter(|found| found.has_scale) {
+            Some(found) => found,
+            None => self.discover(client, target).await?,
+        };
+        let ApiResource { group, plural, .. } = &found.kind;
+        if !found.has_scale {
+            return Err(TargetError::NoScale(if group.is_empty() {
+                plural.clone()
+            } else {
+                format!("{plural}.{group}")
+            }));
+        }
+        Ok(found.kind)
+    }
+
+    fn known(&self, object: &ScaleTargetRef) -> Option<Found> {
+        if let Some(plural) = usual(&object.api_version, &object.kind) {
+            let kind = GroupVersionKind::gvk("apps", "v1", &object.kind);
+            return Some(Found { kind: ApiResource::from_gvk_with_plural(&kind, plural), has_scale: true });
+        }
+        let key = (object.api_version.clone(), object.kind.clone());
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+    }
+
+    async fn discover(&self, client: &Client, target: &ScaleTargetRef) -> Result<Found, TargetError> {
         let key = (target.api_version.clone(), target.kind.clone());
-        if let Some(found) = self.found.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Ok(found.clone());
+        let unreadable = || TargetError::ApiVersion(target.api_version.clone());
+        let version: GroupVersion = target.api_version.parse().map_err(|_| unreadable())?;
+        // kube takes what is behind the first slash for the version, whatever it is.
+        if version.version.is_empty() || version.version.contains('/') {
+            return Err(unreadable());
         }
-        let version: GroupVersion =
-            target.api_version.parse().map_err(|_| TargetError::ApiVersion(target.api_version.clone()))?;
         let missing = || TargetError::Kind { api_version: key.0.clone(), kind: key.1.clone() };
         let group = match in_time(oneshot::pinned_group(client, &version)).await {
             Err(error) if error.is_not_found() => return Err(missing()),
             other => other?,
         };
         let resources = group.versioned_resources(&version.version);
-        let (resource, _) =
+        let (kind, capabilities) =
             resources.into_iter().find(|(resource, _)| resource.kind == target.kind).ok_or_else(missing)?;
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(key, resource.clone());
-        Ok(resource)
+        let has_scale = capabilities.subresources.iter().any(|(subresource, _)| subresource.plural == "scale");
+        let found = Found { kind, has_scale };
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(key, found.clone());
+        Ok(found)
     }
 }
 

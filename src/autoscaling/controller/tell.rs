@@ -59,7 +59,7 @@ pub async fn tell(
         context.recorder.record(object, event, &context.telemetry, now).await;
     }
     let uid = kept.target_uid.as_deref().unwrap_or_default();
-    let look_back = longest_look_back(policy);
+    let look_back = (longest_look_back(policy), policy.cooldown);
     let generation = object.metadata.generation;
     let status =
         status::after((&decision, failed.as_deref()), &memory, uid, look_back, generation, object.status.as_ref());
@@ -99,7 +99,7 @@ pub async fn tell_no_target(
     error: &TargetError,
     now: Timestamp,
 ) -> Kept {
-    let message = error.to_string();
+    let message = error.of_target();
     tracing::warn!(autoscaler = %key, "the target's scale cannot be read: {message}");
     kept.memory = decision::unreadable(&kept.memory, &message, now);
     tell_failure(context, object, &mut kept, Some(("FailedGetScale", message.clone())), now).await;
@@ -115,7 +115,7 @@ pub async fn tell_invalid(
     mut kept: Kept,
     why: &InvalidSpec,
 ) -> Kept {
-    let (message, now) = (why.to_string(), context.clock.wall());
+    let (message, now) = (why.to_string(), kept.rest(context.clock));
     tracing::warn!(autoscaler = %key, "the spec cannot be decided on: {message}");
     kept.memory.set(ConditionType::ScalingActive, false, "InvalidSpec", &*message, now);
     tell_failure(context, object, &mut kept, Some(("InvalidSpec", message.clone())), now).await;
@@ -125,7 +125,7 @@ pub async fn tell_invalid(
 
 /// Tells that nothing is decided.
 pub async fn tell_paused(context: &Context, key: &Key, object: &Autoscaler, mut kept: Kept) -> Kept {
-    let now = context.clock.wall();
+    let now = kept.rest(context.clock);
     let message = "the autoscaler is paused; set spec.mode to Auto to go on";
     kept.memory.set(ConditionType::ScalingActive, false, "Paused", message, now);
     tell_status(context, key, object, &kept.memory, "Paused", message, now).await;
@@ -141,7 +141,7 @@ pub async fn tell_rival(
     reason: &'static str,
     message: &str,
 ) -> Kept {
-    let now = context.clock.wall();
+    let now = kept.rest(context.clock);
     tracing::warn!(autoscaler = %key, "{message}");
     kept.left_at = None;
     kept.memory.set(ConditionType::Conflict, true, reason, message, now);

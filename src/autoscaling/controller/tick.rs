@@ -135,6 +135,13 @@ impl Kept {
         let (target_uid, memory) = status::restore(status, ahead.of(clock.now()));
         Self { target_uid, memory, left_at: None, settled: None, ahead, told: None }
     }
+
+    /// Nothing is decided at this look. Returns the time by the clock on the wall.
+    pub fn rest(&mut self, clock: Clock) -> Timestamp {
+        let now = self.ahead.now(clock, &mut self.memory);
+        self.memory.rest(now);
+        now
+    }
 }
 
 /// Looks at an Autoscaler once. Returns what to keep, and when to look again before the next tick.
@@ -255,7 +262,7 @@ async fn read_target(
     now: Timestamp,
 ) -> Result<(Target, ReadScale, Timestamp), TargetError> {
     let reference = &object.spec.scale_target_ref;
-    let kind = context.kinds.resolve(&context.client, reference).await?;
+    let kind = context.kinds.scalable(&context.client, reference).await?;
     let target = Target::new(&context.client, &key.namespace, &reference.name, kind);
     if let Some(Settled { scale, until }) = settled.filter(|settled| settled.until > now) {
         return Ok((target, scale, until));

@@ -48,6 +48,7 @@ pub fn note_activity(policy: &Policy, memory: &mut Memory, results: &[MetricResu
         };
         Some(Idle::Since(elapsed.unwrap_or(now)))
     } else {
-        memory.idle.map(|idle| Idle::For(idle.lasted(now)))
+        memory.rest(now);
+        memory.idle
     };
 }

@@ -33,7 +33,7 @@ pub struct Memory {
     pub missing: Vec<Missing>,
 }
 
-/// How long no metric has been positive. It does not run while a metric is missing.
+/// How long no metric has been positive. It runs only while the metrics are read at every look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idle {
     /// Since then.
@@ -160,6 +160,11 @@ impl Memory {
             shift(&mut rivalry.at);
             shift(&mut rivalry.until);
         }
+    }
+
+    /// The metrics are not read at this look: whether one was positive is not known, so that time does not count.
+    pub fn rest(&mut self, now: Timestamp) {
+        self.idle = self.idle.map(|idle| Idle::For(idle.lasted(now)));
     }
 
     pub(super) fn remove(&mut self, kind: ConditionType) {

@@ -100,7 +100,9 @@ pub fn decide(policy: &Policy, observation: &Observation, memory: &Memory, now: 
         "Current number of replicas below Spec.MinReplicas".clone_into(&mut decision.reason);
     } else {
         decide_by_metrics(policy, &observation, &mut decision, now);
+        return decision;
     }
+    decision.memory.rest(now);
     decision
 }
 
@@ -270,6 +272,7 @@ pub fn settle(policy: &Policy, decision: &Decision, now: Timestamp) -> Memory {
 /// What to keep after the target's count could not be read.
 pub fn unreadable(memory: &Memory, message: &str, now: Timestamp) -> Memory {
     let mut memory = memory.clone();
+    memory.rest(now);
     let message = format!("the autoscaler was unable to get the target's current scale: {message}");
     memory.set(ConditionType::AbleToScale, false, "FailedGetScale", message, now);
     memory

@@ -103,4 +103,11 @@ async fn what_is_no_number_holds_and_has_a_reason_of_its_own(
     let cluster = bench.api.cluster();
     assert_eq!((cluster.replicas, cluster.reason("ScalingActive", "False").as_deref()), (4, Some(reason)));
     assert_eq!(cluster.events[0]["reason"], reason);
+    let conditions = cluster.status().conditions;
+    let told = conditions.iter().find(|condition| condition.kind == "ScalingActive").expect("told");
+    assert!(told.message.contains("metric active-tasks: "), "{}", told.message);
+    assert!(cluster.notes()[0].starts_with("metric active-tasks: "), "{:?}", cluster.notes());
+    // What somebody else has to mend is no field of the spec.
+    let is_ours = !["PartialAnswer", "PrometheusUnauthorized"].contains(&reason);
+    assert!(!is_ours || told.message.contains("spec.metrics[0].prometheus."), "{}", told.message);
 }

@@ -82,23 +82,27 @@ async fn another_target_of_the_same_name_starts_afresh() {
     assert_eq!(memory.recommendations.iter().map(|entry| entry.replicas).collect::<Vec<_>>(), [2, 1]);
 }
 
+fn sleepy() -> Value {
+    spec(&json!({"minReplicas": 0, "cooldown": "5m", "fallback": {"after": "3m", "replicas": 2}}))
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_cooldown_and_a_fallback_go_on_after_a_restart_and_write_nothing_meanwhile() {
-    let extra = json!({"minReplicas": 0, "cooldown": "5m", "fallback": {"after": "3m", "replicas": 2}});
-    let mut bench = Bench::new(1, &spec(&extra), 0.0);
+async fn a_cooldown_and_a_fallback_go_on_after_a_restart() {
+    let mut bench = Bench::new(1, &sleepy(), 0.0);
     bench.look().await;
-    tokio::time::advance(Duration::from_secs(1)).await;
-    bench.look().await;
-    let writes = bench.api.cluster().writes.len();
-    for _ in 0..18 {
-        tokio::time::advance(Duration::from_secs(15)).await;
+    // What was an eighth of the cooldown is kept, and an hour without a scaler is none of it.
+    for _ in 0..3 {
+        for _ in 0..5 {
+            tokio::time::advance(Duration::from_secs(15)).await;
+            bench.look().await;
+        }
         bench.restart();
+        tokio::time::advance(Duration::from_secs(3600)).await;
         bench.look().await;
     }
-    // Of 18 restarts, one writes: when the count of the very first look leaves the memory.
-    assert!(bench.api.cluster().writes.len() <= writes + 1, "270 s");
+    assert_eq!(bench.api.cluster().replicas, 1, "225 s");
     assert_eq!(bench.api.cluster().status().last_decision.expect("one").reason, "CoolingDown");
-    // 29 seconds are left; without data it does not run, but the fallback's time does.
+    // 75 seconds are left; without data it does not run, but the fallback's time does.
     bench.prometheus.set(Err(partial(0.0)));
     for seconds in [0, 60, 119] {
         tokio::time::advance(Duration::from_secs(seconds)).await;
@@ -114,7 +118,52 @@ async fn a_cooldown_and_a_fallback_go_on_after_a_restart_and_write_nothing_meanw
     bench.prometheus.set(Ok(vec![0.0]));
     bench.look().await;
     assert_eq!(bench.api.cluster().replicas, 1, "the rest of the cooldown");
-    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::time::advance(Duration::from_secs(80)).await;
     bench.look().await;
     assert_eq!(bench.api.cluster().replicas, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cooldown_is_noted_eight_times() {
+    let mut bench = Bench::new(1, &sleepy(), 0.0);
+    bench.look().await;
+    let writes = bench.api.cluster().writes.len();
+    for _ in 0..19 {
+        tokio::time::advance(Duration::from_secs(15)).await;
+        bench.look().await;
+    }
+    assert_eq!(bench.api.cluster().replicas, 1, "285 s");
+    // One more: the count of the very first look leaves the memory.
+    assert!(bench.api.cluster().writes.len() <= writes + 9, "{:?}", bench.api.cluster().writes);
+}
+
+/// An hour in which nobody reads the metrics, in the middle of a cooldown of five minutes.
+#[rstest]
+#[case::paused(|bench: &Bench| bench.api.cluster().autoscaler["spec"]["mode"] = json!("Paused"))]
+#[case::invalid(|bench: &Bench| bench.api.cluster().autoscaler["spec"]["minReplicas"] = json!(9))]
+#[case::no_target(|bench: &Bench| bench.api.cluster().target_exists = false)]
+#[case::a_rival(|bench: &Bench| bench.context.hpas.put("demo", &bench.object().spec.scale_target_ref, "hpa"))]
+#[tokio::test(start_paused = true)]
+async fn a_cooldown_does_not_run_while_nothing_is_decided(#[case] stop: fn(&Bench)) {
+    let mut bench = Bench::new(1, &sleepy(), 0.0);
+    for _ in 0..10 {
+        bench.look().await;
+        tokio::time::advance(Duration::from_secs(15)).await;
+    }
+    let spec = bench.api.cluster().autoscaler["spec"].clone();
+    stop(&bench);
+    for _ in 0..4 {
+        bench.look().await;
+        tokio::time::advance(Duration::from_mins(15)).await;
+    }
+    bench.api.cluster().autoscaler["spec"] = spec;
+    bench.api.cluster().target_exists = true;
+    bench.context.hpas.take_away("demo", &bench.object().spec.scale_target_ref);
+    let mut left = Vec::new();
+    for _ in 0..11 {
+        bench.look().await;
+        left.push(bench.api.cluster().replicas);
+        tokio::time::advance(Duration::from_secs(15)).await;
+    }
+    assert_eq!(left, [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0], "150 s were left");
 }

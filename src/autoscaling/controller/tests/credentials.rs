@@ -62,8 +62,8 @@ async fn a_secret_that_is_changed_is_used_within_a_minute() {
 }
 
 #[rstest]
-#[case::no_key(json!({"other": "b25l"}), "Secret demo/mimir has no key token")]
-#[case::no_text(json!({"token": "/w=="}), "key token of Secret demo/mimir is no text")]
+#[case::no_key(json!({"a": "YQ==", "b": "Yg=="}), "auth.bearerToken: Secret demo/mimir has no key token; it has a, b")]
+#[case::no_text(json!({"token": "/w=="}), "auth.bearerToken: key token of Secret demo/mimir is no text")]
 #[tokio::test]
 async fn what_is_wrong_with_it_is_named(#[case] data: Value, #[case] expected: &str) {
     let auth = json!({"bearerToken": {"name": "mimir", "key": "token"}});
@@ -80,6 +80,20 @@ async fn a_secret_that_may_not_be_read_holds_the_count() {
     bench.look().await;
     let cluster = bench.api.cluster();
     assert_eq!(cluster.reason("ScalingActive", "False").as_deref(), Some("CredentialsUnavailable"));
-    assert!(cluster.notes()[0].contains("Secret demo/gone cannot be read"), "{:?}", cluster.notes());
+    let expected = "metric active-tasks: spec.metrics[0].prometheus.auth.bearerToken: Secret demo/gone cannot be read: \
+        secrets is forbidden; if it is there, bind a Role in namespace demo with get of secrets, resourceNames [gone]";
+    assert!(cluster.notes()[0].starts_with(expected), "{:?}", cluster.notes());
     assert_eq!(cluster.replicas, 4);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_there_is_named_with_the_field_and_what_to_do() {
+    let bench = bench(json!({}));
+    let gone = (http::StatusCode::NOT_FOUND, http::Method::GET, "/api/v1/namespaces/demo/secrets/");
+    bench.api.cluster().answers.clear();
+    bench.api.cluster().fails = Some(gone);
+    let auth = json!({"headers": [{"name": "X", "valueFrom": {"name": "gone", "key": "x"}}]});
+    let error = bench.context.credentials.server("demo", &metric(&auth)).await.expect_err("no access");
+    assert!(error.starts_with("auth.headers[0].valueFrom: Secret demo/gone cannot be read: "), "{error}");
+    assert!(error.ends_with("; make it there, or write the name of one that is"), "{error}");
 }

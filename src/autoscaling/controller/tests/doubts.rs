@@ -6,7 +6,10 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::fake::{Bench, spec};
-use crate::{autoscaling::controller::Key, prometheus::Error};
+use crate::{
+    autoscaling::controller::{Key, crowd::Wants},
+    prometheus::Error,
+};
 
 /// What every question about a history has in it.
 const HISTORY: &str = "count(count_over_time(";
@@ -121,6 +124,67 @@ async fn what_is_never_covered_holds_the_count_for_as_long_as_the_range_is() {
         look_after(&mut bench, 30).await;
     }
     assert_eq!((replicas(&bench), held * 30), (1, 450));
+}
+
+/// Twenty others that the same server feeds begin to want fewer in the same instant.
+#[tokio::test(start_paused = true)]
+async fn what_most_want_at_once_is_held_and_told_and_after_a_while_believed() {
+    let mut bench = Bench::new(4, &spec(&json!({})), 35.0);
+    bench.look().await;
+    for wants in [Wants::NoFewer, Wants::FewerNow] {
+        for place in 0..20 {
+            let key = Key { namespace: "demo".to_owned(), name: format!("other-{place}") };
+            bench.context.crowd.note(&key, &["http://prometheus"], wants, bench.context.clock.now());
+        }
+    }
+    bench.prometheus.set(Ok(vec![5.0]));
+    look_after(&mut bench, 15).await;
+    {
+        let cluster = bench.api.cluster();
+        assert_eq!(cluster.replicas, 4, "held");
+        assert_eq!(cluster.reason("ScalingLimited", "True").as_deref(), Some("ManyScaleDowns"));
+        let event = cluster.events.iter().find(|event| event["reason"] == "ManyScaleDowns").expect("an event");
+        let note = event["note"].as_str().expect("a note");
+        assert!(note.starts_with("http://prometheus: more than 50 % of the Autoscalers that it feeds"), "{note}");
+    }
+    look_after(&mut bench, 280).await;
+    assert_eq!(replicas(&bench), 4, "for five minutes");
+    look_after(&mut bench, 21).await;
+    assert_eq!(replicas(&bench), 1);
+}
+
+#[tokio::test]
+async fn a_step_is_no_larger_than_the_scaler_was_told_and_that_is_said() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 45.0);
+    bench.context.largest_step = Some(1);
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!((cluster.replicas, cluster.reason("ScalingLimited", "True").as_deref()), (2, Some("StepLimit")));
+    assert!(cluster.notes()[0].starts_with("New size: 2 (was 1)"), "{:?}", cluster.notes());
+}
+
+/// For this alone the pods of the target are listed.
+#[rstest]
+#[case::pending_for_long("Pending", 121, 3, Some("PodsPending"))]
+#[case::just_ordered("Pending", 60, 5, None)]
+#[case::running("Running", 600, 5, None)]
+#[tokio::test]
+async fn pods_that_do_not_start_hold_the_count(
+    #[case] phase: &str,
+    #[case] age: i64,
+    #[case] expected: i32,
+    #[case] reason: Option<&str>,
+) {
+    let mut bench = Bench::new(3, &spec(&json!({"pendingPods": {"count": 1, "longerThan": "2m"}})), 45.0);
+    let created = bench.context.clock.wall() - jiff::SignedDuration::from_secs(age);
+    let owner =
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "w", "uid": "target-1", "controller": true});
+    let metadata = json!({"name": "a", "creationTimestamp": format!("{created:.0}"), "ownerReferences": [owner]});
+    bench.api.cluster().pods = vec![json!({"metadata": metadata, "spec": {}, "status": {"phase": phase}})];
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!((cluster.replicas, cluster.reason("ScalingLimited", "True").as_deref()), (expected, reason));
+    assert_eq!(cluster.events[0]["reason"], reason.unwrap_or("SuccessfulRescale"));
 }
 
 /// One says 45 and the other 25: five replicas or three.

@@ -139,6 +139,33 @@ async fn a_window_is_made_again_too() {
     assert!(text.contains("a higher proposal within the stabilization window holds it at 4: 4 at "), "{text}");
 }
 
+/// The last positive sample was 9 minutes ago, longer than any window is.
+#[tokio::test]
+async fn a_cooldown_is_made_again_too() {
+    for (cooldown, desired) in [("8m", 0), ("20m", 1)] {
+        let mut spec = spec(&json!({"minReplicas": 0, "cooldown": cooldown}));
+        spec["behavior"]["scaleUp"] = json!({});
+        let bench = Bench::new(1, &spec, 0.0);
+        let now = bench.context.clock.now().as_second();
+        bench.prometheus.kept("scalekit_autoscaler_current_replicas", vec![float((now - 90_000, 1))]);
+        bench.prometheus.kept("watcherBot_active_tasks", vec![float((now - 90_000, 5)), float((now - 4140, 0))]);
+        let (_, text) = ask(bench, &format!("?output=json&at={}", at(now - 3600))).await;
+        let told: Explanation = serde_json::from_str(&text).expect("an explanation");
+        assert_eq!(told.desired_replicas, desired, "{cooldown}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_made_again_takes_no_more_than_the_largest_step() {
+    let (mut bench, now) = bench();
+    bench.context.largest_step = Some(1);
+    bench.prometheus.kept("scalekit_autoscaler_current_replicas", vec![float((now - 9000, 2))]);
+    bench.prometheus.kept("watcherBot_active_tasks", vec![float((now - 9000, 45))]);
+    let (_, text) = ask(bench, &format!("?output=json&at={}", at(now - 3600))).await;
+    let told: Explanation = serde_json::from_str(&text).expect("an explanation");
+    assert_eq!(told.desired_replicas, 3, "{text}");
+}
+
 #[tokio::test]
 async fn what_prometheus_did_not_keep_is_not_made_up() {
     let (bench, now) = bench();

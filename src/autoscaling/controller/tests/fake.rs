@@ -48,6 +48,8 @@ pub struct Cluster {
     /// something else of the target has changed.
     pub others: VecDeque<i32>,
     pub target_exists: bool,
+    /// Its scale names a selector.
+    pub has_selector: bool,
     /// Nobody may write the scale.
     pub scale_is_forbidden: bool,
     pub pods: Vec<Value>,
@@ -86,6 +88,7 @@ impl FakeApi {
             writer: "kubectl".to_owned(),
             others: VecDeque::new(),
             target_exists: true,
+            has_selector: true,
             scale_is_forbidden: false,
             pods: Vec::new(),
             answers: Vec::new(),
@@ -137,7 +140,7 @@ impl Cluster {
             "kind": "Scale",
             "metadata": {"name": "w", "namespace": "demo", "uid": self.uid, "resourceVersion": self.version.to_string()},
             "spec": {"replicas": self.replicas},
-            "status": {"replicas": self.replicas, "selector": "app=w"},
+            "status": {"replicas": self.replicas, "selector": if self.has_selector { "app=w" } else { "" }},
         })
     }
 
@@ -237,6 +240,9 @@ impl Cluster {
             }
             (&Method::GET, path) if path.starts_with("/api/v1/namespaces/demo/secrets/") => {
                 refuse(StatusCode::FORBIDDEN, "Forbidden", "secrets is forbidden")
+            }
+            (&Method::GET, path) if path.starts_with("/apis/unknown.dev/") => {
+                refuse(StatusCode::NOT_FOUND, "", "404 page not found")
             }
             // An API that the cluster does not have.
             (&Method::GET, path) if path.matches('/').count() == 2 => {

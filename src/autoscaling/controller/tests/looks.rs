@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rstest::rstest;
 use serde_json::json;
 
 use super::{
@@ -86,12 +87,72 @@ async fn a_missing_target_is_told_once_and_found_when_it_comes() {
     {
         let mut cluster = bench.api.cluster();
         assert_eq!(cluster.reason("AbleToScale", "False").as_deref(), Some("FailedGetScale"));
-        assert_eq!(cluster.notes(), ["deployments.apps \"w\" not found"]);
+        let expected = "spec.scaleTargetRef.name: deployments.apps \"w\" not found; make it, or write the name of one that \
+            is in this namespace";
+        assert_eq!(cluster.notes(), [expected]);
         cluster.target_exists = true;
     }
     bench.look().await;
     assert_eq!(bench.api.cluster().replicas, 3);
     assert_eq!(bench.api.cluster().reason("AbleToScale", "True").as_deref(), Some("SucceededRescale"));
+}
+
+/// `/apis/other.dev/v1` as discovery tells it: things have a scale, pictures have none.
+fn things() -> serde_json::Value {
+    let kind = |name: &str, kind: &str| json!({"name": name, "singularName": "", "namespaced": true, "kind": kind, "verbs": ["get"]});
+    json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "other.dev/v1",
+        "resources": [kind("things", "Thing"), kind("things/scale", "Scale"), kind("pictures", "Picture")]})
+}
+
+#[rstest]
+#[case::no_such_kind(
+    "other.dev/v1",
+    "Poem",
+    "spec.scaleTargetRef.kind: the API server has no kind Poem in other.dev/v1; install"
+)]
+#[case::no_such_group(
+    "unknown.dev/v1",
+    "Thing",
+    "spec.scaleTargetRef.kind: the API server has no kind Thing in unknown.dev/v1; install"
+)]
+#[case::no_version(
+    "a/b/c",
+    "Thing",
+    "spec.scaleTargetRef.apiVersion: `a/b/c` is not an API version; write one such as apps/v1"
+)]
+#[case::no_scale("other.dev/v1", "Picture", "spec.scaleTargetRef.kind: pictures.other.dev have no scale subresource")]
+#[tokio::test]
+async fn a_target_that_cannot_be_scaled_is_named_with_its_field(
+    #[case] api_version: &str,
+    #[case] kind: &str,
+    #[case] said: &str,
+) {
+    let target = json!({"apiVersion": api_version, "kind": kind, "name": "w"});
+    let mut bench = Bench::new(1, &spec(&json!({"scaleTargetRef": target})), 25.0);
+    bench.api.cluster().answers = vec![("/apis/other.dev/v1".to_owned(), things())];
+    bench.look().await;
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!(cluster.reason("AbleToScale", "False").as_deref(), Some("FailedGetScale"));
+    assert_eq!(cluster.notes().len(), 1, "told once: {:?}", cluster.notes());
+    assert!(cluster.notes()[0].starts_with(said), "{:?}", cluster.notes());
+}
+
+/// A definition may get a scale while the scaler runs.
+#[tokio::test]
+async fn a_kind_that_gets_a_scale_is_scaled_without_a_restart() {
+    let target = json!({"apiVersion": "other.dev/v1", "kind": "Picture", "name": "w"});
+    let mut bench = Bench::new(1, &spec(&json!({"scaleTargetRef": target})), 25.0);
+    bench.api.cluster().answers = vec![("/apis/other.dev/v1".to_owned(), things())];
+    bench.look().await;
+    let mut list = things();
+    list["resources"][1]["name"] = json!("pictures/scale");
+    let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "w", "uid": "p"},
+        "spec": {"replicas": 3}, "status": {"replicas": 3}});
+    let path = "/apis/other.dev/v1/namespaces/demo/pictures/w/scale".to_owned();
+    bench.api.cluster().answers = vec![(path, scale), ("/apis/other.dev/v1".to_owned(), list)];
+    bench.look().await;
+    assert_eq!(bench.api.cluster().reason("AbleToScale", "True").as_deref(), Some("ReadyForNewScale"));
 }
 
 #[tokio::test]
@@ -165,6 +226,23 @@ async fn a_look_can_be_explained() {
     let explanation = bench.context.history.explain(&key, None).expect("it was looked at");
     assert_eq!(explanation.steps[1], "active-tasks is 25, a replica takes 10: 25 / 10 rounded up calls for 3");
     assert_eq!(explanation.would_change[0], "needs 31 active-tasks to reach 4");
+}
+
+/// Nobody knows its pods, and for a value in all nobody needs to.
+#[tokio::test]
+async fn a_target_without_a_selector_is_scaled_by_what_counts_no_pods() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.api.cluster().has_selector = false;
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 3);
+}
+
+#[tokio::test]
+async fn a_value_that_is_too_large_is_the_largest_that_fits() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 1e300);
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!((cluster.replicas, cluster.reason("ScalingLimited", "True").as_deref()), (5, Some("TooManyReplicas")));
 }
 
 /// With thousands of objects the scale is not read at every look, and what somebody orders is found all the same.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rstest::rstest;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +48,50 @@ async fn it_looks_at_what_is_listed_and_stops_within_a_second() {
     let lease = cluster.lease.as_ref().expect("a lease");
     assert_eq!(lease["spec"].get("holderIdentity"), None, "given back: {lease}");
     assert_eq!(lease["metadata"]["labels"]["app.kubernetes.io/managed-by"], "scalekit");
+}
+
+const HPAS: &str = "/apis/autoscaling/v2/horizontalpodautoscalers";
+const AUTOSCALERS: &str = "/apis/scalekit.dev/v1alpha1/autoscalers";
+
+#[rstest]
+#[case::hpas(HPAS)]
+#[case::autoscalers(AUTOSCALERS)]
+#[tokio::test]
+async fn nothing_is_looked_at_before_all_is_listed(#[case] list: &'static str) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let api = FakeApi::new(3, &spec(&json!({"interval": "1s"})));
+    api.cluster().fails = Some((http::StatusCode::INTERNAL_SERVER_ERROR, http::Method::GET, list));
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(run(api.client(), options(), shutdown.clone()));
+    until("it was tried", || api.cluster().failed > 0).await;
+    // Longer than its interval.
+    tokio::time::sleep(Duration::from_millis(1300)).await;
+    let looked = api.cluster().writes.iter().filter(|write| !write.contains("/leases")).count();
+    assert_eq!(looked, 0, "{:?}", api.cluster().writes);
+    api.cluster().fails = None;
+    until("it is looked at", || !api.cluster().events.is_empty()).await;
+    shutdown.cancel();
+    running.await.expect("no panic").expect("no error");
+}
+
+#[rstest]
+#[case::no_right(http::StatusCode::FORBIDDEN)]
+#[case::not_served(http::StatusCode::NOT_FOUND)]
+#[tokio::test]
+async fn hpas_that_can_never_be_listed_stop_nobody(#[case] status: http::StatusCode) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let api = FakeApi::new(3, &spec(&json!({"interval": "1s"})));
+    api.cluster().fails = Some((status, http::Method::GET, HPAS));
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(run(api.client(), options(), shutdown.clone()));
+    let looked = async {
+        while api.cluster().events.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), looked).await.expect("a look all the same");
+    shutdown.cancel();
+    running.await.expect("no panic").expect("no error");
 }
 
 #[tokio::test]

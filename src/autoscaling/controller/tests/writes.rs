@@ -6,7 +6,11 @@ use http::{Method, StatusCode};
 use rstest::rstest;
 use serde_json::json;
 
-use super::fake::{Bench, spec};
+use super::{
+    super::leader::Fence,
+    fake::{Bench, spec},
+};
+use crate::autoscaling::decision::memory::ConditionType;
 
 /// Throttled, in trouble, without a leader.
 #[rstest]
@@ -29,6 +33,21 @@ async fn a_count_that_could_not_be_written_is_decided_on_anew_at_the_next_look(#
     bench.prometheus.set(Ok(vec![35.0]));
     bench.look().await;
     assert_eq!(bench.api.cluster().replicas, 4, "by the load of now");
+}
+
+/// Another may lead already: what was decided is not written, nor told.
+#[tokio::test]
+async fn who_loses_the_lead_before_his_write_does_not_write() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    let open = std::mem::replace(&mut bench.context.fence, Fence::shut(bench.context.clock));
+    bench.look().await;
+    assert_eq!(bench.api.cluster().writes, Vec::<String>::new());
+    let condition = bench.kept.memory.condition(ConditionType::AbleToScale).expect("a condition");
+    assert_eq!((condition.status, &*condition.reason), (false, "FailedUpdateScale"));
+    assert!(condition.message.ends_with("this controller does not lead any more"), "{}", condition.message);
+    bench.context.fence = open;
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 3);
 }
 
 /// What can wait does so, and the counts do not.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::autoscaling::decision::{
-    Memory, Path,
+    Memory, Mode, Path,
     caution::PendingPods,
     decide,
     memory::{ConditionType, Idle, Missing, Recommendation, ScaleEvent},
@@ -254,13 +254,38 @@ proptest! {
         observation in any_observation(proptest::collection::vec(nothing(), 3)),
         memory in any_memory(),
         hours in 0..100_i64,
+        mode in prop_oneof![Just(Mode::Auto), Just(Mode::Recommend), Just(Mode::Paused)],
     ) {
-        let mut policy = without_leave(policy);
+        let mut policy = Policy { mode, ..without_leave(policy) };
         policy.metrics.push(ten_tasks());
         let first = decide(&policy, &observation, &memory, NOW);
         let later = NOW + SignedDuration::from_hours(hours);
         let second = decide(&policy, &observation, &first.memory, later);
-        if first.path == Path::NoData && second.path == Path::NoData {
+        // Whatever was decided, on whichever path: what was not read does not count as idle.
+        let lasted = |idle: Option<Idle>, now| idle.map(|idle| idle.lasted(now));
+        let before = if [Path::Metrics, Path::NoData].contains(&second.path) && policy.cooldown.is_none() {
+            None
+        } else {
+            lasted(first.memory.idle, NOW)
+        };
+        prop_assert_eq!(lasted(second.memory.idle, later), before);
+    }
+
+    /// Nor while nobody asks: paused, off, outside of the bounds.
+    #[test]
+    fn a_cooldown_runs_only_while_the_metrics_are_read(
+        policy in any_policy(),
+        observation in any_observation(proptest::collection::vec(any_reading(), 3)),
+        memory in any_memory(),
+        hours in 0..100_i64,
+        mode in prop_oneof![Just(Mode::Auto), Just(Mode::Paused)],
+    ) {
+        let policy = Policy { mode, ..policy };
+        let first = decide(&policy, &observation, &memory, NOW);
+        let later = NOW + SignedDuration::from_hours(hours);
+        let second = decide(&policy, &observation, &first.memory, later);
+        let read = |path| [Path::Metrics, Path::NoData].contains(&path);
+        if !read(first.path) && !read(second.path) {
             let lasted = |idle: Option<Idle>, now| idle.map(|idle| idle.lasted(now));
             prop_assert_eq!(lasted(second.memory.idle, later), lasted(first.memory.idle, NOW));
         }

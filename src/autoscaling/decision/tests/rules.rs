@@ -41,6 +41,49 @@ fn an_event_exactly_one_period_old_is_out() {
     assert_eq!(change_within(&events, 60, NOW), 1);
 }
 
+/// 3 were added and 2 taken away within the last minute, so it began with 9. What is older does not count.
+#[rstest]
+#[case::up(1000, 0, 13)]
+#[case::down(1, 0, 5)]
+#[case::down_to_what_was_proposed_within_the_window(1, 300, 8)]
+fn with_behavior_both_histories_bound_a_decision(#[case] count: i64, #[case] window: i32, #[case] expected: i32) {
+    let rules = |window| Rules {
+        tolerance: Some(0.0),
+        stabilization_window_s: Some(window),
+        policies: Some(vec![ScalingPolicy { kind: PolicyKind::Pods, value: 4, period_s: 60 }]),
+        ..Rules::default()
+    };
+    let behavior = Some(Behavior { scale_up: rules(0), scale_down: rules(window) });
+    let event = |change, age| ScaleEvent { change, at: ago(age), outdated: false };
+    let memory = Memory {
+        recommendations: Some(vec![Recommendation { replicas: 8, at: ago(100) }]),
+        scale_ups: vec![event(3, 20), event(5, 60)],
+        scale_downs: vec![event(2, 59), event(7, 600)],
+        ..Memory::default()
+    };
+    let decision = decide(&Policy { behavior, ..plain(1, 100) }, &seen(10, vec![tasks(count)]), &memory, NOW);
+    assert_eq!(decision.desired_replicas, expected, "{decision:?}");
+}
+
+/// Samples of pods that are not listed: when those that are silent have been filled in, all that there is a sample of
+/// counts as a pod (`replica_calculator.go`: `len(metrics)`).
+#[rstest]
+#[case::by_average(Source::Pods, Target::AverageValue(500), &["a", "b"], 4)]
+#[case::by_average_with_one_too_many(Source::Pods, Target::AverageValue(500), &["a", "b", "stray"], 6)]
+#[case::by_utilization(cpu(), Target::Utilization(50), &["a", "b"], 4)]
+#[case::by_utilization_with_one_too_many(cpu(), Target::Utilization(50), &["a", "b", "stray"], 6)]
+fn a_superfluous_sample_counts_as_a_pod_once_silent_ones_are_filled_in(
+    #[case] source: Source,
+    #[case] target: Target,
+    #[case] sampled: &[&str],
+    #[case] expected: i32,
+) {
+    let pods = ["a", "b", "silent"].map(ready_pod).to_vec();
+    let values: Vec<_> = sampled.iter().map(|pod| (*pod, 1000)).collect();
+    let policy = policy(vec![metric(source, target)]);
+    assert_eq!(desired(&policy, &observed(3, 3, pods, samples(&values))), expected);
+}
+
 #[rstest]
 #[case::exactly_one_window_old(300, 8)]
 #[case::older(301, 3)]
