@@ -327,4 +327,15 @@ mod tests {
         assert!(!expression("generic").contains(r#"absent(up{job=\"coredns\"})"#));
         assert!(!expression("kind").contains("annotated-"));
     }
+
+    /// promtool tests the rules as they stand in the file: they have to be those that are installed.
+    #[test]
+    fn the_rules_in_the_file_are_those_for_kind() {
+        let rules = |alerts: &Value| {
+            let groups = alerts["groups"].as_array().unwrap();
+            let rules = groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone());
+            rules.map(|rule| (rule["alert"].clone(), rule["expr"].clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(rules(&assets::config("prometheus", ALERTS)), rules(&built(&test_options(), "kind")[ALERTS]));
+    }
 }
