@@ -31,7 +31,7 @@ const CONTENT: &str = "/etc/prometheus/config/content-";
 /// The job of the kubelet's own page.
 const KUBELET: &str = "kubelet";
 /// Jobs that scrape the kubelet's port, whose certificate not every cluster can verify.
-const KUBELET_JOBS: [&str; 3] = [KUBELET, "cadvisor", "kubelet-probes"];
+const KUBELET_JOBS: [&str; 4] = [KUBELET, "cadvisor", "kubelet-resource", "kubelet-probes"];
 
 /// Whether a job scrapes the kubelet's port.
 pub fn is_of_the_kubelet(job: &str) -> bool {
