@@ -135,3 +135,31 @@ fn every_check_has_its_section_and_no_section_is_of_none() {
         assert!(page.contains(&row), "{row}");
     }
 }
+
+/// By the literals in the sources: the names by which findings are made.
+#[test]
+fn every_finding_is_of_a_check_that_is_known() {
+    let known: Vec<&str> = scalekit::health::CHECKS.iter().map(|check| check.id).collect();
+    let (mut found, mut folders) = (0, vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+                continue;
+            }
+            if entry.ends_with("tests.rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&entry).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            for start in ["Finding::new(", "const CHECK: &str ="] {
+                let names = code.split(start).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
+                for name in names.filter_map(|rest| rest.split('"').next()) {
+                    found += 1;
+                    assert!(known.contains(&name), "{}: `{name}` is not in CHECKS", entry.display());
+                }
+            }
+        }
+    }
+    assert!(found > 20, "only {found} are found");
+}

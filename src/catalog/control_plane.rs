@@ -1,12 +1,15 @@
 //! Parts of the control plane that pods can reach, each with a job of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::{assets, edit, one_process};
-use crate::platform::{Exposure, Part, Platform};
+use crate::{
+    additions::{Additions, job_names},
+    platform::{Exposure, Part, Platform},
+};
 
 /// The file with a job for each part.
 const FILE: &str = "control-plane.yml";
@@ -21,15 +24,17 @@ fn ports(platform: &Platform) -> BTreeMap<Part, u16> {
 }
 
 /// Every job that there may be.
-pub(super) fn jobs() -> Vec<Value> {
+fn jobs() -> Vec<Value> {
     assets::config("prometheus", FILE)["scrape_configs"].as_array().cloned().unwrap_or_default()
 }
 
-/// Adds a job for each part that can be reached.
-pub(super) fn scrape(config: &mut Value, platform: &Platform) {
+/// Adds a job for each part that can be reached. Where the user has a job of that name already, theirs it is.
+pub(super) fn scrape(config: &mut Value, platform: &Platform, additions: &Additions) {
     let ports = ports(platform);
     let kept = one_process::kept_of_others();
-    let part = |job: &Value| Part::ALL.into_iter().find(|part| job["job_name"] == part.job());
+    let theirs: BTreeSet<String> = additions.scrapes.iter().flat_map(job_names).collect();
+    let part =
+        |job: &Value| Part::ALL.into_iter().find(|part| job["job_name"] == part.job() && !theirs.contains(part.job()));
     let reached = jobs().into_iter().filter_map(|job| Some((ports.get(&part(&job)?)?, job)));
     let jobs = reached.map(|(port, mut job)| {
         for rule in edit::items(&mut job, "/relabel_configs").filter(|rule| rule["target_label"] == "__address__") {
@@ -72,6 +77,7 @@ pub(super) fn scraped(config: &Value) -> BTreeMap<Part, Exposure> {
 mod tests {
     use super::*;
     use crate::{
+        additions::File,
         catalog::{stack, test_options},
         platform::{self, Seen},
     };
@@ -96,7 +102,7 @@ mod tests {
     #[test]
     fn each_part_that_can_be_reached_has_a_job_at_its_port() {
         let mut config = json!({"scrape_configs": []});
-        scrape(&mut config, &platform(false));
+        scrape(&mut config, &platform(false), &Additions::default());
         assert_eq!(names(&config), ["scheduler", "etcd"]);
         let addresses: Vec<&str> = config["scrape_configs"][0]["relabel_configs"]
             .as_array()
@@ -116,9 +122,18 @@ mod tests {
     }
 
     #[test]
+    fn a_job_of_the_users_own_comes_before_ours() {
+        let text = "scrape_configs:\n- job_name: etcd\n  static_configs: [{targets: [\"etcd:2379\"]}]\n".to_owned();
+        let own = Additions { scrapes: vec![File { name: "etcd.yml".to_owned(), text }], ..Additions::default() };
+        let mut config = json!({"scrape_configs": []});
+        scrape(&mut config, &platform(false), &own);
+        assert_eq!(names(&config), ["scheduler"]);
+    }
+
+    #[test]
     fn one_process_is_scraped_by_one_job() {
         let mut config = json!({"scrape_configs": []});
-        scrape(&mut config, &platform(true));
+        scrape(&mut config, &platform(true), &Additions::default());
         assert_eq!(names(&config), Vec::<&str>::new());
     }
 

@@ -31,7 +31,7 @@ const CONTENT: &str = "/etc/prometheus/config/content-";
 /// The job of the kubelet's own page.
 const KUBELET: &str = "kubelet";
 /// Jobs that scrape the kubelet's port, whose certificate not every cluster can verify.
-const KUBELET_JOBS: [&str; 3] = [KUBELET, "cadvisor", "kubelet-probes"];
+const KUBELET_JOBS: [&str; 4] = [KUBELET, "cadvisor", "kubelet-resource", "kubelet-probes"];
 
 /// Whether a job scrapes the kubelet's port.
 pub fn is_of_the_kubelet(job: &str) -> bool {
@@ -100,15 +100,13 @@ fn configuration(options: &Options, platform: &Platform) -> Value {
     if platform.one_process {
         one_process::scrape_once(&mut config);
     }
-    control_plane::scrape(&mut config, platform);
+    control_plane::scrape(&mut config, platform, &options.additions);
     config
 }
 
-/// Names of all jobs that are ours, on whatever platform.
+/// Names of all jobs that are ours, on whatever platform. Those of parts of the control plane give way to the user's own.
 pub fn jobs(options: &Options) -> Vec<String> {
-    let control_plane = control_plane::jobs();
-    let more = control_plane.iter().filter_map(|job| job["job_name"].as_str()).map(str::to_owned);
-    names(&whole(options)).into_iter().chain(more).collect()
+    names(&whole(options))
 }
 
 /// What the configuration that is installed was made for: how the cluster was seen when that could be looked at.
@@ -326,5 +324,16 @@ mod tests {
         assert!(expression("kind").contains(r#"absent(up{job=\"coredns\"})"#));
         assert!(!expression("generic").contains(r#"absent(up{job=\"coredns\"})"#));
         assert!(!expression("kind").contains("annotated-"));
+    }
+
+    /// promtool tests the rules as they stand in the file: they have to be those that are installed.
+    #[test]
+    fn the_rules_in_the_file_are_those_for_kind() {
+        let rules = |alerts: &Value| {
+            let groups = alerts["groups"].as_array().unwrap();
+            let rules = groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone());
+            rules.map(|rule| (rule["alert"].clone(), rule["expr"].clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(rules(&assets::config("prometheus", ALERTS)), rules(&built(&test_options(), "kind")[ALERTS]));
     }
 }

@@ -44,7 +44,7 @@ pub async fn check(settings: StackSettings, before: bool, cluster: &Cluster) -> 
     let platform = facts.platform(asked);
     let installer = Installer::new(cluster, &Silent, timeout);
     let state = installer.read(&stack_release(&options.namespace), &catalog::stack(&options, &platform)).await?;
-    let platform = platform.seen(facts.seen.clone().or(catalog::scraped_as(&state.live)));
+    let platform = platform.seen(facts.seen.clone().of_installation(catalog::scraped_as(&state.live)));
     let others = catalog::fit_volumes(&mut options, &state.live, &facts.classes);
     let mut desired = catalog::stack(&options, &platform);
     plan::adapt_claims(&mut desired, &state.live, &facts.classes);

@@ -39,7 +39,7 @@ pub enum CommandError {
     #[error("the manifests need an image of scalekit that the nodes can pull")]
     ImageUnnamed,
     /// A check before the first write failed.
-    #[error("this cluster is not ready for it; nothing was written")]
+    #[error("{}; nothing was written", if only_rights(findings) { "a right is missing" } else { "this cluster is not ready for it" })]
     Preflight {
         /// The findings that stand in the way.
         findings: Vec<Finding>,
@@ -199,6 +199,11 @@ pub enum CommandError {
     Interrupted,
 }
 
+/// Whether nothing but the user's rights is in the way.
+fn only_rights(findings: &[Finding]) -> bool {
+    findings.iter().all(|finding| finding.check == "permissions")
+}
+
 fn not_loaded(waited: Option<Duration>) -> String {
     match waited {
         Some(waited) => format!("has not loaded its new configuration after {} s", waited.as_secs()),
@@ -221,6 +226,7 @@ impl CommandError {
             | Self::Connect(ConnectError::UnknownContext { .. } | ConnectError::Kubeconfig { .. }) => 2,
             Self::Unasked { source } => source.exit_code(),
             Self::Transfer(error) => transfer_code(error),
+            Self::Preflight { findings } if only_rights(findings) => 4,
             Self::Preflight { .. } | Self::Image(_) => 3,
             Self::Connect(_)
             | Self::Cluster { .. }
@@ -258,9 +264,14 @@ impl CommandError {
         match self {
             Self::Settings(error) => error.hint(),
             Self::Connect(error) => error.hint(),
-            Self::Cluster { source, .. } | Self::Install(InstallError::Read(source)) => {
-                source.access_hint().map(str::to_owned)
-            }
+            Self::Cluster { source, .. }
+            | Self::Install(
+                InstallError::Read(source)
+                | InstallError::Inventory { source, .. }
+                | InstallError::Label { source, .. }
+                | InstallError::Reset { source, .. }
+                | InstallError::Delete { source, .. },
+            ) => source.access_hint().map(str::to_owned),
             Self::Unasked { .. } => {
                 Some("name both, and no cluster is asked: --platform NAME --storage-class NAME".to_owned())
             }

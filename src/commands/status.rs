@@ -63,7 +63,7 @@ pub async fn status(settings: StackSettings, with_series: bool, cluster: &Cluste
     );
     let around = around.map_err(failed)?;
     let live = state?.live;
-    let platform = facts.platform(asked).seen(facts.seen.clone().or(catalog::scraped_as(&live)));
+    let platform = facts.platform(asked).seen(facts.seen.clone().of_installation(catalog::scraped_as(&live)));
     catalog::fit_volumes(&mut options, &live, &facts.classes);
     let mut desired = catalog::stack(&options, &platform);
     plan::yield_replicas(&mut desired, &live);
@@ -120,6 +120,7 @@ pub(super) fn observed(
     Observed {
         platform: platform.kind.to_string(),
         scraping: Scraping::of(platform),
+        unscraped: facts.seen.unscraped(&catalog::scraped_as(&live)),
         kubernetes: facts.version,
         namespace: options.namespace.clone(),
         desired,

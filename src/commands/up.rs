@@ -155,7 +155,9 @@ pub async fn up(
     let sent = own.executable.is_some();
     let around = Surroundings { nodes: facts.nodes.clone(), classes: facts.classes.clone(), ..Surroundings::default() };
     let refused = |changes: &ChangeSet| changes.foreign().next().is_some();
-    if !done.changed && !refused(&changes) && (!wait || all_current(&state.live, &around)) {
+    // What is on its way out is as it should be until it is gone.
+    let stays = state.live.iter().all(|object| object.metadata.deletion_timestamp.is_none());
+    if !done.changed && !refused(&changes) && stays && (!wait || all_current(&state.live, &around)) {
         // A node that came since has no image, and its pods would not start.
         if let Some(executable) = own.executable
             && image::is_lacked(&facts.nodes, &own.reference)
@@ -185,6 +187,7 @@ pub async fn up(
         desired = catalog::stack(&options, &done.platform);
         let adapted = plan::adapted(&desired, &state.live, &facts.classes);
         let changes = plan::plan(&adapted, &state.live, &state.inventory);
+        (done.changed, done.changes) = (changes.has_changes(), changes.summary());
         (state, adapted, changes)
     } else {
         (state, adapted, changes)

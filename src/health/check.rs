@@ -24,7 +24,7 @@ const fn installed(id: &'static str, asks: &'static str) -> Check {
 }
 
 /// Every check, in the order in which they are told: from what everything else needs to what is built on it.
-pub const CHECKS: [Check; 26] = [
+pub const CHECKS: [Check; 29] = [
     always("api-server", "does the API server answer, and how fast"),
     always("version", "is this a version of Kubernetes that is supported"),
     always("nodes", "are there nodes, and are they ready"),
@@ -44,12 +44,15 @@ pub const CHECKS: [Check; 26] = [
     always("other-monitoring", "is there another Prometheus"),
     always("ownership", "does somebody else own an object with the name of one of ours"),
     always("api-services", "does every aggregated API answer"),
+    installed("installed", "is the stack installed"),
     installed("installed-version", "did this version or an older one write what is installed"),
     installed("ready", "is every workload and every claim of the stack ready"),
     installed("missing", "is every object of the stack there"),
     installed("drift", "is every object as these settings have it"),
     installed("wal-replay", "is Prometheus killed for memory whenever it starts"),
+    installed("configuration", "does Prometheus take its configuration"),
     installed("targets", "is every scrape target up"),
+    installed("series", "how many series does each job have, where that is asked for"),
     installed("autoscaler", "can every Autoscaler do its work"),
 ];
 

@@ -31,6 +31,8 @@ pub struct Observed {
     pub around: Surroundings,
     /// How the metrics of Kubernetes itself are scraped here.
     pub scraping: Scraping,
+    /// Parts of the control plane that could be scraped and are not.
+    pub unscraped: Vec<platform::Part>,
     /// What the stack's Prometheus says of its targets, or why it says nothing; `None` where it is not part of the stack.
     pub targets: Option<Result<prometheus::Targets, Silence>>,
     /// That Prometheus refuses the configuration that is mounted, with its own words.
@@ -233,6 +235,7 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         }
         Some(Err(_)) | None => None,
     };
+    findings.extend(targets::unscraped(&observed.unscraped));
     findings.extend(observed.refused.as_ref().map(|words| {
         let message = "Prometheus refuses its configuration, and goes on with the one before".to_owned();
         let message = if words.is_empty() { message } else { format!("{message}: {}", words.join("; ")) };

@@ -5,8 +5,18 @@ use kube::core::DynamicObject;
 use super::{Finding, Observed, Severity, Targets};
 use crate::{
     catalog,
+    platform::Part,
     prometheus::{self, TargetHealth},
 };
+
+/// What could be scraped and is not, because it was opened, or moved, since.
+pub(super) fn unscraped(parts: &[Part]) -> Option<Finding> {
+    let jobs: Vec<&str> = parts.iter().map(|part| part.job()).collect();
+    (!jobs.is_empty()).then(|| {
+        let message = format!("{} can be reached by pods now, and is not scraped there yet", jobs.join(", "));
+        Finding::new("targets", Severity::Warning, message).hint("run `scalekit up`")
+    })
+}
 
 /// Counts the targets, and says what is wrong with those that are not up, and with the jobs that have none.
 pub(super) fn judge(targets: &prometheus::Targets, observed: &Observed) -> (Targets, Vec<Finding>) {

@@ -21,10 +21,10 @@ pub enum InstallError {
     /// What is there could not be read.
     #[error("cannot read what is installed")]
     Read(#[source] cluster::Error),
-    /// The inventory could not be written or read.
-    #[error("cannot keep the inventory {object}")]
+    /// The inventory or the lock could not be written or read.
+    #[error("cannot keep {object}")]
     Inventory {
-        /// The ConfigMap.
+        /// The ConfigMap, or the Lease.
         object: ObjectRef,
         /// Why.
         source: cluster::Error,

@@ -33,8 +33,6 @@ pub(super) struct Run {
     needs: Vec<Vec<usize>>,
     /// Those that others wait for.
     needed: BTreeSet<usize>,
-    /// All positions, in the order in which they go as far as their needs allow: definitions that nobody waits for last.
-    order: Vec<usize>,
     state: Vec<Progress>,
     pub(super) uids: BTreeMap<ObjectRef, String>,
     failures: Vec<(ObjectRef, cluster::Error)>,
@@ -59,16 +57,8 @@ impl Run {
             .collect();
         let needs = dependencies(desired);
         let needed: BTreeSet<usize> = needs.iter().flatten().copied().collect();
-        // The API server does a lot for a new definition, at the cost of whatever comes next.
-        let last =
-            |position: &usize| references[*position].kind == "CustomResourceDefinition" && !needed.contains(position);
-        let mut order: Vec<usize> = (0..references.len()).collect();
-        order.sort_by_key(last);
-        let mut untold = in_order(&needs);
-        untold.sort_by_key(last);
-        untold.retain(|&position| state[position] == Progress::Waiting);
-        let untold = untold.into();
-        Self { needs, needed, order, references, changes, state, uids: BTreeMap::new(), failures: Vec::new(), untold }
+        let untold = in_order(&needs).into_iter().filter(|&position| state[position] == Progress::Waiting).collect();
+        Self { needs, needed, references, changes, state, uids: BTreeMap::new(), failures: Vec::new(), untold }
     }
 
     /// Whether another object can only be written once this one is there.
@@ -111,7 +101,7 @@ impl Run {
 
     /// The next object whose needs are all there.
     pub(super) fn next(&mut self) -> Option<usize> {
-        let position = self.order.iter().copied().find(|&position| {
+        let position = (0..self.state.len()).find(|&position| {
             self.state[position] == Progress::Waiting
                 && self.needs[position].iter().all(|&needed| self.state[needed] == Progress::Done)
         })?;
@@ -183,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_goes_last_unless_something_waits_for_it() {
+    fn a_definition_is_needed_by_its_objects_alone() {
         let definition: DynamicObject = serde_json::from_value(json!({
             "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "as.x.dev"},
             "spec": {"group": "x.dev", "names": {"kind": "A"}}}))
@@ -192,16 +182,16 @@ mod tests {
             json!({"apiVersion": "x.dev/v1", "kind": "A", "metadata": {"name": "a", "namespace": "m"}}),
         )
         .unwrap();
-        let next = |objects: &[DynamicObject]| {
+        let is_needed = |objects: &[DynamicObject]| {
             let mut run = Run::new(objects, &plan::plan(objects, &[], &Inventory::default()));
             let first = run.next().unwrap();
             (run.references[first].name.clone(), run.is_needed(first))
         };
         let mut all = vec![definition];
         all.extend(objects());
-        assert_eq!(next(&all), ("m".to_owned(), true));
+        assert_eq!(is_needed(&all), ("as.x.dev".to_owned(), false));
         all.push(own);
-        assert_eq!(next(&all), ("as.x.dev".to_owned(), true));
+        assert_eq!(is_needed(&all), ("as.x.dev".to_owned(), true));
     }
 
     fn objects() -> Vec<DynamicObject> {

@@ -38,6 +38,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// Reason of the event by which a controller says that its pods are refused.
 const REFUSED: &str = "FailedCreate";
 
+const CLAIM: &str = "PersistentVolumeClaim";
+
 /// Lines of a crashed container that are shown.
 const LOG_LINES: i64 = 5;
 
@@ -201,13 +203,13 @@ impl Installer<'_> {
                 Change::Complete(all) => Seen::Pods(of.clone(), all.iter().filter_map(ResourceExt::uid).collect()),
             }));
             let events: Api<ClusterEvent> = Api::namespaced(self.cluster.client().clone(), namespace);
-            watches.push(watch(events, watcher::Config::default().fields("type=Warning"), |event| match event {
-                Change::Applied(event) => Seen::Event(Box::new(event)),
-                // A controller whose pods are refused asks again after minutes; until then only this event says so.
-                // Everything else that is not mended happens again within seconds, and is told anew.
-                Change::Listed(event) if event.reason.as_deref() == Some(REFUSED) => Seen::Event(Box::new(event)),
-                Change::Listed(_) | Change::Deleted(_) | Change::Complete(_) => Seen::Nothing,
-            }));
+            watches.push(watch(events.clone(), watcher::Config::default().fields("type=Warning"), told(REFUSED)));
+            let claims = |object: &ObjectRef| object.kind == CLAIM && object.namespace.as_deref() == Some(namespace);
+            if wanted.iter().any(claims) {
+                // That a provisioner is at work, or that nobody is, is no warning.
+                let about = format!("type=Normal,involvedObject.kind={CLAIM}");
+                watches.push(watch(events, watcher::Config::default().fields(&about), told(readiness::PROVISIONING)));
+            }
         }
         watches
     }
@@ -318,6 +320,18 @@ enum Change<K> {
     Deleted(K),
     /// This is all that there is.
     Complete(Vec<K>),
+}
+
+/// What is heard of events: those that come, and of what was said before the watch only this.
+///
+/// A controller whose pods are refused asks again after minutes, and a provisioner says once that it begins; until then
+/// only that event says so. Everything else that is not mended happens again within seconds, and is told anew.
+fn told(before: &'static str) -> impl Fn(Change<ClusterEvent>) -> Seen + Send + 'static {
+    move |event| match event {
+        Change::Applied(event) => Seen::Event(Box::new(event)),
+        Change::Listed(event) if event.reason.as_deref() == Some(before) => Seen::Event(Box::new(event)),
+        Change::Listed(_) | Change::Deleted(_) | Change::Complete(_) => Seen::Nothing,
+    }
 }
 
 fn named(kind: &Kind, object: &DynamicObject) -> ObjectRef {

@@ -63,13 +63,16 @@ impl Part {
             Self::ControllerManager => by_address(pod, 10257),
             Self::KubeProxy => {
                 let flag = flag(pod, "metrics-bind-address");
-                socket(flag.as_deref().or(kube_proxy).unwrap_or("127.0.0.1:10249"), 10249)
+                // With a configuration it does not look at the flag.
+                let configured = if self::flag(pod, "config").is_some() { Some(kube_proxy?) } else { flag.as_deref() };
+                let address = configured.filter(|address| !address.is_empty());
+                socket(pod, address.unwrap_or("127.0.0.1:10249"), 10249)
             }
             // Over TLS it asks for a certificate of the client.
             Self::Etcd => {
                 let urls = flag(pod, "listen-metrics-urls")?;
                 let sockets = urls.split(',').filter_map(|url| url.trim().strip_prefix("http://"));
-                sockets.filter_map(|of| socket(of, 2381)).reduce(|one, other| match one {
+                sockets.filter_map(|of| socket(pod, of, 2381)).reduce(|one, other| match one {
                     Exposure::Port(_) => one,
                     Exposure::Loopback => other,
                 })
@@ -78,8 +81,8 @@ impl Part {
     }
 }
 
-/// Where each part answers whose pods are among these of `kube-system`. `kube_proxy` is the metrics address of kube-proxy's
-/// configuration. Where pods of one part differ, no port has all of them.
+/// Where each part answers whose pods are among these of `kube-system`. `kube_proxy` is the metrics address in kube-proxy's
+/// configuration, empty where it names none; `None` where there was no configuration to read. Where pods of one part differ, no port has all of them.
 pub fn exposures(pods: &[Pod], kube_proxy: Option<&str>) -> BTreeMap<Part, Exposure> {
     let runs = |pod: &&Pod| {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
@@ -101,25 +104,28 @@ pub fn has_kube_proxy(pods: &[Pod]) -> bool {
 /// By `--bind-address` and `--secure-port`, as the parts of Kubernetes' own control plane have them.
 fn by_address(pod: &Pod, port: u16) -> Option<Exposure> {
     let port = flag(pod, "secure-port").map_or(Some(port), |port| port.parse().ok()).filter(|&port| port > 0)?;
-    Some(exposure(flag(pod, "bind-address").as_deref().unwrap_or("0.0.0.0"), port))
+    exposure(pod, flag(pod, "bind-address").as_deref().unwrap_or("0.0.0.0"), port)
 }
 
 /// By `ADDRESS:PORT`, where an address of version 6 stands in brackets if there is a port.
-fn socket(text: &str, default: u16) -> Option<Exposure> {
+fn socket(pod: &Pod, text: &str, default: u16) -> Option<Exposure> {
     let text = text.trim_end_matches('/');
     match text.rsplit_once(':') {
         Some((address, port)) if address.ends_with(']') || !address.contains(':') => {
-            Some(exposure(address, port.parse().ok()?))
+            exposure(pod, address, port.parse().ok()?)
         }
-        _ => Some(exposure(text, default)),
+        _ => exposure(pod, text, default),
     }
 }
 
-/// These programs take numbers for addresses, and etcd the name of its own machine.
-fn exposure(address: &str, port: u16) -> Exposure {
+/// By an address of its node. It is scraped at its pod's address: where it listens on another one, it is not to be had.
+fn exposure(pod: &Pod, address: &str, port: u16) -> Option<Exposure> {
     let address = address.trim_start_matches('[').trim_end_matches(']');
-    let loopback = address.starts_with("127.") || matches!(address, "::1" | "localhost");
-    if loopback { Exposure::Loopback } else { Exposure::Port(port) }
+    if address.starts_with("127.") || matches!(address, "::1" | "localhost") {
+        return Some(Exposure::Loopback);
+    }
+    let own = || pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()) == Some(address);
+    (matches!(address, "" | "0.0.0.0" | "::") || own()).then_some(Exposure::Port(port))
 }
 
 /// The value of a flag of a pod's first container, `--name=value` or in two words.
@@ -148,7 +154,8 @@ mod tests {
     fn pod(part: Part, command: &[&str]) -> Pod {
         let (key, value) = part.label();
         serde_json::from_value(json!({"metadata": {"name": "p", "labels": {key: value}},
-            "spec": {"hostNetwork": true, "containers": [{"name": "c", "command": command}]}}))
+            "spec": {"hostNetwork": true, "containers": [{"name": "c", "command": command}]},
+            "status": {"podIP": "10.0.0.7"}}))
         .unwrap()
     }
 
@@ -158,13 +165,16 @@ mod tests {
     #[case::by_default(Part::ControllerManager, &["kube-controller-manager"], Some(Exposure::Port(10257)))]
     #[case::another_port(Part::Scheduler, &["s", "--bind-address", "::", "--secure-port", "11259"], Some(Exposure::Port(11259)))]
     #[case::no_port(Part::Scheduler, &["s", "--secure-port=0"], None)]
+    #[case::its_nodes_address(Part::Scheduler, &["s", "--bind-address=10.0.0.7"], Some(Exposure::Port(10259)))]
+    #[case::another_address_of_its_node(Part::Scheduler, &["s", "--bind-address=192.168.50.1"], None)]
     #[case::another_flag(Part::Scheduler, &["s", "--bind-address-hard=true"], Some(Exposure::Port(10259)))]
     #[case::etcd_of_kubeadm(Part::Etcd, &["etcd", "--listen-metrics-urls=http://127.0.0.1:2381"], Some(Exposure::Loopback))]
     #[case::etcd_opened(Part::Etcd, &["etcd", "--listen-metrics-urls=http://127.0.0.1:2381,http://10.0.0.7:2381"],
         Some(Exposure::Port(2381)))]
     #[case::etcd_over_tls(Part::Etcd, &["etcd", "--listen-metrics-urls=https://10.0.0.7:2381"], None)]
     #[case::etcd_without(Part::Etcd, &["etcd"], None)]
-    #[case::proxy_by_default(Part::KubeProxy, &["kube-proxy", "--config=/c"], Some(Exposure::Loopback))]
+    #[case::proxy_by_default(Part::KubeProxy, &["kube-proxy"], Some(Exposure::Loopback))]
+    #[case::proxy_of_another_configuration(Part::KubeProxy, &["kube-proxy", "--config=/c"], None)]
     #[case::proxy_by_flag(Part::KubeProxy, &["kube-proxy", "--metrics-bind-address=0.0.0.0:10249"], Some(Exposure::Port(10249)))]
     fn by_flags(#[case] part: Part, #[case] command: &[&str], #[case] expected: Option<Exposure>) {
         assert_eq!(exposures(&[pod(part, command)], None).get(&part), expected.as_ref());
@@ -172,13 +182,14 @@ mod tests {
 
     #[rstest]
     #[case::open(Some("0.0.0.0:10249"), Some(Exposure::Port(10249)))]
+    #[case::an_empty_one(Some(""), Some(Exposure::Loopback))]
     #[case::of_version_6(Some("[::]:10250"), Some(Exposure::Port(10250)))]
     #[case::loopback_of_version_6(Some("::1"), Some(Exposure::Loopback))]
     #[case::without_a_port(Some("::"), Some(Exposure::Port(10249)))]
     #[case::no_port(Some("0.0.0.0:metrics"), None)]
-    #[case::by_default(None, Some(Exposure::Loopback))]
+    #[case::not_read(None, None)]
     fn kube_proxy_by_its_configuration(#[case] address: Option<&str>, #[case] expected: Option<Exposure>) {
-        let pods = [pod(Part::KubeProxy, &["kube-proxy", "--config=/c"])];
+        let pods = [pod(Part::KubeProxy, &["kube-proxy", "--config=/c", "--metrics-bind-address=0.0.0.0:1"])];
         assert!(has_kube_proxy(&pods));
         assert_eq!(exposures(&pods, address).get(&Part::KubeProxy), expected.as_ref());
     }

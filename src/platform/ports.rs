@@ -39,6 +39,26 @@ impl Seen {
     }
 }
 
+impl Seen {
+    /// What is to be said of an installation: as [`Seen::or`], but of the control plane that is scraped which the installed
+    /// configuration scrapes.
+    #[must_use]
+    pub fn of_installation(self, installed: Self) -> Self {
+        let Some(scraped) = installed.exposed.clone() else { return self.or(installed) };
+        let closed = self.exposed.iter().flatten().filter(|(_, exposure)| **exposure == Exposure::Loopback);
+        let exposed = closed.map(|(part, exposure)| (*part, *exposure)).chain(scraped).collect();
+        Self { exposed: Some(exposed), ..self.or(installed) }
+    }
+
+    /// Parts of the control plane that can be reached and that the installed configuration does not scrape there.
+    pub fn unscraped(&self, installed: &Self) -> Vec<Part> {
+        let scraped = installed.exposed.as_ref();
+        let open = self.exposed.iter().flatten().filter(|(_, exposure)| matches!(exposure, Exposure::Port(_)));
+        let missed = open.filter(|(part, exposure)| scraped.is_some_and(|it| it.get(part) != Some(exposure)));
+        missed.map(|(part, _)| *part).collect()
+    }
+}
+
 /// A part of Kubernetes that Prometheus does not scrape here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotScraped {
@@ -127,6 +147,26 @@ mod tests {
         let platform = assume(platform.parse().unwrap(), &[], &[]).seen(Seen { one_process, ..Seen::default() });
         let jobs: Vec<_> = platform.not_scraped().iter().map(|left_out| left_out.job).collect();
         assert_eq!(jobs, expected);
+    }
+
+    #[test]
+    fn an_installation_scrapes_what_its_configuration_scrapes_and_what_it_misses_is_known() {
+        let parts = |all: &[(Part, Exposure)]| Some(all.iter().copied().collect::<BTreeMap<_, _>>());
+        let (open, moved) = (Exposure::Port(10259), Exposure::Port(11259));
+        let now = Seen {
+            exposed: parts(&[
+                (Part::Scheduler, open),
+                (Part::ControllerManager, Exposure::Loopback),
+                (Part::Etcd, moved),
+            ]),
+            ..Seen::default()
+        };
+        let installed = Seen { exposed: parts(&[(Part::Etcd, Exposure::Port(2381))]), ..Seen::default() };
+        assert_eq!(now.unscraped(&installed), [Part::Scheduler, Part::Etcd]);
+        let expected = parts(&[(Part::ControllerManager, Exposure::Loopback), (Part::Etcd, Exposure::Port(2381))]);
+        assert_eq!(now.clone().of_installation(installed).exposed, expected);
+        assert_eq!(now.clone().of_installation(Seen::default()), now, "nothing is installed");
+        assert_eq!(now.unscraped(&Seen::default()), []);
     }
 
     #[test]

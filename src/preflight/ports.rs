@@ -47,18 +47,17 @@ pub(super) async fn exposed(cluster: &Cluster) -> Option<BTreeMap<Part, Exposure
     if has_kube_proxy(&pods) {
         let (name, key) = KUBE_PROXY;
         let maps: Api<ConfigMap> = Api::namespaced(cluster.client().clone(), SYSTEM);
-        // Without one it is as it is by default.
         let map = tokio::time::timeout(PAGE, maps.get_opt(name)).await.ok()?.ok()?;
         let configuration = map.and_then(|map| map.data?.remove(key));
-        address = configuration.and_then(|configuration| kube_proxy_address(&configuration));
+        address = configuration.as_deref().and_then(kube_proxy_address);
     }
     Some(exposures(&pods, address.as_deref()))
 }
 
-/// The metrics address in kube-proxy's configuration; `None` where it says none.
+/// The metrics address in kube-proxy's configuration, empty where it says none; `None` where it cannot be read.
 fn kube_proxy_address(configuration: &str) -> Option<String> {
     let configuration: serde_json::Value = yaml::parse(configuration).ok()?;
-    configuration["metricsBindAddress"].as_str().filter(|address| !address.is_empty()).map(str::to_owned)
+    Some(configuration["metricsBindAddress"].as_str().unwrap_or_default().to_owned())
 }
 
 /// Whether the certificates that the kubelets show are signed by the cluster's authority, for the address that
@@ -142,7 +141,11 @@ mod tests {
             address("kind: KubeProxyConfiguration\nmetricsBindAddress: 0.0.0.0:10249"),
             Some("0.0.0.0:10249".to_owned())
         );
-        assert_eq!((address("metricsBindAddress: ''"), address("mode: nftables"), address("][")), (None, None, None));
+        assert_eq!(
+            (address("metricsBindAddress: ''"), address("mode: nftables")),
+            (Some(String::new()), Some(String::new()))
+        );
+        assert_eq!(address("]["), None);
     }
 
     /// Shakes hands with a certificate that nobody has signed, as kubeadm's kubelets do.

@@ -16,6 +16,7 @@ use k8s_openapi::api::{
 use kube::core::DynamicObject;
 use serde::Serialize;
 
+pub use volume::PROVISIONING;
 pub use workload::PODS_REFUSED;
 
 use crate::object::ObjectRef;
@@ -72,7 +73,7 @@ impl Readiness {
 pub struct Surroundings {
     /// Pods of our namespaces.
     pub pods: Vec<Pod>,
-    /// Warning events of our namespaces.
+    /// Warning events of our namespaces, and all about their claims.
     pub events: Vec<Event>,
     /// All nodes.
     pub nodes: Vec<Node>,
@@ -100,7 +101,7 @@ pub fn of(object: &DynamicObject, around: &Surroundings, now: Timestamp) -> Read
         ("apps", "Deployment") => workload::deployment(object, around, now),
         ("apps", "StatefulSet") => workload::stateful_set(object, around, now),
         ("apps", "DaemonSet") => workload::daemon_set(object, around, now),
-        ("", "PersistentVolumeClaim") => volume::claim(object, around),
+        ("", "PersistentVolumeClaim") => volume::claim(object, around, now),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(object),
         ("apiregistration.k8s.io", "APIService") => api_service(object, now),
         _ => Readiness::Current,

@@ -1,14 +1,33 @@
 //! Whether a claim gets its volume.
 
-use k8s_openapi::api::{core::v1::PersistentVolumeClaim, storage::v1::StorageClass};
+use jiff::{SignedDuration as Duration, Timestamp};
+use k8s_openapi::api::{
+    core::v1::{Event, PersistentVolumeClaim},
+    storage::v1::StorageClass,
+};
 use kube::core::DynamicObject;
 
 use super::{Readiness, Surroundings};
 
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 
+/// What a provisioner says when it begins (`sig-storage-lib-external-provisioner`, `controller.go`).
+pub const PROVISIONING: &str = "Provisioning";
+
+/// What it says, or the controller, when it could not; it tries again by itself.
+const PROVISIONING_FAILED: &str = "ProvisioningFailed";
+
+/// What the controller says while it waits for a provisioner that is none of its own (`pv_controller.go`).
+const EXTERNAL_PROVISIONING: &str = "ExternalProvisioning";
+
+/// How long a provisioner may fail: its first try may meet a node or a storage that is not ready yet.
+const FAILS_FOR: Duration = Duration::from_secs(5);
+
+/// How long a provisioner may be silent: it may be starting itself, in a cluster that was made a moment ago.
+const SILENT_FOR: Duration = Duration::from_secs(30);
+
 /// Judges a claim. Pending under a class that waits for the first consumer is not a failure, only not done.
-pub(super) fn claim(object: &DynamicObject, around: &Surroundings) -> Readiness {
+pub(super) fn claim(object: &DynamicObject, around: &Surroundings, now: Timestamp) -> Readiness {
     let Ok(claim) = object.clone().try_parse::<PersistentVolumeClaim>() else {
         return Readiness::in_progress("its status cannot be read");
     };
@@ -20,6 +39,7 @@ pub(super) fn claim(object: &DynamicObject, around: &Surroundings) -> Readiness 
         }
         _ => {}
     }
+    let provisioned = provisioned(object, around, now);
     let asked = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref());
     let class = match asked {
         // An empty name asks for a volume without a class, which somebody makes by hand.
@@ -29,6 +49,17 @@ pub(super) fn claim(object: &DynamicObject, around: &Surroundings) -> Readiness 
     };
     let known: Vec<&str> = around.classes.iter().filter_map(|class| class.metadata.name.as_deref()).collect();
     match (class, asked) {
+        (Some(class), _) if provisioned == Provisioned::Silent => Readiness::failed(format!(
+            "nothing makes the volumes of StorageClass `{}`: {} has not begun within {} s",
+            class.metadata.name.as_deref().unwrap_or_default(),
+            class.provisioner,
+            SILENT_FOR.as_secs()
+        ))
+        .hint("is it installed, and does it run? `scalekit check` says; or name another class with --storage-class"),
+        (Some(class), _) if let Provisioned::Fails(why) = &provisioned => {
+            Readiness::failed(format!("{} cannot make its volume: {why}", class.provisioner))
+                .hint("mend what it names; it tries again by itself. Or name another class with --storage-class")
+        }
         (Some(class), _) if class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer") => {
             Readiness::in_progress("it is bound when its pod is scheduled")
         }
@@ -39,6 +70,42 @@ pub(super) fn claim(object: &DynamicObject, around: &Surroundings) -> Readiness 
         }),
         (None, None) => Readiness::failed("it names no StorageClass, and the cluster has no default one")
             .hint("name one with --storage-class"),
+    }
+}
+
+/// What came of asking a provisioner for a volume.
+#[derive(Debug, PartialEq, Eq)]
+enum Provisioned {
+    /// Nothing is known that stands in the way.
+    NotYet,
+    /// It fails again and again, with these words.
+    Fails(String),
+    /// Nobody has begun.
+    Silent,
+}
+
+fn provisioned(claim: &DynamicObject, around: &Surroundings, now: Timestamp) -> Provisioned {
+    let about = |reason: &'static str| {
+        let uid = &claim.metadata.uid;
+        around.events.iter().filter(move |event| {
+            event.reason.as_deref() == Some(reason) && uid.is_some() && event.involved_object.uid == *uid
+        })
+    };
+    let lasts = |event: &Event, limit| {
+        let first = event.first_timestamp.as_ref().map(|time| time.0);
+        let first = first.or_else(|| event.event_time.as_ref().map(|time| time.0));
+        first.is_some_and(|first| now.duration_since(first) >= limit)
+    };
+    let failure = about(PROVISIONING_FAILED).max_by_key(|event| super::occurrence(event));
+    match failure {
+        // Tries that fail in other words each time are events of their own.
+        Some(last) if about(PROVISIONING_FAILED).any(|event| lasts(event, FAILS_FOR)) => {
+            Provisioned::Fails(last.message.clone().unwrap_or_default())
+        }
+        Some(_) => Provisioned::NotYet,
+        None if about(PROVISIONING).next().is_some() => Provisioned::NotYet,
+        None if about(EXTERNAL_PROVISIONING).any(|event| lasts(event, SILENT_FOR)) => Provisioned::Silent,
+        None => Provisioned::NotYet,
     }
 }
 
@@ -71,7 +138,7 @@ mod tests {
             serde_json::from_value(json!({"metadata": {"name": "standard"}, "provisioner": "rancher.io/local-path",
             "volumeBindingMode": "WaitForFirstConsumer"}))
             .unwrap();
-        super::claim(&claim, &Surroundings { classes: vec![class], ..Surroundings::default() })
+        super::claim(&claim, &Surroundings { classes: vec![class], ..Surroundings::default() }, Timestamp::UNIX_EPOCH)
     }
 
     #[rstest]
@@ -89,5 +156,46 @@ mod tests {
         let Readiness::Failed { why, hint } = judge(Some("fast"), "Pending") else { panic!() };
         assert_eq!(why, "there is no StorageClass `fast`");
         assert_eq!(hint.as_deref(), Some("there are: standard; name one with --storage-class"));
+    }
+
+    #[rstest]
+    #[case::it_fails_for_the_first_time(&[("ProvisioningFailed", 4)], None)]
+    #[case::it_goes_on_failing(&[("ExternalProvisioning", 8), ("Provisioning", 7), ("ProvisioningFailed", 5)],
+        Some("x.dev/disks cannot make its volume: no space"))]
+    #[case::it_fails_in_other_words(&[("ProvisioningFailed", 9), ("ProvisioningFailed", 1)],
+        Some("x.dev/disks cannot make its volume: no space"))]
+    #[case::it_may_be_starting(&[("ExternalProvisioning", 29)], None)]
+    #[case::it_is_at_work(&[("ExternalProvisioning", 600), ("Provisioning", 599)], None)]
+    #[case::nobody_begins(&[("ExternalProvisioning", 30)],
+        Some("nothing makes the volumes of StorageClass `disks`: x.dev/disks has not begun within 30 s"))]
+    fn a_provisioner_is_judged_by_what_is_said_of_the_claim(
+        #[case] events: &[(&str, i64)],
+        #[case] expected: Option<&str>,
+    ) {
+        let now = Timestamp::UNIX_EPOCH + Duration::from_secs(3600);
+        let claim = serde_json::from_value(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "c", "uid": "u"}, "spec": {"storageClassName": "disks"}, "status": {"phase": "Pending"}}))
+        .unwrap();
+        let class = serde_json::from_value(json!({"metadata": {"name": "disks"}, "provisioner": "x.dev/disks",
+            "volumeBindingMode": "WaitForFirstConsumer"}))
+        .unwrap();
+        let event = |uid: &str, reason: &str, ago: i64| {
+            let first = (now - Duration::from_secs(ago)).to_string();
+            serde_json::from_value(json!({"metadata": {}, "reason": reason, "message": "no space",
+                "firstTimestamp": first, "lastTimestamp": now.to_string(),
+                "involvedObject": {"kind": "PersistentVolumeClaim", "uid": uid}}))
+            .unwrap()
+        };
+        let mut all: Vec<Event> = events.iter().map(|(reason, ago)| event("u", reason, *ago)).collect();
+        // Another claim's.
+        all.push(event("v", "ProvisioningFailed", 600));
+        let around = Surroundings { classes: vec![class], events: all, ..Surroundings::default() };
+        match super::claim(&claim, &around, now) {
+            Readiness::Failed { why, hint } => {
+                assert_eq!(Some(why.as_str()), expected);
+                assert!(hint.is_some_and(|hint| hint.contains("--storage-class")));
+            }
+            other => assert!(expected.is_none() && matches!(other, Readiness::InProgress { .. }), "{other:?}"),
+        }
     }
 }

@@ -258,6 +258,24 @@ mod tests {
         assert!(matches!(judge(deployment(json!({"replicas": 2})), &around), Readiness::InProgress { .. }));
     }
 
+    /// It stays on record, beside the pod that was made for it.
+    #[test]
+    fn a_pod_that_was_evicted_does_not_count() {
+        let mut evicted = pod("2026-01-01T00:00:00Z", "h", "ContainerCreating");
+        evicted.metadata.name = Some("evicted".to_owned());
+        let status =
+            json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."});
+        evicted.status = Some(serde_json::from_value(status).unwrap());
+        let around = Surroundings { pods: vec![evicted.clone()], ..Surroundings::default() };
+        let started = json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "unavailableReplicas": 1});
+        assert!(matches!(judge(deployment(started.clone()), &around), Readiness::InProgress { .. }));
+        // One that failed by itself does.
+        evicted.status.as_mut().unwrap().reason = Some("DeadlineExceeded".to_owned());
+        let around = Surroundings { pods: vec![evicted], ..Surroundings::default() };
+        let Readiness::Failed { why, .. } = judge(deployment(started), &around) else { panic!("it has failed") };
+        assert!(why.contains("low on resource"), "{why}");
+    }
+
     #[test]
     fn a_refused_pod_says_who_refuses_it() {
         let status = json!({"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "pods \"x\" is forbidden: exceeded quota: q"}]});

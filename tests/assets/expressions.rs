@@ -19,16 +19,25 @@ const MADE_BY_PROMETHEUS: [&str; 5] =
 static KEPT: LazyLock<(BTreeMap<String, AllowList>, Vec<Value>)> = LazyLock::new(|| (allow_lists("kind"), rules()));
 
 pub fn check_expression(expression: &str, place: &str) {
-    let text = expression.replace("$__rate_interval", "1m").replace("$__interval", "1m").replace("$__range", "1h");
-    let parsed = parser::parse(&text).unwrap_or_else(|error| panic!("{place}: {text}: {error}"));
-    let mut metrics = Vec::new();
-    collect_metrics(&parsed, &mut metrics);
-    for metric in metrics {
+    for metric in metrics(expression).unwrap_or_else(|error| panic!("{place}: {expression}: {error}")) {
         let kept = KEPT.0.values().any(|list| list.matches(&metric))
             || MADE_BY_PROMETHEUS.contains(&metric.as_str())
             || KEPT.1.iter().any(|rule| rule["record"] == metric.as_str());
         assert!(kept, "{place} reads {metric}, which no job keeps");
     }
+}
+
+/// What an expression reads, by name.
+pub fn metrics_of(expression: &str) -> Vec<String> {
+    metrics(expression).unwrap_or_else(|error| panic!("{expression}: {error}"))
+}
+
+/// The metrics of an expression with Grafana's own variables in it.
+fn metrics(expression: &str) -> Result<Vec<String>, String> {
+    let text = expression.replace("$__rate_interval", "1m").replace("$__interval", "1m").replace("$__range", "1h");
+    let mut metrics = Vec::new();
+    collect_metrics(&parser::parse(&text)?, &mut metrics);
+    Ok(metrics)
 }
 
 fn collect_metrics(expression: &Expr, metrics: &mut Vec<String>) {

@@ -4,6 +4,7 @@ mod budget;
 mod built;
 mod dashboards;
 mod expressions;
+mod kept;
 mod manifests;
 mod rights;
 mod rules;

@@ -9,7 +9,7 @@ use scalekit::{
 };
 use serde_json::Value;
 
-use crate::built::{demos, everything, file, kind, stack, title};
+use crate::built::{containers, demos, everything, file, kind, pods, stack, title};
 
 #[test]
 fn every_object_survives_yaml() {
@@ -147,4 +147,53 @@ fn the_datasource_is_the_one_that_the_dashboards_name() {
     let datasources: Value = yaml::parse(&text).expect("YAML");
     assert_eq!(datasources["datasources"][0]["uid"], "prometheus");
     assert_eq!(datasources["datasources"][0]["url"], "http://prometheus.monitoring.svc:9090");
+}
+
+/// What the cluster enforces of a pod's rights. node-exporter alone needs more than the strictest level, and is alone.
+#[test]
+fn each_namespace_says_what_its_pods_may() {
+    let objects = everything();
+    let level = |name: &str, mode: &str| {
+        let is_it = |object: &&DynamicObject| title(object) == format!("Namespace {name}");
+        let labels = objects.iter().find(is_it).and_then(|object| object.metadata.labels.clone()).expect("labels");
+        labels.get(&format!("pod-security.kubernetes.io/{mode}")).cloned()
+    };
+    for (name, expected) in [("monitoring", "restricted"), ("monitoring-nodes", "privileged"), ("demo", "restricted")] {
+        for mode in ["enforce", "audit", "warn"] {
+            assert_eq!(level(name, mode).as_deref(), Some(expected), "{mode} of {name}");
+        }
+    }
+    let inside = |object: &&DynamicObject| object.metadata.namespace.as_deref() == Some("monitoring-nodes");
+    let pods: Vec<_> =
+        objects.iter().filter(inside).filter(|object| object.data.pointer("/spec/template").is_some()).collect();
+    assert_eq!(pods.iter().map(|object| title(object)).collect::<Vec<_>>(), ["DaemonSet node-exporter"]);
+}
+
+/// Nobody gets in without a password, nobody changes a dashboard that the next run would overwrite, and Grafana 13 does not
+/// compress its answers, which costs it memory until it is killed.
+#[test]
+fn grafana_is_closed_and_its_dashboards_are_read_only() {
+    let objects = stack("kind");
+    let pods = pods(&objects);
+    let (_, pod) = pods.iter().find(|(owner, _)| owner == "Deployment grafana").expect("Grafana");
+    let container = containers(pod).find(|container| container["name"] == "grafana").expect("its container");
+    let variable = |name: &str| {
+        let all = container["env"].as_array().expect("variables");
+        all.iter().find(|variable| variable["name"] == name).and_then(|variable| variable["value"].as_str())
+    };
+    for (name, value) in [
+        ("GF_AUTH_ANONYMOUS_ENABLED", "false"),
+        ("GF_SERVER_ENABLE_GZIP", "false"),
+        ("GF_USERS_ALLOW_SIGN_UP", "false"),
+        ("GF_SECURITY_ADMIN_PASSWORD__FILE", "/etc/grafana/admin/password"),
+    ] {
+        assert_eq!(variable(name), Some(value), "{name}");
+    }
+    assert_eq!(variable("GF_SECURITY_ADMIN_PASSWORD"), None, "it is in a file");
+    let provided: Value = yaml::parse(&file(&objects, "grafana-provisioning", "dashboards.yaml")).expect("YAML");
+    for provider in provided["providers"].as_array().expect("providers") {
+        assert_eq!(provider["allowUiUpdates"], false, "{provider}");
+    }
+    let datasources: Value = yaml::parse(&file(&objects, "grafana-provisioning", "datasources.yaml")).expect("YAML");
+    assert_eq!(datasources["datasources"][0]["editable"], false);
 }

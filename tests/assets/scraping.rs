@@ -58,7 +58,7 @@ fn every_job_is_bounded(#[values("kind", "microk8s", "k3s", "generic")] platform
         assert!(lists.contains_key(name) || own_limit, "{name} has neither an allow-list nor limits");
         assert!(limit(&config, job, "scrape_interval").is_string(), "{name}");
     }
-    assert_eq!(jobs(&config).len(), if platform(platform_name).one_process { 13 } else { 14 });
+    assert_eq!(jobs(&config).len(), if platform(platform_name).one_process { 14 } else { 15 });
 }
 
 /// A process that is all of them answers at each port with the union of their series: what two jobs keep is counted
@@ -66,21 +66,20 @@ fn every_job_is_bounded(#[values("kind", "microk8s", "k3s", "generic")] platform
 #[rstest]
 fn no_metric_of_the_control_plane_is_kept_by_two_jobs(#[values("kind", "microk8s", "k3s")] platform_name: &str) {
     let lists = allow_lists(platform_name);
-    let one_process = ["apiserver", "kubelet", "cadvisor", "kubelet-probes"];
+    let one_process = ["apiserver", "kubelet", "cadvisor", "kubelet-resource", "kubelet-probes"];
     let candidates = [
         "apiserver_request_total",
         "apiserver_request_duration_seconds_bucket",
         "aggregator_unavailable_apiservice",
         "container_cpu_usage_seconds_total",
         "container_memory_working_set_bytes",
-        "kubelet_running_pods",
         "kubelet_volume_stats_used_bytes",
-        "kubernetes_build_info",
-        "machine_memory_bytes",
+        "node_cpu_usage_seconds_total",
+        "node_memory_working_set_bytes",
         "process_cpu_seconds_total",
         "process_resident_memory_bytes",
         "prober_probe_total",
-        "storage_operation_duration_seconds_count",
+        "resource_scrape_error",
     ];
     for metric in candidates {
         let keeps = |job: &&&str| lists.get(**job).is_some_and(|list| list.matches(metric));
@@ -135,7 +134,7 @@ fn every_job_is_expected_or_optional() {
         assert!(expected.iter().chain(&optional).all(|job| configured.contains(job.as_str())), "{name}");
         assert!(expected.iter().all(|job| !optional.contains(job)), "{name}");
     }
-    assert_eq!(catalog::expected_jobs(&options(), &platform("kind")).len(), 11);
+    assert_eq!(catalog::expected_jobs(&options(), &platform("kind")).len(), 12);
     let on_kind: BTreeSet<_> = catalog::expected_jobs(&options(), &platform("kind")).into_iter().collect();
     let on_microk8s: BTreeSet<_> = catalog::expected_jobs(&options(), &platform("microk8s")).into_iter().collect();
     assert!(on_microk8s.is_subset(&on_kind));

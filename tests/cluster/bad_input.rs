@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use crate::world::World;
 
-const SOON: Duration = Duration::from_secs(8);
+/// What is promised.
+const SOON: Duration = Duration::from_secs(5);
+
+/// A machine that does much else may hold one run up; it does not hold up each of these.
+const TRIES: usize = 3;
 
 pub async fn an_unreachable_server_is_named_within_seconds(world: &World) {
     let folder = tempfile::tempdir().unwrap();
@@ -13,9 +17,12 @@ pub async fn an_unreachable_server_is_named_within_seconds(world: &World) {
     let unreachable = "apiVersion: v1\nkind: Config\ncurrent-context: x\nclusters: [{name: x, cluster: {server: 'https://127.0.0.1:9'}}]\n\
                        users: [{name: x, user: {token: x}}]\ncontexts: [{name: x, context: {cluster: x, user: x}}]\n";
     std::fs::write(&kubeconfig, unreachable).unwrap();
-    let ran = World::run(world.bare().arg("--kubeconfig").arg(&kubeconfig).arg("up"));
-    let ran = ran.exits(4).says("https://127.0.0.1:9").says("hint:");
-    assert!(ran.took < SOON, "{:?}", ran.took);
+    let mut took = Vec::new();
+    while took.iter().all(|took| *took >= SOON) {
+        assert!(took.len() < TRIES, "{took:?}");
+        let ran = World::run(world.bare().arg("--kubeconfig").arg(&kubeconfig).arg("up"));
+        took.push(ran.exits(4).says("https://127.0.0.1:9").says("hint:").took);
+    }
 }
 
 pub async fn an_unknown_context_is_answered_with_the_known_ones(world: &World) {

@@ -162,6 +162,39 @@ pub async fn status_is_healthy(world: &World) {
     assert_eq!(answer["targets"]["up"], answer["targets"]["total"], "{answer:#}");
 }
 
+/// Retention is in the configuration file, which Prometheus takes over from its flags: by its own word and its own figures.
+pub async fn prometheus_keeps_what_it_is_told_to(world: &World) {
+    let path = "jsonpath={.data.prometheus\\.yml}";
+    let text = world.kubectl(["get", "configmap", "-n", "monitoring", "prometheus-config", "-o", path]);
+    let config: Value = scalekit::yaml::parse(&text).unwrap();
+    let told = &config["storage"]["tsdb"]["retention"];
+    let (time, size) = (told["time"].as_str().unwrap(), told["size"].as_str().unwrap());
+
+    let path = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/api/v1/status/runtimeinfo";
+    let answer: Value = serde_json::from_str(&world.kubectl(["get", "--raw", path])).unwrap();
+    let kept = answer["data"]["storageRetention"].as_str().unwrap();
+    println!("told {told}, keeps {kept}");
+    let (for_time, up_to) = kept.split_once(" or ").unwrap();
+    assert_eq!(seconds(for_time), seconds(time), "{kept}");
+    assert_eq!(bytes(up_to), bytes(size), "{kept}");
+    let limit = world.query("prometheus_tsdb_retention_limit_bytes").await[0].value;
+    assert!((limit - bytes(size)).abs() < 1.0, "{limit} of {size}");
+}
+
+/// A duration of one unit, as Prometheus writes it.
+fn seconds(text: &str) -> f64 {
+    let number: f64 = text.trim_end_matches(char::is_alphabetic).parse().unwrap();
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    number * [("d", 86_400.0), ("h", 3600.0), ("w", 604_800.0)].into_iter().find(|(name, _)| *name == unit).unwrap().1
+}
+
+/// A size as Prometheus writes it: units of 1024, with an i or without.
+fn bytes(text: &str) -> f64 {
+    let number: f64 = text.trim_end_matches(char::is_alphabetic).parse().unwrap();
+    let power = ["MB", "GB", "TB"].iter().position(|unit| text.replace('i', "").ends_with(unit)).unwrap();
+    number * 1024_f64.powi(i32::try_from(power).unwrap() + 2)
+}
+
 pub async fn samples_survive_a_restart_of_prometheus(world: &World) {
     let sample = &world.query("prometheus_tsdb_head_series").await[0];
     let before = sample.at;

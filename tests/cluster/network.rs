@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
+use tempfile::NamedTempFile;
 
 use crate::world::World;
 
@@ -41,6 +42,26 @@ pub async fn a_stranger_gets_nothing_from_the_stack(world: &World) {
         assert_eq!(reached, ["kube-dns.kube-system.svc:9153"], "{name} got an answer; the addresses are {addresses:?}");
     }
     world.kubectl(["delete", "namespace", STRANGERS, "--wait=false"]);
+}
+
+/// A pod that any namespace would take, for nothing is said of what it may: it is root and may become more.
+const CARELESS: &str = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "careless", "namespace": "NAMESPACE"},
+    "spec": {"containers": [{"name": "one", "image": "docker.io/library/busybox:1.35.0"}]}}"#;
+
+/// The namespace of the stack refuses such a pod, the one of node-exporter alone does not. Nothing is made of it.
+pub async fn the_stacks_namespace_refuses_pods_that_may_too_much(world: &World) {
+    let ask = |namespace: &str| {
+        let file = NamedTempFile::with_suffix(".json").unwrap();
+        std::fs::write(file.path(), CARELESS.replace("NAMESPACE", namespace)).unwrap();
+        let path = file.path().to_str().unwrap();
+        let arguments = ["create", "--dry-run=server", "-o", "name", "-f", path];
+        if namespace == "monitoring" { world.kubectl_fails(arguments) } else { world.kubectl(arguments) }
+    };
+    let refused = ask("monitoring");
+    for expected in ["violates PodSecurity \"restricted:latest\"", "runAsNonRoot", "seccompProfile"] {
+        assert!(refused.contains(expected), "{expected} is not in: {refused}");
+    }
+    assert_eq!(ask("monitoring-nodes").trim(), "pod/careless");
 }
 
 /// Which of the addresses answer the pod by HTTP, whatever they say. All are asked at once, for those that do not

@@ -13,7 +13,8 @@ use crate::world::World;
 
 pub async fn kept_data_is_used_again(world: &World) {
     let before = world.query("prometheus_tsdb_head_series").await[0].at;
-    let password = grafana_password(world);
+    let (password, claims) = (grafana_password(world), claims(world));
+    assert_eq!(claims.len(), 2, "{claims:?}");
     world.scalekit(["demo", "down", "watcherbot"]).exits(0).says("nothing left");
     world.scalekit(["down", "--keep-data", "--yes"]).exits(0).says("kept persistentvolumeclaim/prometheus-data");
     let left = world.kubectl([
@@ -31,6 +32,7 @@ pub async fn kept_data_is_used_again(world: &World) {
     let again = world.query(&format!("prometheus_tsdb_head_series @ {before}")).await;
     assert_eq!(again.len(), 1, "samples of before are gone");
     assert_eq!(grafana_password(world), password);
+    assert_eq!(self::claims(world), claims, "a claim that was made anew is another volume");
     world.scalekit(["demo", "up", "watcherbot"]).exits(0);
 }
 
@@ -102,6 +104,13 @@ pub async fn up_works_right_after_down(world: &World) {
 
 pub async fn down_on_an_empty_cluster_says_so(world: &World) {
     world.scalekit(["down", "--purge-data", "--yes"]).exits(0).says("not installed");
+}
+
+/// The claims of the stack with their UIDs and their volumes.
+fn claims(world: &World) -> Vec<String> {
+    let format = "jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.spec.volumeName}{\"\\n\"}{end}";
+    let listed = world.kubectl(["get", "persistentvolumeclaims", "-n", "monitoring", "-o", format]);
+    listed.lines().map(str::to_owned).collect()
 }
 
 fn grafana_password(world: &World) -> String {

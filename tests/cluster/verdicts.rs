@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Namespace, Node, Pod};
+use k8s_openapi::api::{
+    core::v1::{ContainerStatus, Event, Namespace, Node, Pod},
+    storage::v1::StorageClass,
+};
 use kube::{
     Api,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
@@ -339,6 +342,30 @@ pub async fn a_claim_of_an_unknown_class(world: &World) {
         "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "nowhere",
             "resources": {"requests": {"storage": "1Gi"}}}});
     place.fails(claim, |_, _| true, &["there is no StorageClass `nowhere`"], "name one with --storage-class").await;
+}
+
+/// A class whose provisioner is not there: the controller asks it, and nobody begins.
+pub async fn a_claim_whose_provisioner_is_not_there(world: &World) {
+    let place = Place::new(world, "no-provisioner", json!({})).await;
+    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {"name": "scalekit-test-nobody"}, "provisioner": "scalekit-test.example/nobody"});
+    let classes: Api<StorageClass> = Api::all(world.client.clone());
+    let params = PatchParams::apply("scalekit-test").force();
+    classes.patch("scalekit-test-nobody", &params, &Patch::Apply(&class)).await.unwrap();
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "scalekit-test-nobody",
+            "resources": {"requests": {"storage": "1Gi"}}}});
+    // It may be starting: the cluster shows that it is not once it has been silent for half a minute.
+    let silent = |_: &[Pod], events: &[Event]| {
+        let asked = events.iter().filter(|event| event.reason.as_deref() == Some("ExternalProvisioning"));
+        asked.filter_map(|event| event.first_timestamp.as_ref()).any(|first| {
+            let now = jiff::Timestamp::from_second(wall_seconds()).unwrap();
+            now.duration_since(first.0).as_secs() >= 30
+        })
+    };
+    let cause = ["nothing makes the volumes of StorageClass `scalekit-test-nobody`", "scalekit-test.example/nobody"];
+    place.fails(claim, silent, &cause, "--storage-class").await;
+    classes.delete("scalekit-test-nobody", &DeleteParams::default()).await.unwrap();
 }
 
 /// Its own grace is a period of five seconds three times; from then on it is overdue.

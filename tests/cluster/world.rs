@@ -310,13 +310,13 @@ impl Setting for World {
     fn does_not_apply(&self, step: &str) -> Option<String> {
         let takes_rbac = ["jobs_that_lost_their_rights_are_named", "status_works_with_few_rights"];
         let takes_this_machine = "pods_objects_and_external_metrics_are_read_as_the_hpa_reads_them";
-        let takes_programs = "a_scheduler_that_can_be_reached_is_scraped";
+        let takes_programs = "a_control_plane_that_can_be_reached_is_scraped";
         if !self.rbac && takes_rbac.contains(&step) {
             Some("the cluster does not enforce RBAC".to_owned())
         } else if step == takes_this_machine && self.host().is_none() {
             Some("the cluster does not reach this machine".to_owned())
         } else if step == takes_programs && !(self.host().is_some() && self.flavour.starts_with("kind")) {
-            Some("the scheduler is no program of its own that a pod could run".to_owned())
+            Some("its parts are no programs of their own that a pod could run".to_owned())
         } else {
             None
         }

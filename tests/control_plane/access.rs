@@ -8,15 +8,25 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use k8s_openapi::api::core::v1::Namespace;
-use kube::Api;
+use k8s_openapi::api::{
+    authentication::v1::TokenRequest,
+    core::v1::{Namespace, ServiceAccount},
+    rbac::v1::{ClusterRole, ClusterRoleBinding},
+};
+use kube::{
+    Api,
+    api::{DeleteParams, PostParams},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::world::{Ended, World, finished};
 
-/// Five seconds are promised, the rest is for a slow machine.
-const SOON: Duration = Duration::from_secs(30);
+/// What is promised.
+const SOON: Duration = Duration::from_secs(5);
+
+/// A machine that does much else may hold one run up; it does not hold up each of these.
+const TRIES: usize = 3;
 
 const NAMESPACE: &str = "in-nowhere";
 
@@ -127,13 +137,63 @@ pub async fn a_way_that_does_not_lead_to_the_cluster_is_named_within_seconds(wor
 
 /// Runs the binary, which has to end soon with this code.
 async fn refused(world: &World, arguments: &[&str], code: i32) -> String {
-    let began = Instant::now();
-    let ended = finished(world.command(world.binary()).args(arguments).spawn().unwrap()).await;
-    assert!(began.elapsed() < SOON, "{arguments:?}: {:?}, {ended:?}", began.elapsed());
-    match ended {
-        Ended::Exited(found, words) if found == code => words,
-        ended => panic!("{arguments:?}: {ended:?}"),
+    let mut took = Vec::new();
+    for _ in 0..TRIES {
+        let began = Instant::now();
+        let ended = finished(world.command(world.binary()).args(arguments).spawn().unwrap()).await;
+        took.push(began.elapsed());
+        match ended {
+            Ended::Exited(found, words) if found == code => {
+                if took.last().is_some_and(|took| *took < SOON) {
+                    return words;
+                }
+            }
+            ended => panic!("{arguments:?}: {ended:?}"),
+        }
     }
+    panic!("{arguments:?} took {took:?}");
+}
+
+/// Sees everything and may change nothing.
+pub async fn an_account_that_may_only_read_is_told_what_it_may_not_and_writes_nothing(world: &World) {
+    world.settled().await;
+    let name = "scalekit-test-reader";
+    world.kubectl_apply(&format!(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}, namespace: default}}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{name: {name}}}\n\
+         rules: [{{apiGroups: ['*'], resources: ['*'], verbs: [get, list, watch]}}, \
+         {{nonResourceURLs: ['*'], verbs: [get]}}]\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: {name}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {name}}}\n\
+         subjects: [{{kind: ServiceAccount, name: {name}, namespace: default}}]\n"
+    ));
+    let accounts: Api<ServiceAccount> = Api::namespaced(world.client.clone(), "default");
+    let token = accounts.create_token_request(name, &PostParams::default(), &TokenRequest::default()).await.unwrap();
+    let mut config = Kubeconfig::of(world);
+    *config.user() = json!({"token": token.status.expect("a token").token});
+    let path = config.path();
+    let reader = |arguments: &[&'static str]| [&["--kubeconfig"], &[path.as_str()][..], arguments].concat();
+
+    // The token works: this is what it may.
+    refused(world, &reader(&["plan", "-n", NAMESPACE, "--image", "scaler=example.org/scalekit:1"]), 10).await;
+    let words = refused(world, &reader(&World::up(NAMESPACE)), 4).await;
+    for said in ["this user may not create, delete, patch ", "namespaces", "hint: use a context with the rights of"] {
+        assert!(words.contains(said), "{said}: {words}");
+    }
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    assert!(namespaces.get_opt(NAMESPACE).await.unwrap().is_none());
+
+    world.runs(&World::up(NAMESPACE)).await;
+    let before = world.found(NAMESPACE).await;
+    let words = refused(world, &reader(&["down", "--purge-data", "--yes"]), 4).await;
+    assert!(words.contains("forbidden") && words.contains("hint: "), "{words}");
+    assert_eq!(world.found(NAMESPACE).await, before);
+
+    let (roles, bindings) =
+        (Api::<ClusterRole>::all(world.client.clone()), Api::<ClusterRoleBinding>::all(world.client.clone()));
+    roles.delete(name, &DeleteParams::default()).await.unwrap();
+    bindings.delete(name, &DeleteParams::default()).await.unwrap();
+    accounts.delete(name, &DeleteParams::default()).await.unwrap();
 }
 
 /// Nothing is kept there.

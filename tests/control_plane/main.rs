@@ -20,6 +20,8 @@ mod profile;
 mod proxy;
 mod refused;
 mod registry;
+mod removal;
+mod requests;
 #[path = "../steps/mod.rs"]
 mod steps;
 mod terminal;
@@ -49,6 +51,13 @@ fn main() -> ExitCode {
             refused::a_refused_object_stops_what_needs_it_and_nothing_else,
             access::a_way_that_does_not_lead_to_the_cluster_is_named_within_seconds,
             access::a_home_that_cannot_be_written_to_holds_nothing_up,
+            access::an_account_that_may_only_read_is_told_what_it_may_not_and_writes_nothing,
+            requests::as_many_requests_are_told_as_the_api_server_logs,
+            requests::up_to_sixteen_writes_are_in_flight,
+            removal::namespaces_on_their_way_out_are_waited_for,
+            removal::what_lost_its_label_is_left_and_named,
+            removal::a_deployment_of_somebody_elses_keeps_the_namespace_and_is_named_alone,
+            removal::replica_counts_stay_or_go_back_to_the_lower_bound_where_that_is_asked_for,
             registry::images_go_into_a_registry_and_up_takes_them_from_there,
             terminal::a_terminal_shows_a_tree_that_leaves_nothing_but_whole_lines,
             terminal::colours_and_movements_are_left_out_where_they_are_not_wanted,

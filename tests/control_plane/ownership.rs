@@ -48,6 +48,24 @@ async fn rendered(world: &World, namespace: &str) -> String {
     rendered.split_once("\nleft out:").map_or(rendered.as_str(), |(manifests, _)| manifests).to_owned()
 }
 
+/// Runs `up` in the namespace of its arguments, and watches that Grafana has this many replicas all the while.
+async fn never_fewer_than(world: &World, replicas: i32, up: &[&str]) {
+    let namespace = up.iter().skip_while(|argument| **argument != "-n").nth(1).expect("a namespace");
+    let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), namespace);
+    let seen: Mutex<Vec<Option<i32>>> = Mutex::default();
+    let only = watcher::Config::default().fields("metadata.name=grafana");
+    let watch = watcher(deployments, only).applied_objects().try_for_each(|deployment| {
+        seen.lock().unwrap().push(deployment.spec.replicas);
+        std::future::ready(Ok(()))
+    });
+    tokio::select! {
+        words = world.runs(up) => assert!(!words.contains("foreign"), "{words}"),
+        ended = watch => panic!("the watch ended: {ended:?}"),
+    };
+    let seen = seen.into_inner().unwrap();
+    assert!(seen.len() > 1 && seen.iter().all(|seen| *seen == Some(replicas)), "{seen:?}");
+}
+
 /// As Helm 3 writes: fields of its own manager, by updates. Something has scaled a workload since.
 pub async fn what_helm_applied_is_adopted_without_a_replica_less(world: &World) {
     let manifests = rendered(world, "in-helm").await;
@@ -58,19 +76,7 @@ pub async fn what_helm_applied_is_adopted_without_a_replica_less(world: &World) 
     deployments.patch_scale("grafana", &scaler, &three).await.unwrap();
     let uid = deployments.get("grafana").await.unwrap().metadata.uid;
 
-    let up = World::up("in-helm");
-    let seen: Mutex<Vec<Option<i32>>> = Mutex::default();
-    let only = watcher::Config::default().fields("metadata.name=grafana");
-    let watch = watcher(deployments.clone(), only).applied_objects().try_for_each(|deployment| {
-        seen.lock().unwrap().push(deployment.spec.replicas);
-        std::future::ready(Ok(()))
-    });
-    tokio::select! {
-        words = world.runs(&up) => assert!(!words.contains("foreign"), "{words}"),
-        ended = watch => panic!("the watch ended: {ended:?}"),
-    };
-    let seen = seen.into_inner().unwrap();
-    assert!(seen.len() > 1 && seen.iter().all(|replicas| *replicas == Some(3)), "{seen:?}");
+    never_fewer_than(world, 3, &World::up("in-helm")).await;
     let after = deployments.get("grafana").await.unwrap();
     assert_eq!(after.metadata.uid, uid, "it was made anew");
     let managers: Vec<_> =
@@ -140,8 +146,12 @@ pub async fn what_kubectl_applied_is_adopted_with_its_replicas(world: &World) {
     };
     let before = deployments.get("grafana").await.unwrap();
     assert_eq!(managers(&before), ["kubectl-client-side-apply"]);
+    let scaler = PatchParams { field_manager: Some("scalekit-autoscaler".to_owned()), ..PatchParams::default() };
+    let three = Patch::Merge(json!({"spec": {"replicas": 3}}));
+    deployments.patch_scale("grafana", &scaler, &three).await.unwrap();
+    let before = deployments.get("grafana").await.unwrap();
 
-    world.runs(&World::up("in-adopted")).await;
+    never_fewer_than(world, 3, &World::up("in-adopted")).await;
     let after = deployments.get("grafana").await.unwrap();
     assert_eq!(managers(&after), ["scalekit"]);
     assert_eq!(after.metadata.uid, before.metadata.uid, "it was made anew");

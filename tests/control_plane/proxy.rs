@@ -41,6 +41,9 @@ struct Shared {
     /// How often the plan has changed: what was asked under an earlier one is no business of this one.
     era: AtomicUsize,
     writes: watch::Sender<usize>,
+    /// Writes that are being carried out, and how many of them there were at most.
+    in_flight: AtomicUsize,
+    most_in_flight: AtomicUsize,
     let_go: watch::Sender<bool>,
     dead: watch::Sender<bool>,
     turn: tokio::sync::Mutex<()>,
@@ -84,6 +87,8 @@ impl Proxy {
             failed: Mutex::default(),
             era: AtomicUsize::new(0),
             writes: watch::Sender::new(0),
+            in_flight: AtomicUsize::new(0),
+            most_in_flight: AtomicUsize::new(0),
             let_go: watch::Sender::new(false),
             dead: watch::Sender::new(false),
             turn: tokio::sync::Mutex::default(),
@@ -108,6 +113,7 @@ impl Proxy {
         *locked(&self.shared.plan) = plan;
         self.shared.era.fetch_add(1, Ordering::SeqCst);
         self.shared.writes.send_replace(0);
+        self.shared.most_in_flight.store(0, Ordering::SeqCst);
         self.shared.let_go.send_replace(false);
         self.shared.dead.send_replace(false);
     }
@@ -115,6 +121,11 @@ impl Proxy {
     /// Writes that were carried out since then.
     pub fn writes(&self) -> usize {
         *self.shared.writes.borrow()
+    }
+
+    /// How many writes there were at once since then, at most.
+    pub fn most_in_flight(&self) -> usize {
+        self.shared.most_in_flight.load(Ordering::SeqCst)
     }
 
     /// Ends when so many writes were carried out. A run that ended before would never get there.
@@ -178,8 +189,15 @@ async fn write(shared: &Shared, plan: &Plan, request: Request<Body>) -> Response
         drop(turn);
         return std::future::pending().await;
     }
+    if counts {
+        let now = shared.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.most_in_flight.fetch_max(now, Ordering::SeqCst);
+    }
     tokio::time::sleep(plan.pause).await;
     let answer = forward(shared, request).await;
+    if counts {
+        shared.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
     if !counts || shared.era.load(Ordering::SeqCst) != era {
         return answer;
     }

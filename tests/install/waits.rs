@@ -147,6 +147,45 @@ async fn a_crash_that_heals_is_no_verdict() {
     ended.unwrap();
 }
 
+/// While it lasts, nothing is seen: what has become ready meanwhile is seen afterwards.
+#[rstest]
+#[case::it_stumbles(500, "InternalError")]
+#[case::it_is_overloaded(429, "TooManyRequests")]
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_fails_for_a_while_does_not_end_a_wait(#[case] code: u16, #[case] reason: &str) {
+    let fake = FakeCluster::new();
+    fake.hold("scaler");
+    let cluster = fake.cluster();
+    let stumbles = async {
+        while fake.get("Deployment", "scaler").is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // By then it is waited for.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        for verb in ["list", "watch"] {
+            fake.fault(Fault::on(verb, "").answers(code, reason, "not now"));
+        }
+        fake.break_watches();
+        fake.forget_history();
+        let refused = fake.calls().len();
+        let mut scaler = fake.get("Deployment", "scaler").unwrap();
+        scaler["status"] = json!({"observedGeneration": scaler["metadata"]["generation"], "replicas": 1, "updatedReplicas": 1,
+            "readyReplicas": 1, "availableReplicas": 1, "conditions": [{"type": "Available", "status": "True"}]});
+        fake.put(scaler);
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        let asked = fake.calls().split_off(refused);
+        assert!(
+            asked.iter().any(|call| call.verb == "list") || asked.iter().any(|call| call.verb == "watch"),
+            "{asked:?}"
+        );
+        fake.heal();
+    };
+    let (began, desired) = (Instant::now(), stack());
+    let (ended, ()) = tokio::join!(up(&cluster, desired), stumbles);
+    ended.unwrap();
+    assert!(began.elapsed() > Duration::from_secs(40), "it saw what nobody told: {:?}", began.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_claim_of_an_unknown_class_fails_with_the_classes_there_are() {
     let fake = FakeCluster::new();

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    platform::detect,
+    platform::{Part, detect},
     prometheus::{Target, TargetHealth, Targets as Scraped},
 };
 
@@ -29,6 +29,7 @@ fn observed(live: Vec<DynamicObject>, targets: Result<Scraped, Silence>) -> Obse
         live,
         around: Surroundings::default(),
         scraping: Scraping::of(&detect(&[], &[])),
+        unscraped: vec![],
         targets: Some(targets),
         refused: None,
         expected_jobs: vec!["kubelet".to_owned(), "coredns".to_owned()],
@@ -105,6 +106,16 @@ fn what_is_not_scraped_is_said_of_a_prometheus_that_is_ours() {
     let of_others = Observed { targets: None, ..observed(stack(), Err(Silence::NoAnswer(String::new()))) };
     assert_eq!(status(&of_others, Timestamp::UNIX_EPOCH).scraping, None);
     assert_eq!(status(&observed(vec![], Err(Silence::NoAnswer(String::new()))), Timestamp::UNIX_EPOCH).scraping, None);
+}
+
+#[test]
+fn what_could_be_scraped_since_is_said_and_nothing_is_wrong() {
+    let all_up = || Ok(scraped(&["kubelet".to_owned(), "coredns".to_owned()], TargetHealth::Up));
+    let opened = Observed { unscraped: vec![Part::Scheduler, Part::Etcd], ..observed(stack(), all_up()) };
+    let found: Vec<_> = status(&opened, Timestamp::UNIX_EPOCH).findings;
+    let found = found.iter().find(|finding| finding.check == "targets").expect("a finding");
+    assert_eq!(found.severity, Severity::Warning);
+    assert_eq!(found.message, "scheduler, etcd can be reached by pods now, and is not scraped there yet");
 }
 
 #[test]
