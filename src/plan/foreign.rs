@@ -7,11 +7,25 @@ use crate::{
     object::ObjectRef,
 };
 
-/// Each with who manages it, where that is said.
+/// Of how many objects of one owner the names are told: `plan` names them all.
+const NAMED: usize = 5;
+
+/// By who manages them, where that is said.
 pub fn foreign_in_words<'a>(foreign: impl IntoIterator<Item = (&'a ObjectRef, Option<&'a str>)>) -> String {
-    let told = foreign.into_iter().map(|(object, owner)| match owner {
-        Some(owner) => format!("{object} (managed by {owner})"),
-        None => object.to_string(),
+    let mut owners: Vec<(Option<&str>, Vec<String>)> = Vec::new();
+    for (object, owner) in foreign {
+        match owners.iter_mut().find(|(known, _)| *known == owner) {
+            Some((_, objects)) => objects.push(object.to_string()),
+            None => owners.push((owner, vec![object.to_string()])),
+        }
+    }
+    let told = owners.into_iter().map(|(owner, objects)| {
+        let rest = objects.len().saturating_sub(NAMED);
+        let mut told = objects[..objects.len() - rest].join(", ");
+        if rest > 0 {
+            told.push_str(&format!(" and {rest} more"));
+        }
+        owner.map_or_else(|| told.clone(), |owner| format!("{told} (managed by {owner})"))
     });
     told.collect::<Vec<_>>().join(", ")
 }
@@ -72,13 +86,21 @@ mod tests {
         let grafana = ObjectRef::new("apps/v1", "Deployment", Some("monitoring"), "grafana");
         let all = || [(&namespace, None), (&grafana, Some("Helm")), (&grafana, None)];
         let deployment = "deployment.apps/grafana -n monitoring";
-        let told = format!("namespace/monitoring, {deployment} (managed by Helm), {deployment}");
+        let told = format!("namespace/monitoring, {deployment}, {deployment} (managed by Helm)");
         assert_eq!(foreign_in_words(all()), told);
         let hint = foreign_hint(all());
         assert!(hint.ends_with("kubectl label namespace/monitoring app.kubernetes.io/managed-by=scalekit"), "{hint}");
         for tools in [[(&grafana, None)], [(&namespace, Some("Argo CD prom"))]] {
             assert!(!foreign_hint(tools).contains("label"));
         }
+    }
+
+    #[test]
+    fn of_many_objects_of_one_owner_some_are_named() {
+        let all: Vec<ObjectRef> =
+            (0..7).map(|number| ObjectRef::new("v1", "Secret", None, &format!("s{number}"))).collect();
+        let told = foreign_in_words(all.iter().map(|object| (object, Some("Helm"))));
+        assert_eq!(told, "secret/s0, secret/s1, secret/s2, secret/s3, secret/s4 and 2 more (managed by Helm)");
     }
 
     #[rstest]
