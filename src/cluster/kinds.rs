@@ -56,6 +56,10 @@ pub const TRACES: [Kind; 2] =
 /// What our own programs write while they run: who of several scalers leads.
 pub const LEASE: Kind = kind("coordination.k8s.io", "v1", "Lease", "leases", true);
 
+/// What a workload may serve beside Kubernetes' own APIs. Nothing that is installed by default is one, so none is listed;
+/// one that is waited for is judged as everything else.
+pub const API_SERVICE: Kind = kind("apiregistration.k8s.io", "v1", "APIService", "apiservices", false);
+
 impl Kind {
     /// The kind of an object, in whatever version it is named.
     pub fn of(object: &ObjectRef) -> Option<&'static Self> {
@@ -64,7 +68,11 @@ impl Kind {
 
     /// The kind with this group and name.
     pub fn named(group: &str, kind: &str) -> Option<&'static Self> {
-        INSTALLED.iter().chain(&TRACES).chain([&LEASE]).find(|known| known.group == group && known.kind == kind)
+        INSTALLED
+            .iter()
+            .chain(&TRACES)
+            .chain([&LEASE, &API_SERVICE])
+            .find(|known| known.group == group && known.kind == kind)
     }
 
     /// As kube's client wants it.

@@ -192,6 +192,9 @@ pub async fn up(
     } else {
         (state, adapted, changes)
     };
+    if let Some(message) = unfinished(&state) {
+        reporter.report(Event::Note { message });
+    }
     let foreign = refused(&changes);
     if !foreign {
         let rights = preflight::before_writing(cluster, &options.namespace, &desired)
@@ -272,6 +275,16 @@ pub(super) fn tell(findings: &[Finding], reporter: &dyn Reporter) -> Result<(), 
 /// A cluster whose first answers are no answers.
 pub(super) fn unusable(cluster: &Cluster, source: cluster::Error) -> CommandError {
     CommandError::Cluster { server: cluster.server().to_owned(), source }
+}
+
+/// That an earlier run stopped before it was done, by what it had noted of its intentions.
+fn unfinished(state: &State) -> Option<String> {
+    let open = state.inventory.entries().filter(|entry| entry.hash.is_empty()).count();
+    let version = state.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
+    (open > 0).then(|| {
+        let all = state.inventory.len();
+        format!("going on where a run of scalekit{version} stopped: {open} of {all} objects were not finished")
+    })
 }
 
 /// The clock, read once a decision: the rules take the time from here.

@@ -294,7 +294,7 @@ fn pod_of(workload: &DynamicObject) -> Option<Pod> {
 fn has_state(object: &ObjectRef) -> bool {
     matches!(
         object.kind.as_str(),
-        "Deployment" | "StatefulSet" | "DaemonSet" | "PersistentVolumeClaim" | "CustomResourceDefinition"
+        "Deployment" | "StatefulSet" | "DaemonSet" | CLAIM | "CustomResourceDefinition" | "APIService"
     )
 }
 

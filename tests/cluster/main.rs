@@ -71,6 +71,7 @@ fn main() -> ExitCode {
             verdicts::a_claim_whose_provisioner_is_not_there,
             verdicts::a_readiness_probe_that_never_passes,
             verdicts::a_definition_whose_names_are_taken,
+            verdicts::an_aggregated_api_without_its_service,
             verdicts::up_names_an_image_that_a_registry_refuses,
             install::up_makes_everything_ready_and_every_target_up,
             install::up_again_changes_nothing,

@@ -427,6 +427,30 @@ pub async fn a_definition_whose_names_are_taken(world: &World) {
     place.go().await;
 }
 
+/// Its Service is not there. While it is so no namespace of the cluster goes, so it is taken away before it is judged.
+pub async fn an_aggregated_api_without_its_service(world: &World) {
+    let place = Place::new(world, "no-api", json!({})).await;
+    let service: DynamicObject = serde_json::from_value(json!({"apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": "v1.verdict.test", "labels": {APPLYSET_PART_OF: place.release().applyset}},
+        "spec": {"group": "verdict.test", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 10,
+            "insecureSkipTLSVerify": true, "service": {"namespace": place.name, "name": "nowhere"}}}))
+    .unwrap();
+    let object = ObjectRef::of(&service);
+    let services = place.cluster().api_for(&object).unwrap();
+    let params = PatchParams::apply("scalekit-test").force();
+    services.patch(&object.name, &params, &Patch::Apply(&service)).await.unwrap();
+    let began = Instant::now();
+    let ended = place.wait(&object, Duration::from_secs(60)).await;
+    let took = began.elapsed();
+    services.delete(&object.name, &DeleteParams::default()).await.unwrap();
+    let Err(InstallError::Failed { failures }) = &ended else { panic!("{ended:?}") };
+    said(failures, &object, &["it does not answer: ", "nowhere"], "no namespace of the cluster can be deleted");
+    println!("{took:.1?}: {}", failures[0].why);
+    assert!(took <= WITHIN, "{took:?}");
+    place.go().await;
+}
+
 /// The same through the program, with its exit code.
 pub async fn up_names_an_image_that_a_registry_refuses(world: &World) {
     let ran = world.scalekit(["up", "--image", "grafana=docker.io/library/unauthorized-x:1"]).exits(6);

@@ -35,8 +35,14 @@ pub async fn an_interrupted_run_says_so_and_the_next_one_goes_on(world: &World) 
     let leases: Api<Lease> = Api::namespaced(world.client.clone(), "in-broken");
     assert!(leases.get_opt("scalekit-lock").await.unwrap().is_none(), "the lock was not given back");
 
-    world.runs(&World::up("in-broken")).await;
+    let words = world.runs(&World::up("in-broken")).await;
+    assert!(
+        words.contains("going on where a run of scalekit") && words.contains("objects were not finished"),
+        "{words}"
+    );
     same(&world.everything("in-broken").await, &expected, "after an interruption");
+    let words = world.runs(&World::up("in-broken")).await;
+    assert!(!words.contains("going on"), "{words}");
 }
 
 /// It is stopped, not ended: connections stay and nothing is answered, which is harder to notice.
