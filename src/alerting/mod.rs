@@ -64,9 +64,37 @@ pub fn routed(answer: &Value) -> Option<Routed> {
     })
 }
 
+/// Why what Prometheus fires does not get to this namespace's Alertmanager, by the URLs that Prometheus sends alerts to;
+/// `None` where that Alertmanager is among them.
+pub fn unlinked(urls: &[String], namespace: &str) -> Option<String> {
+    let address = format!("//alertmanager.{namespace}.svc:");
+    if urls.iter().any(|url| url.contains(&address)) {
+        None
+    } else if urls.is_empty() {
+        Some("Prometheus sends its alerts nowhere".to_owned())
+    } else {
+        Some(format!("Prometheus sends its alerts elsewhere: {}", urls.join(", ")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
+
+    #[rstest]
+    #[case::ours(&["http://alertmanager.m.svc:9093/api/v2/alerts"], None)]
+    #[case::ours_among_others(&["http://other:9093/x", "http://alertmanager.m.svc:9093/api/v2/alerts"], None)]
+    #[case::none(&[], Some("Prometheus sends its alerts nowhere"))]
+    #[case::another_namespaces(
+        &["http://alertmanager.n.svc:9093/api/v2/alerts"],
+        Some("Prometheus sends its alerts elsewhere: http://alertmanager.n.svc:9093/api/v2/alerts")
+    )]
+    fn the_way_from_prometheus_is_a_link_of_the_chain(#[case] urls: &[&str], #[case] expected: Option<&str>) {
+        let urls: Vec<String> = urls.iter().map(|url| (*url).to_owned()).collect();
+        assert_eq!(unlinked(&urls, "m").as_deref(), expected);
+    }
 
     #[test]
     fn an_alert_has_no_times_of_ours() {

@@ -307,6 +307,16 @@ mod tests {
         let alerts = built(&options, "kind")[ALERTS].to_string();
         assert!(alerts.contains("\"https://wiki.example/runbooks#targetdown\""), "{alerts}");
         assert!(!alerts.contains("docs/runbooks.md"));
+        // A message links to what begins so, and to nothing else.
+        let without = Options { runbooks: None, ..test_options() };
+        let urls = |options: &Options| {
+            let groups = built(options, "kind")[ALERTS]["groups"].as_array().unwrap().clone();
+            let rules = groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone());
+            rules.map(|rule| rule["annotations"]["runbook_url"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert!(urls(&options).iter().all(|url| url.starts_with("https://wiki.example/runbooks#")));
+        assert!(urls(&without).iter().all(|url| url.starts_with("docs/runbooks.md#")));
+        assert_eq!(repository_runbooks(), None, "docs/alerting.md says that there is no link by default");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertTested {
-    /// Whether every channel of every receiver took it, and there is at least one.
+    /// Whether every channel of every receiver took it, there is at least one, and Prometheus sends its alerts there too.
     pub delivered: bool,
     /// Value of the label `test`, by which it can be found.
     pub test: String,
@@ -33,6 +33,9 @@ pub struct AlertTested {
     /// Why nothing is sent, where that is so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suppressed: Option<&'static str>,
+    /// Why Prometheus' own alerts do not get to Alertmanager, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unlinked: Option<String>,
     /// How long it took.
     #[serde(rename = "seconds", serialize_with = "seconds")]
     pub took: Duration,
@@ -48,7 +51,7 @@ const QUESTION: Duration = Duration::from_secs(5);
 /// Alertmanager has no watch.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Sends an alert and waits until every receiver that it is routed to has taken or refused it, at most `patience`.
+/// Sends an alert to Alertmanager, asks Prometheus whether it sends its own there, and waits until every receiver that it is routed to has taken or refused it, at most `patience`.
 ///
 /// # Errors
 ///
@@ -69,6 +72,7 @@ pub async fn alert_test(
                 .to_owned(),
         });
     };
+    let unlinked = unlinked(cluster, namespace).await.map_err(failed)?;
     let began = Instant::now();
     let sent_at = now();
     let asked = Asked { tunnel: PodTunnel::new(cluster, namespace, &pod, PORT), cluster, namespace, began };
@@ -94,14 +98,26 @@ pub async fn alert_test(
         looked_after = decided;
         sleep(ASK_AGAIN).await;
     }
-    let delivered = !deliveries.is_empty() && deliveries.iter().all(|delivery| delivery.outcome == Outcome::Delivered);
+    let taken = !deliveries.is_empty() && deliveries.iter().all(|delivery| delivery.outcome == Outcome::Delivered);
     Ok(AlertTested {
-        delivered,
+        delivered: taken && unlinked.is_none(),
         test,
         receivers: routed.receivers,
         deliveries,
         suppressed: routed.suppressed,
+        unlinked,
         took: began.elapsed(),
+    })
+}
+
+/// The first link of the chain, which an alert that is sent to Alertmanager itself does not take.
+async fn unlinked(cluster: &Cluster, namespace: &str) -> Result<Option<String>, crate::cluster::Error> {
+    let Some(prometheus) = targets::prometheus(cluster, namespace).await? else {
+        return Ok(Some("no pod of Prometheus is ready".to_owned()));
+    };
+    Ok(match prometheus.alertmanagers().await {
+        Ok(urls) => alerting::unlinked(&urls, namespace),
+        Err(error) => Some(format!("Prometheus cannot be asked where it sends its alerts: {error}")),
     })
 }
 

@@ -251,6 +251,21 @@ pub struct MetricSeries {
     pub value: u64,
 }
 
+/// The URLs of the Alertmanagers that alerts are sent to.
+pub(super) fn alertmanagers(status: StatusCode, body: &[u8]) -> Result<Vec<String>, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Data {
+        active_alertmanagers: Vec<Active>,
+    }
+    #[derive(Deserialize)]
+    struct Active {
+        url: String,
+    }
+    let Data { active_alertmanagers } = open(status, body)?;
+    Ok(active_alertmanagers.into_iter().map(|active| active.url).collect())
+}
+
 pub(super) fn tsdb(status: StatusCode, body: &[u8]) -> Result<Tsdb, Error> {
     open(status, body)
 }
@@ -277,6 +292,13 @@ mod tests {
     fn the_loaded_configuration_is_text() {
         let body = br#"{"status":"success","data":{"yaml":"global: {}\n"}}"#;
         assert_eq!(config(StatusCode::OK, body), Ok("global: {}\n".to_owned()));
+    }
+
+    #[test]
+    fn alertmanagers_are_known_by_their_urls() {
+        let body = br#"{"status":"success","data":{"activeAlertmanagers":[{"url":"http://a:9093/api/v2/alerts"}],
+            "droppedAlertmanagers":[{"url":"http://b"}]}}"#;
+        assert_eq!(alertmanagers(StatusCode::OK, body), Ok(vec!["http://a:9093/api/v2/alerts".to_owned()]));
     }
 
     fn answer(body: &str) -> Result<Vec<f64>, Error> {

@@ -217,6 +217,16 @@ impl<T: Transport> Client<T> {
         answer::config(status, &body)
     }
 
+    /// The URLs of the Alertmanagers that it sends alerts to.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn alertmanagers(&self) -> Result<Vec<String>, Error> {
+        let (status, body) = self.get("/api/v1/alertmanagers").await?;
+        answer::alertmanagers(status, &body)
+    }
+
     /// How many series there are, and of which metrics the most.
     ///
     /// # Errors

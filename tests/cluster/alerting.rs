@@ -77,6 +77,7 @@ pub async fn a_test_alert_arrives_and_a_receiver_that_refuses_it_is_quoted(world
 
     let tested =
         with_receiver(&["alert", "test"]).exits(0).says("default/webhook took it").says("default/slack took it");
+    let tested = tested.says("Prometheus sends its alerts to this Alertmanager");
     println!("{}", tested.stdout);
     let answer: Value = serde_json::from_str(&with_receiver(&["alert", "test", "-o", "json"]).exits(0).stdout).unwrap();
     let delivered = answer["deliveries"].as_array().unwrap();

@@ -165,6 +165,14 @@ pub(super) fn preface(options: &Options) -> String {
 
 pub(super) fn alert_tested(tested: &AlertTested) -> String {
     let mut text = String::new();
+    match &tested.unlinked {
+        None => {
+            let _ = writeln!(text, "{} Prometheus sends its alerts to this Alertmanager", severity_mark(Severity::Ok));
+        }
+        Some(why) => {
+            let _ = writeln!(text, "{} {why}", severity_mark(Severity::Error));
+        }
+    }
     for Delivery { receiver, integration, outcome } in &tested.deliveries {
         let (severity, what) = match outcome {
             Outcome::Delivered => (Severity::Ok, "took it".to_owned()),
@@ -187,7 +195,15 @@ pub(super) fn alert_tested(tested: &AlertTested) -> String {
     if tested.delivered {
         let _ = writeln!(text, "\nthe test arrived ({seconds:.1} s); that it is resolved follows in five minutes");
     } else {
-        let _ = writeln!(text, "\nthe test did not arrive everywhere ({seconds:.1} s)");
+        let what =
+            if tested.unlinked.is_some() { "alerts do not arrive" } else { "the test did not arrive everywhere" };
+        let _ = writeln!(text, "\n{what} ({seconds:.1} s)");
+    }
+    if tested.unlinked.is_some() {
+        let _ = writeln!(
+            text,
+            "hint: `scalekit up` with the receiver, and `scalekit status`: what is configured by hand is named there"
+        );
     }
     if refused {
         let _ = writeln!(text, "hint: put the right URL into the file that the settings name, and run `scalekit up`");
