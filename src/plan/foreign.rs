@@ -21,11 +21,10 @@ pub fn foreign_in_words<'a>(foreign: impl IntoIterator<Item = (&'a ObjectRef, Op
     }
     let told = owners.into_iter().map(|(owner, objects)| {
         let rest = objects.len().saturating_sub(NAMED);
-        let mut told = objects[..objects.len() - rest].join(", ");
-        if rest > 0 {
-            told.push_str(&format!(" and {rest} more"));
-        }
-        owner.map_or_else(|| told.clone(), |owner| format!("{told} (managed by {owner})"))
+        let named = objects[..objects.len() - rest].join(", ");
+        let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+        let whose = owner.map(|owner| format!(" (managed by {owner})")).unwrap_or_default();
+        format!("{named}{more}{whose}")
     });
     told.collect::<Vec<_>>().join(", ")
 }

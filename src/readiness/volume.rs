@@ -102,10 +102,12 @@ fn provisioned(claim: &DynamicObject, around: &Surroundings, now: Timestamp) -> 
         Some(last) if about(PROVISIONING_FAILED).any(|event| lasts(event, FAILS_FOR)) => {
             Provisioned::Fails(last.message.clone().unwrap_or_default())
         }
-        Some(_) => Provisioned::NotYet,
-        None if about(PROVISIONING).next().is_some() => Provisioned::NotYet,
-        None if about(EXTERNAL_PROVISIONING).any(|event| lasts(event, SILENT_FOR)) => Provisioned::Silent,
-        None => Provisioned::NotYet,
+        None if about(PROVISIONING).next().is_none()
+            && about(EXTERNAL_PROVISIONING).any(|event| lasts(event, SILENT_FOR)) =>
+        {
+            Provisioned::Silent
+        }
+        Some(_) | None => Provisioned::NotYet,
     }
 }
 
