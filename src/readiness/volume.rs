@@ -96,19 +96,16 @@ fn provisioned(claim: &DynamicObject, around: &Surroundings, now: Timestamp) -> 
         let first = first.or_else(|| event.event_time.as_ref().map(|time| time.0));
         first.is_some_and(|first| now.duration_since(first) >= limit)
     };
-    let failure = about(PROVISIONING_FAILED).max_by_key(|event| super::occurrence(event));
-    match failure {
+    if let Some(last) = about(PROVISIONING_FAILED).max_by_key(|event| super::occurrence(event)) {
         // Tries that fail in other words each time are events of their own.
-        Some(last) if about(PROVISIONING_FAILED).any(|event| lasts(event, FAILS_FOR)) => {
-            Provisioned::Fails(last.message.clone().unwrap_or_default())
+        if about(PROVISIONING_FAILED).any(|event| lasts(event, FAILS_FOR)) {
+            return Provisioned::Fails(last.message.clone().unwrap_or_default());
         }
-        None if about(PROVISIONING).next().is_none()
-            && about(EXTERNAL_PROVISIONING).any(|event| lasts(event, SILENT_FOR)) =>
-        {
-            Provisioned::Silent
-        }
-        Some(_) | None => Provisioned::NotYet,
+    } else if about(PROVISIONING).next().is_none() && about(EXTERNAL_PROVISIONING).any(|event| lasts(event, SILENT_FOR))
+    {
+        return Provisioned::Silent;
     }
+    Provisioned::NotYet
 }
 
 /// Whether a class is the cluster's default.
