@@ -155,7 +155,7 @@ pub async fn an_idle_node_has_fewer_than_3000_series(world: &World) {
         .collect();
     println!("{head} series; by job: {by_job:?}");
     assert!(head < 3000.0, "{head} series; by job: {by_job:?}");
-    assert!(by_job.values().sum::<f64>() > 1000.0, "there is not everything yet: {by_job:?}");
+    assert!(by_job.values().sum::<f64>() > 700.0, "there is not everything yet: {by_job:?}");
 }
 
 /// Nothing is wrong with a cluster that has just been set up: no alert only waits for its time.
