@@ -1,6 +1,6 @@
 //! Parts of the control plane that pods can reach, each with a job of its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
@@ -28,13 +28,17 @@ fn jobs() -> Vec<Value> {
     assets::config("prometheus", FILE)["scrape_configs"].as_array().cloned().unwrap_or_default()
 }
 
+/// Whether the user has a job of this name already.
+pub(super) fn is_theirs(part: Part, additions: &Additions) -> bool {
+    additions.scrapes.iter().flat_map(job_names).any(|name| name == part.job())
+}
+
 /// Adds a job for each part that can be reached. Where the user has a job of that name already, theirs it is.
 pub(super) fn scrape(config: &mut Value, platform: &Platform, additions: &Additions) {
     let ports = ports(platform);
     let kept = one_process::kept_of_others();
-    let theirs: BTreeSet<String> = additions.scrapes.iter().flat_map(job_names).collect();
     let part =
-        |job: &Value| Part::ALL.into_iter().find(|part| job["job_name"] == part.job() && !theirs.contains(part.job()));
+        |job: &Value| Part::ALL.into_iter().find(|part| job["job_name"] == part.job() && !is_theirs(*part, additions));
     let reached = jobs().into_iter().filter_map(|job| Some((ports.get(&part(&job)?)?, job)));
     let jobs = reached.map(|(port, mut job)| {
         for rule in edit::items(&mut job, "/relabel_configs").filter(|rule| rule["target_label"] == "__address__") {

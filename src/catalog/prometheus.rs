@@ -12,7 +12,7 @@ use super::{
 use crate::{
     additions::File,
     hex,
-    platform::{Platform, PlatformKind, Seen},
+    platform::{Part, Platform, PlatformKind, Seen},
     yaml,
 };
 
@@ -68,15 +68,20 @@ pub fn optional_jobs() -> Vec<String> {
     vec!["annotated-pods".to_owned(), "annotated-services".to_owned()]
 }
 
+/// Whether something may be wrong with the targets of a job without the stack being unwell: what users annotate is theirs,
+/// and that a part of the control plane listens on its node's address does not say that a firewall lets anybody there.
+pub fn is_optional(job: &str) -> bool {
+    optional_jobs().iter().any(|optional| optional == job) || Part::ALL.iter().any(|part| part.job() == job)
+}
+
 /// Jobs that have at least one target on this platform, all of them up, when the stack is healthy.
 ///
 /// On a platform that is not known the DNS server is not counted on: managed clouds run other ones,
 /// or give theirs no metrics port.
 pub fn expected_jobs(options: &Options, platform: &Platform) -> Vec<String> {
-    let optional = optional_jobs();
     names(&configuration(options, platform))
         .into_iter()
-        .filter(|job| !optional.contains(job))
+        .filter(|job| !is_optional(job))
         .filter(|job| job != "coredns" || platform.kind != PlatformKind::Generic)
         .collect()
 }
@@ -123,6 +128,16 @@ pub fn scraped_as(live: &[DynamicObject]) -> Seen {
         kubelet_verifies: kubelet.map(|job| job["tls_config"]["insecure_skip_verify"] != true),
         exposed: Some(control_plane::scraped(&config)),
     }
+}
+
+/// Parts of the control plane that can be reached, that the installed configuration does not scrape there, and that `up`
+/// would: it leaves to the user what they scrape themselves, and one process has one page.
+pub fn unscraped(seen: &Seen, live: &[DynamicObject], options: &Options) -> Vec<Part> {
+    let installed = scraped_as(live);
+    let mut unscraped = seen.unscraped(&installed);
+    unscraped
+        .retain(|part| installed.one_process != Some(true) && !control_plane::is_theirs(*part, &options.additions));
+    unscraped
 }
 
 /// By what the configuration that Prometheus says to have loaded is known to be the one in these objects; `None` where there

@@ -51,7 +51,8 @@ const QUESTION: Duration = Duration::from_secs(5);
 /// Alertmanager has no watch.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Sends an alert to Alertmanager, asks Prometheus whether it sends its own there, and waits until every receiver that it is routed to has taken or refused it, at most `patience`.
+/// Sends an alert to Alertmanager, asks Prometheus whether it sends its own there, and waits until every receiver that it is
+/// routed to has taken or refused it, at most `patience`.
 ///
 /// # Errors
 ///

@@ -155,8 +155,8 @@ pub async fn up(
     let sent = own.executable.is_some();
     let around = Surroundings { nodes: facts.nodes.clone(), classes: facts.classes.clone(), ..Surroundings::default() };
     let refused = |changes: &ChangeSet| changes.foreign().next().is_some();
-    // What is on its way out is as it should be until it is gone.
-    let stays = state.live.iter().all(|object| object.metadata.deletion_timestamp.is_none());
+    // A namespace on its way out is as it should be until it is gone.
+    let stays = state.live.iter().all(|object| object.metadata.deletion_timestamp.is_none() || !is_namespace(object));
     if !done.changed && !refused(&changes) && stays && (!wait || all_current(&state.live, &around)) {
         // A node that came since has no image, and its pods would not start.
         if let Some(executable) = own.executable
@@ -279,18 +279,19 @@ pub(super) fn unusable(cluster: &Cluster, source: cluster::Error) -> CommandErro
 
 /// That an earlier run stopped before it was done, by what it had noted of its intentions.
 fn unfinished(state: &State) -> Option<String> {
-    let open = state.inventory.entries().filter(|entry| entry.hash.is_empty()).count();
     let version = state.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
-    (open > 0).then(|| {
-        let all = state.inventory.len();
-        format!("going on where a run of scalekit{version} stopped: {open} of {all} objects were not finished")
-    })
+    let is_open = state.inventory.entries().any(|entry| entry.hash.is_empty());
+    is_open.then(|| format!("going on where a run of scalekit{version} stopped"))
 }
 
 /// The clock, read once a decision: the rules take the time from here.
 #[expect(clippy::disallowed_methods, reason = "the edge: the rules take the time from here")]
 pub(super) fn now() -> Timestamp {
     Timestamp::now()
+}
+
+fn is_namespace(object: &DynamicObject) -> bool {
+    object.types.as_ref().is_some_and(|types| types.kind == "Namespace")
 }
 
 fn all_current(live: &[DynamicObject], around: &Surroundings) -> bool {

@@ -31,9 +31,8 @@ pub(super) fn judge(targets: &prometheus::Targets, observed: &Observed) -> (Targ
     let mut findings: Vec<Finding> = down
         .iter()
         .map(|target| {
-            // What users annotate is theirs: worth a word, but the stack is well.
-            let theirs = catalog::optional_jobs().contains(&target.scrape_pool);
-            let severity = if theirs { Severity::Warning } else { Severity::Error };
+            // Worth a word, but the stack is well.
+            let severity = if catalog::is_optional(&target.scrape_pool) { Severity::Warning } else { Severity::Error };
             let message = format!("{} of job {} is down: {}", target.scrape_url, target.scrape_pool, target.last_error);
             let finding = Finding::new("targets", severity, message);
             // What was assumed of a kubelet that could not be asked.

@@ -134,6 +134,11 @@ impl Installer<'_> {
             let more = self.cluster.list_kind(kind, None, &release.selector()).await.map_err(InstallError::Read)?;
             live.extend(more);
         }
+        // Whose label somebody has taken is still what was installed.
+        let is_there = |object: &ObjectRef| live.iter().any(|found| ObjectRef::of(found).same_object(object));
+        let unlabelled = inventory.entries().map(|entry| entry.object.clone());
+        let unlabelled = unlabelled.filter(|object| object.kind == CONFIG_MAP && !is_there(object)).collect();
+        live.extend(self.get_all(unlabelled).await.map_err(InstallError::Read)?);
         let present: BTreeSet<ObjectRef> = live.iter().map(ObjectRef::of).collect();
         // What is to lie in a namespace that is not there need not be asked for.
         let (inside, first): (Vec<ObjectRef>, Vec<ObjectRef>) = desired

@@ -69,6 +69,7 @@ impl Installer<'_> {
     pub async fn wait(&self, release: &Release, objects: &[ObjectRef]) -> Result<(), InstallError> {
         let node = ObjectRef::new("v1", "Node", None, "");
         let mut around = self.retrying(&node, || self.surroundings()).await.map_err(InstallError::Read)?;
+        around.since = Some(now());
         let wanted: Vec<ObjectRef> = objects.iter().filter(|object| has_state(object)).cloned().collect();
         let mut namespaces: Vec<String> = wanted.iter().filter_map(|object| object.namespace.clone()).collect();
         namespaces.sort();

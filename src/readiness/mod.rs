@@ -73,8 +73,10 @@ impl Readiness {
 pub struct Surroundings {
     /// Pods of our namespaces.
     pub pods: Vec<Pod>,
-    /// Warning events of our namespaces, and all about their claims.
+    /// Warning events of our namespaces, and, where it is waited for them, all about their claims.
     pub events: Vec<Event>,
+    /// Since when it is waited; `None` where it is looked once.
+    pub since: Option<Timestamp>,
     /// All nodes.
     pub nodes: Vec<Node>,
     /// All storage classes.

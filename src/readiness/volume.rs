@@ -23,7 +23,7 @@ const EXTERNAL_PROVISIONING: &str = "ExternalProvisioning";
 /// How long a provisioner may fail: its first try may meet a node or a storage that is not ready yet.
 const FAILS_FOR: Duration = Duration::from_secs(5);
 
-/// How long a provisioner may be silent: it may be starting itself, in a cluster that was made a moment ago.
+/// How long a provisioner may be silent once somebody waits: it may be starting itself, in a cluster that was made a moment ago.
 const SILENT_FOR: Duration = Duration::from_secs(30);
 
 /// Judges a claim. Pending under a class that waits for the first consumer is not a failure, only not done.
@@ -91,18 +91,23 @@ fn provisioned(claim: &DynamicObject, around: &Surroundings, now: Timestamp) -> 
             event.reason.as_deref() == Some(reason) && uid.is_some() && event.involved_object.uid == *uid
         })
     };
-    let lasts = |event: &Event, limit| {
+    let first = |event: &Event| {
         let first = event.first_timestamp.as_ref().map(|time| time.0);
-        let first = first.or_else(|| event.event_time.as_ref().map(|time| time.0));
-        first.is_some_and(|first| now.duration_since(first) >= limit)
+        first.or_else(|| event.event_time.as_ref().map(|time| time.0))
+    };
+    // It is told for as long as the claim waits: whoever has begun to look may have started the provisioner just now.
+    let is_silent = |event: &Event| {
+        let since = first(event).zip(around.since).map(|(first, looked)| first.max(looked));
+        since.is_some_and(|since| now.duration_since(since) >= SILENT_FOR)
     };
     if let Some(last) = about(PROVISIONING_FAILED).max_by_key(|event| super::occurrence(event)) {
         // Tries that fail in other words each time are events of their own.
-        if about(PROVISIONING_FAILED).any(|event| lasts(event, FAILS_FOR)) {
+        let begun = about(PROVISIONING_FAILED).filter_map(first).min();
+        let again = super::occurrence(last).zip(begun).map(|(last, begun)| last.duration_since(begun));
+        if again.is_some_and(|again| again >= FAILS_FOR) {
             return Provisioned::Fails(last.message.clone().unwrap_or_default());
         }
-    } else if about(PROVISIONING).next().is_none() && about(EXTERNAL_PROVISIONING).any(|event| lasts(event, SILENT_FOR))
-    {
+    } else if about(PROVISIONING).next().is_none() && about(EXTERNAL_PROVISIONING).any(is_silent) {
         return Provisioned::Silent;
     }
     Provisioned::NotYet
@@ -188,7 +193,8 @@ mod tests {
         let mut all: Vec<Event> = events.iter().map(|(reason, ago)| event("u", reason, *ago)).collect();
         // Another claim's.
         all.push(event("v", "ProvisioningFailed", 600));
-        let around = Surroundings { classes: vec![class], events: all, ..Surroundings::default() };
+        let since = Some(now - Duration::from_secs(600));
+        let around = Surroundings { classes: vec![class], events: all, since, ..Surroundings::default() };
         match super::claim(&claim, &around, now) {
             Readiness::Failed { why, hint } => {
                 assert_eq!(Some(why.as_str()), expected);
@@ -196,5 +202,30 @@ mod tests {
             }
             other => assert!(expected.is_none() && matches!(other, Readiness::InProgress { .. }), "{other:?}"),
         }
+    }
+
+    /// A try that failed and was not told again may be followed by one that succeeds; and of a provisioner nobody knows how
+    /// long it has been there.
+    #[test]
+    fn one_failure_is_no_verdict_and_silence_counts_from_when_it_is_waited() {
+        let now = Timestamp::UNIX_EPOCH + Duration::from_secs(3600);
+        let claim = serde_json::from_value(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "c", "uid": "u"}, "spec": {"storageClassName": "disks"}, "status": {"phase": "Pending"}}))
+        .unwrap();
+        let class: StorageClass =
+            serde_json::from_value(json!({"metadata": {"name": "disks"}, "provisioner": "x.dev/disks"})).unwrap();
+        let judged = |reason: &str, last: i64, since: Option<i64>| {
+            let at = |ago: i64| (now - Duration::from_secs(ago)).to_string();
+            let event = serde_json::from_value(json!({"metadata": {}, "reason": reason, "message": "no answer",
+                "firstTimestamp": at(60), "lastTimestamp": at(last), "involvedObject": {"uid": "u"}}))
+            .unwrap();
+            let since = since.map(|ago| now - Duration::from_secs(ago));
+            let around =
+                Surroundings { classes: vec![class.clone()], events: vec![event], since, ..Surroundings::default() };
+            matches!(super::claim(&claim, &around, now), Readiness::Failed { .. })
+        };
+        assert!(!judged("ProvisioningFailed", 60, None) && judged("ProvisioningFailed", 50, None));
+        assert!(!judged("ExternalProvisioning", 0, Some(3)) && judged("ExternalProvisioning", 0, Some(31)));
+        assert!(!judged("ExternalProvisioning", 0, None));
     }
 }

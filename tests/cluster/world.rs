@@ -280,6 +280,19 @@ impl World {
         self.prometheus().query(query).await.unwrap_or_else(|error| panic!("{query}: {error}"))
     }
 
+    /// Waits until a query has this many samples: two scrapes and an evaluation, at most.
+    pub async fn until_samples(&self, query: &str, count: usize) {
+        let began = Instant::now();
+        loop {
+            let samples = self.query(query).await;
+            if samples.len() == count {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "{query}: {samples:?}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     pub async fn targets(&self) -> Targets {
         self.prometheus().targets().await.unwrap()
     }

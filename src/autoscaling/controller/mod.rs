@@ -106,6 +106,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// For how long a lead waits for the list of HPAs, where that fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// And where they may not be listed or are not served: the right may come a moment after the pod.
+const PATIENCE_WITHOUT_A_RIGHT: Duration = Duration::from_secs(5);
+
 /// What the controller is told.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -328,7 +331,10 @@ async fn reconcile(
                     tracing::warn!("HorizontalPodAutoscalers cannot be watched, trying again: {why}");
                 }
                 News::Unlistable(why) => {
-                    hpas_listed = true;
+                    let soon = tokio::time::Instant::now() + PATIENCE_WITHOUT_A_RIGHT;
+                    if patience.deadline() > soon {
+                        patience.as_mut().reset(soon);
+                    }
                     tracing::warn!(
                         "HorizontalPodAutoscalers cannot be listed, so one of the same workload goes unnoticed: {why}"
                     );
@@ -337,8 +343,7 @@ async fn reconcile(
             () = &mut patience, if !hpas_listed => {
                 hpas_listed = true;
                 tracing::warn!(
-                    "HorizontalPodAutoscalers are not known after {} s, so one of the same workload goes unnoticed",
-                    PATIENCE.as_secs()
+                    "HorizontalPodAutoscalers are not known yet, so one of the same workload goes unnoticed"
                 );
             }
             () = tokio::time::sleep(sleep) => {}

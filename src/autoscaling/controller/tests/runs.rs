@@ -51,16 +51,12 @@ async fn it_looks_at_what_is_listed_and_stops_within_a_second() {
 }
 
 const HPAS: &str = "/apis/autoscaling/v2/horizontalpodautoscalers";
-const AUTOSCALERS: &str = "/apis/scalekit.dev/v1alpha1/autoscalers";
 
-#[rstest]
-#[case::hpas(HPAS)]
-#[case::autoscalers(AUTOSCALERS)]
 #[tokio::test]
-async fn nothing_is_looked_at_before_all_is_listed(#[case] list: &'static str) {
+async fn nothing_is_looked_at_before_all_hpas_are_listed() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let api = FakeApi::new(3, &spec(&json!({"interval": "1s"})));
-    api.cluster().fails = Some((http::StatusCode::INTERNAL_SERVER_ERROR, http::Method::GET, list));
+    api.cluster().fails = Some((http::StatusCode::INTERNAL_SERVER_ERROR, http::Method::GET, HPAS));
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(run(api.client(), options(), shutdown.clone()));
     until("it was tried", || api.cluster().failed > 0).await;
