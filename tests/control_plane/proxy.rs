@@ -189,15 +189,10 @@ async fn write(shared: &Shared, plan: &Plan, request: Request<Body>) -> Response
         drop(turn);
         return std::future::pending().await;
     }
-    if counts {
-        let now = shared.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
-        shared.most_in_flight.fetch_max(now, Ordering::SeqCst);
-    }
+    let under_way = counts.then(|| UnderWay::begun(shared));
     tokio::time::sleep(plan.pause).await;
     let answer = forward(shared, request).await;
-    if counts {
-        shared.in_flight.fetch_sub(1, Ordering::SeqCst);
-    }
+    drop(under_way);
     if !counts || shared.era.load(Ordering::SeqCst) != era {
         return answer;
     }
@@ -212,6 +207,23 @@ async fn write(shared: &Shared, plan: &Plan, request: Request<Body>) -> Response
         return std::future::pending().await;
     }
     answer
+}
+
+/// A write that is being carried out. A client that dies takes its requests along, and what carries them out.
+struct UnderWay<'a>(&'a Shared);
+
+impl<'a> UnderWay<'a> {
+    fn begun(shared: &'a Shared) -> Self {
+        let now = shared.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.most_in_flight.fetch_max(now, Ordering::SeqCst);
+        Self(shared)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 async fn forward(shared: &Shared, request: Request<Body>) -> Response {
