@@ -28,6 +28,11 @@ fn jobs() -> Vec<Value> {
     assets::config("prometheus", FILE)["scrape_configs"].as_array().cloned().unwrap_or_default()
 }
 
+/// The part that a job scrapes.
+fn part(job: &Value) -> Option<Part> {
+    Part::of_job(job["job_name"].as_str()?)
+}
+
 /// Whether the user has a job of this name already.
 pub(super) fn is_theirs(part: Part, additions: &Additions) -> bool {
     additions.scrapes.iter().flat_map(job_names).any(|name| name == part.job())
@@ -37,9 +42,8 @@ pub(super) fn is_theirs(part: Part, additions: &Additions) -> bool {
 pub(super) fn scrape(config: &mut Value, platform: &Platform, additions: &Additions) {
     let ports = ports(platform);
     let kept = one_process::kept_of_others();
-    let part =
-        |job: &Value| Part::ALL.into_iter().find(|part| job["job_name"] == part.job() && !is_theirs(*part, additions));
-    let reached = jobs().into_iter().filter_map(|job| Some((ports.get(&part(&job)?)?, job)));
+    let ours = |job: &Value| part(job).filter(|part| !is_theirs(*part, additions));
+    let reached = jobs().into_iter().filter_map(|job| Some((ports.get(&ours(&job)?)?, job)));
     let jobs = reached.map(|(port, mut job)| {
         for rule in edit::items(&mut job, "/relabel_configs").filter(|rule| rule["target_label"] == "__address__") {
             rule["replacement"] = json!(format!("{}:{port}", rule["replacement"].as_str().unwrap_or_default()));
@@ -70,11 +74,7 @@ pub(super) fn scraped(config: &Value) -> BTreeMap<Part, Exposure> {
         address.rsplit_once(':')?.1.parse().ok()
     };
     let configs = config["scrape_configs"].as_array().into_iter().flatten();
-    let of = |job: &Value| {
-        let part = Part::ALL.into_iter().find(|part| job["job_name"] == part.job())?;
-        Some((part, Exposure::Port(port(job)?)))
-    };
-    configs.filter_map(of).collect()
+    configs.filter_map(|job| Some((part(job)?, Exposure::Port(port(job)?)))).collect()
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub fn optional_jobs() -> Vec<String> {
 /// Whether something may be wrong with the targets of a job without the stack being unwell: what users annotate is theirs,
 /// and that a part of the control plane listens on its node's address does not say that a firewall lets anybody there.
 pub fn is_optional(job: &str) -> bool {
-    optional_jobs().iter().any(|optional| optional == job) || Part::ALL.iter().any(|part| part.job() == job)
+    optional_jobs().iter().any(|optional| optional == job) || Part::of_job(job).is_some()
 }
 
 /// Jobs that have at least one target on this platform, all of them up, when the stack is healthy.

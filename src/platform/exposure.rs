@@ -41,6 +41,11 @@ impl Part {
         }
     }
 
+    /// The part that a job scrapes, if it is of one.
+    pub fn of_job(job: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|part| part.job() == job)
+    }
+
     /// The label, in `kube-system`, of the pods in which kubeadm starts it.
     pub fn label(self) -> (&'static str, &'static str) {
         match self {
