@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::{
     catalog::FIELD_MANAGER,
     commands::{Plan, PlannedObject},
-    plan::{Change, Checked, FieldManager},
+    plan::{Change, Checked, FieldManager, shown},
     report::progress::{bold, dim},
 };
 
@@ -30,13 +30,13 @@ pub(in crate::report) fn plan(plan: &Plan) -> String {
             let _ = writeln!(text, "    {why}");
         }
         for change in fields.into_iter().flatten() {
-            let live = change.live.as_ref().map_or_else(|| "(not set)".to_owned(), ToString::to_string);
+            let live = change.live.as_ref().map_or_else(|| "(not set)".to_owned(), shown);
             let _ = writeln!(
                 text,
                 "    {}: {} → {}{}",
                 change.field,
                 shortened(&live),
-                shortened(&change.desired.to_string()),
+                shortened(&shown(&change.desired)),
                 set_by(&change.by)
             );
         }
