@@ -1,5 +1,7 @@
 //! Are the scrape targets up, and does every job have one.
 
+use std::collections::BTreeMap;
+
 use kube::core::DynamicObject;
 
 use super::{Finding, Observed, Severity, Targets, preflight::unready_nodes};
@@ -29,27 +31,20 @@ pub(super) fn judge(targets: &prometheus::Targets, observed: &Observed) -> (Targ
         .cloned()
         .collect();
     let unready = unready_nodes(&observed.around.nodes);
-    let mut findings: Vec<Finding> = down
-        .iter()
-        .map(|target| {
-            let lost = target.node.as_ref().filter(|node| unready.contains(node));
-            // Worth a word, but the stack is well.
-            let is_well = catalog::is_optional(&target.scrape_pool) || lost.is_some();
-            let severity = if is_well { Severity::Warning } else { Severity::Error };
-            let cause = lost.map_or_else(|| target.last_error.clone(), |node| format!("node {node} is not ready"));
-            let message = format!("{} of job {} is down: {cause}", target.scrape_url, target.scrape_pool);
-            let finding = Finding::new("targets", severity, message);
-            // What was assumed of a kubelet that could not be asked.
-            if target.last_error.contains("x509") && catalog::is_of_the_kubelet(&target.scrape_pool) {
-                finding.hint(
-                    "run `scalekit up` where port 10250 of the nodes can be reached, on a node say: there it is tried \
-                     whether the kubelets' certificates can be verified",
-                )
-            } else {
-                finding
-            }
-        })
-        .collect();
+    let mut lost: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for target in &down {
+        match target.node.as_ref().filter(|node| unready.contains(node)) {
+            Some(node) => lost.entry(node).or_default().push(&target.scrape_pool),
+            None => findings.push(alone(target)),
+        }
+    }
+    // The stack is well without them.
+    findings.extend(lost.into_iter().map(|(node, jobs)| {
+        let targets = super::are(jobs.len(), "target");
+        let message = format!("{targets} down with node {node}, which is not ready: {}", jobs.join(", "));
+        Finding::new("targets", Severity::Warning, message)
+    }));
     if !empty_jobs.is_empty() {
         let message = format!("no target at all for {}", empty_jobs.join(", "));
         let missing = missing_discovery_rights(observed);
@@ -64,6 +59,23 @@ pub(super) fn judge(targets: &prometheus::Targets, observed: &Observed) -> (Targ
     }
     let up = targets.active.iter().filter(|target| target.health == TargetHealth::Up).count();
     (Targets { up, total: targets.active.len(), down, empty_jobs }, findings)
+}
+
+/// A target that is down though its node is well.
+fn alone(target: &prometheus::Target) -> Finding {
+    // Worth a word, but the stack is well.
+    let severity = if catalog::is_optional(&target.scrape_pool) { Severity::Warning } else { Severity::Error };
+    let message = format!("{} of job {} is down: {}", target.scrape_url, target.scrape_pool, target.last_error);
+    let finding = Finding::new("targets", severity, message);
+    // What was assumed of a kubelet that could not be asked.
+    if target.last_error.contains("x509") && catalog::is_of_the_kubelet(&target.scrape_pool) {
+        finding.hint(
+            "run `scalekit up` where port 10250 of the nodes can be reached, on a node say: there it is tried whether the \
+             kubelets' certificates can be verified",
+        )
+    } else {
+        finding
+    }
 }
 
 /// The resources that Prometheus' ClusterRole should let it list and watch, and does not.

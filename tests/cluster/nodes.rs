@@ -82,7 +82,9 @@ async fn lose_a_node(nodes: &Api<Node>) {
     let node =
         json!({"metadata": {"name": LOST, "labels": {"kubernetes.io/os": "linux", "kubernetes.io/hostname": LOST}}});
     nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
-    let status = json!({"status": {
+    let room = json!({"cpu": "2", "memory": "4Gi", "ephemeral-storage": "10Gi", "pods": "110"});
+    let status = json!({"status": {"capacity": room, "allocatable": room,
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
         "addresses": [{"type": "InternalIP", "address": NOWHERE}],
         "conditions": [{"type": "Ready", "status": "False", "reason": "KubeletNotReady", "message": "it is lost"}]}});
     nodes.patch_status(LOST, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();

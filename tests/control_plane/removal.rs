@@ -55,7 +55,8 @@ pub async fn what_lost_its_label_is_left_and_named(world: &World) {
     let uid = roles.patch(name, &PatchParams::default(), &off).await.unwrap().metadata.uid;
     // No inventory knows this one: a run has died before it was on record, and another has taken its label.
     let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), "default");
-    let traced = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "scalekit-test-traced"}});
+    let traced = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "scalekit-test-traced"},
+        "data": {"a": "1"}});
     maps.patch("scalekit-test-traced", &PatchParams::apply("scalekit"), &Patch::Apply(traced)).await.unwrap();
 
     let Ended::Exited(code, words) = world.run(Plan::default(), &DOWN).await else { unreachable!("nobody killed it") };

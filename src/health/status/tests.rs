@@ -155,10 +155,11 @@ fn a_target_that_is_down_with_its_node_is_no_failure_of_the_stack() {
         let found = findings.into_iter().find(|finding| finding.check == "targets").unwrap();
         (found.severity, found.message)
     };
-    let down = |cause: &str| format!("http://kubelet/metrics of job kubelet is down: {cause}");
-    assert_eq!(found(&observed), (Severity::Error, down("connection refused")));
+    let down = "http://kubelet/metrics of job kubelet is down: connection refused";
+    assert_eq!(found(&observed), (Severity::Error, down.to_owned()));
     observed.around.nodes = vec![serde_json::from_value(json!({"metadata": {"name": "lost"}})).unwrap()];
-    assert_eq!(found(&observed), (Severity::Warning, down("node lost is not ready")));
+    let down = "1 target is down with node lost, which is not ready: kubelet";
+    assert_eq!(found(&observed), (Severity::Warning, down.to_owned()));
 }
 
 #[test]

@@ -31,7 +31,11 @@ pub(in crate::report) fn status(status: &Status) -> String {
         let severity = match (targets.down.is_empty() && targets.empty_jobs.is_empty(), new) {
             (true, 0) => Severity::Ok,
             (true, _) => Severity::Info,
-            (false, _) => Severity::Error,
+            // As bad as what is found of them: a target may be down with its node, or be the user's own.
+            (false, _) => {
+                let found = status.findings.iter().filter(|finding| finding.check == "targets");
+                found.map(|finding| finding.severity).max().unwrap_or(Severity::Error)
+            }
         };
         let waiting = if new == 0 { String::new() } else { format!(", {new} not scraped yet") };
         let (up, total) = (targets.up, targets.total);
