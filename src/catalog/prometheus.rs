@@ -203,7 +203,8 @@ pub(super) fn files(options: &Options, platform: &Platform, namespaces: &Namespa
     }
     let recorded = assets::config("prometheus", RECORDED);
     let own = options.additions.rules.iter().chain(&options.additions.scrapes).map(|file| (file.stem(), &file.text));
-    let all = json!([config, alerts, recorded, own.collect::<Vec<_>>()]).to_string();
+    let all = (&config, &alerts, &recorded, own.collect::<Vec<_>>());
+    let all = serde_json::to_vec(&all).expect("JSON has a text form");
     if let Some(patterns) = config["rule_files"].as_array_mut() {
         patterns.push(json!(format!("{CONTENT}{}*", hex::encode(&Sha256::digest(all)[..8]))));
     }
