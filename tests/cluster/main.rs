@@ -29,6 +29,7 @@ mod scraping;
 mod steps;
 mod tanks;
 mod trouble;
+mod upgrade;
 mod verdicts;
 mod world;
 
@@ -122,6 +123,7 @@ fn main() -> ExitCode {
             operations::a_rendered_folder_that_was_applied_is_taken_over,
             operations::a_cluster_without_a_registry_is_served_from_a_file,
             removal::down_on_an_empty_cluster_says_so,
+            upgrade::an_older_build_is_brought_up_to_date_with_its_samples_and_its_password,
             existing::the_scaler_alone_asks_a_prometheus_that_is_there,
             removal::an_image_that_a_removal_left_is_taken_off_by_the_next,
         ];
