@@ -1,5 +1,6 @@
 //! Results in words. Every line reads without colour.
 
+mod difference;
 mod plan;
 mod removal;
 mod status;
