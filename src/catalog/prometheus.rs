@@ -130,11 +130,10 @@ pub fn scraped_as(live: &[DynamicObject]) -> Seen {
     }
 }
 
-/// Parts of the control plane that can be reached, that the installed configuration does not scrape there, and that `up`
+/// Parts of the control plane that can be reached, that the `installed` configuration does not scrape there, and that `up`
 /// would: it leaves to the user what they scrape themselves, and one process has one page.
-pub fn unscraped(seen: &Seen, live: &[DynamicObject], options: &Options) -> Vec<Part> {
-    let installed = scraped_as(live);
-    let mut unscraped = seen.unscraped(&installed);
+pub fn unscraped(seen: &Seen, installed: &Seen, options: &Options) -> Vec<Part> {
+    let mut unscraped = seen.unscraped(installed);
     unscraped
         .retain(|part| installed.one_process != Some(true) && !control_plane::is_theirs(*part, &options.additions));
     unscraped

@@ -7,13 +7,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     args::{
-        AlertCommand, AlertTestArgs, CheckArgs, Cli, Command, CommonArgs, EventFormat, ExplainArgs, OpenArgs, Opened,
-        OutputFormat, PauseArgs, PlanArgs, RenderArgs, RunCommand, StackArgs, StatusArgs, SupportBundleArgs, UpArgs,
+        CheckArgs, Cli, Command, CommonArgs, EventFormat, ExplainArgs, OpenArgs, Opened, OutputFormat, PauseArgs,
+        PlanArgs, RenderArgs, StackArgs, StatusArgs, SupportBundleArgs, UpArgs,
     },
     demo::demo,
     down::down,
     images::images,
     logs,
+    sub_verbs::{AlertCommand, AlertTestArgs, RunCommand},
 };
 use crate::{
     catalog::{self, Component},

@@ -84,7 +84,8 @@ pub(super) async fn prepare(
     // Its digest takes a moment, and so do the answers.
     let own = spawn_blocking(move || image::own(reference.as_ref()));
     // What is installed can be read before it is known what is to be.
-    let (facts, labelled) = futures::join!(preflight::facts_and_kubelets(cluster), installer.labelled(&release, false));
+    let (facts, labelled) =
+        futures::join!(preflight::facts_and_kubelets(cluster), installer.labelled(&release, Vec::new()));
     let facts = facts.map_err(|source| unusable(cluster, source))?;
     let platform = facts.platform(asked);
     let own = own.await.map_err(|error| CommandError::Io {

@@ -2,7 +2,7 @@
 
 use kube::core::DynamicObject;
 
-use super::{Finding, Observed, Severity, Targets};
+use super::{Finding, Observed, Severity, Targets, preflight::unready_nodes};
 use crate::{
     catalog,
     platform::Part,
@@ -28,12 +28,16 @@ pub(super) fn judge(targets: &prometheus::Targets, observed: &Observed) -> (Targ
         .filter(|job| !targets.active.iter().any(|target| target.scrape_pool == **job))
         .cloned()
         .collect();
+    let unready = unready_nodes(&observed.around.nodes);
     let mut findings: Vec<Finding> = down
         .iter()
         .map(|target| {
+            let lost = target.node.as_ref().filter(|node| unready.contains(node));
             // Worth a word, but the stack is well.
-            let severity = if catalog::is_optional(&target.scrape_pool) { Severity::Warning } else { Severity::Error };
-            let message = format!("{} of job {} is down: {}", target.scrape_url, target.scrape_pool, target.last_error);
+            let is_well = catalog::is_optional(&target.scrape_pool) || lost.is_some();
+            let severity = if is_well { Severity::Warning } else { Severity::Error };
+            let cause = lost.map_or_else(|| target.last_error.clone(), |node| format!("node {node} is not ready"));
+            let message = format!("{} of job {} is down: {cause}", target.scrape_url, target.scrape_pool);
             let finding = Finding::new("targets", severity, message);
             // What was assumed of a kubelet that could not be asked.
             if target.last_error.contains("x509") && catalog::is_of_the_kubelet(&target.scrape_pool) {

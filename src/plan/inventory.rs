@@ -47,6 +47,11 @@ impl Inventory {
         self.entries.get(object)
     }
 
+    /// Whether this very manifest was applied.
+    pub fn knows(&self, manifest: &DynamicObject) -> bool {
+        self.get(&ObjectRef::of(manifest)).is_some_and(|entry| entry.hash == content_hash(manifest))
+    }
+
     /// All entries, sorted.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values()
