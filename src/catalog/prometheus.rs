@@ -63,6 +63,13 @@ pub(super) fn repository_runbooks() -> Option<String> {
     (!repository.is_empty()).then(|| format!("{repository}/blob/v{version}/{RUNBOOKS}"))
 }
 
+/// The rule of an alert of ours, as it lies in the repository.
+pub fn alert_rule(name: &str) -> Option<Value> {
+    let mut alerts = assets::config("prometheus", ALERTS);
+    let groups = edit::items(&mut alerts, "/groups");
+    groups.flat_map(|group| edit::items(group, "/rules")).find(|rule| rule["alert"] == name).map(Value::take)
+}
+
 /// Jobs that may have no target without anything being wrong: nobody needs to annotate anything.
 pub fn optional_jobs() -> Vec<String> {
     vec!["annotated-pods".to_owned(), "annotated-services".to_owned()]
@@ -193,6 +200,10 @@ pub(super) fn files(options: &Options, platform: &Platform, namespaces: &Namespa
             let anchor = rule["annotations"]["runbook_url"].as_str().and_then(|url| url.strip_prefix(RUNBOOKS));
             if let (Some(page), Some(anchor)) = (&options.runbooks, anchor) {
                 rule["annotations"]["runbook_url"] = json!(format!("{page}{anchor}"));
+            }
+            if let Some(step) = rule["annotations"]["first_step"].as_str() {
+                let own = format!("-n {} ", namespaces.of("monitoring"));
+                rule["annotations"]["first_step"] = json!(step.replace("-n monitoring ", &own));
             }
         }
         for rule in edit::items(group, "/rules").filter(|rule| rule["alert"] == "JobWithoutTargets") {
@@ -332,6 +343,13 @@ mod tests {
         assert!(urls(&options).iter().all(|url| url.starts_with("https://wiki.example/runbooks#")));
         assert!(urls(&without).iter().all(|url| url.starts_with("docs/runbooks.md#")));
         assert_eq!(repository_runbooks(), None, "docs/alerting.md says that there is no link by default");
+    }
+
+    #[test]
+    fn what_to_look_at_first_is_looked_for_where_the_stack_is() {
+        let alerts = built(&test_options(), "kind")[ALERTS].to_string();
+        assert!(alerts.contains("kubectl logs -n m deployment/scaler"), "{alerts}");
+        assert!(!alerts.contains("-n monitoring"), "{alerts}");
     }
 
     #[test]

@@ -89,6 +89,7 @@ fn main() -> ExitCode {
             network::the_stacks_namespace_refuses_pods_that_may_too_much,
             scraping::the_control_plane_is_scraped_once_and_what_is_not_is_said,
             scraping::a_control_plane_that_can_be_reached_is_scraped,
+            scraping::a_job_that_lost_its_targets_is_an_alert_and_a_finding,
             scraping::an_idle_node_has_fewer_than_3000_series,
             scraping::no_alert_is_pending,
             panels::no_panel_of_a_fresh_installation_is_empty_without_a_word,
