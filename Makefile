@@ -68,12 +68,14 @@ test-manifests: build ## checkov over the rendered manifests
 	@dev/test-manifests
 
 bench: export RUSTFLAGS := $(STATIC)
-bench: build ## `up` and `down` against kubectl, Helm and kapp; prints tables
+bench: build ## `up` and `down` against kubectl, Helm and kapp; a decision, and what the scaler costs beside HPAs and KEDA; prints tables
 	cargo build --locked --profile dist --target $(ARCH) --example apply
 	@APPLY=target/$(ARCH)/dist/examples/apply dev/bench/install/run
 	@dev/bench/install/ready
+	cargo bench --locked --profile dist --target $(ARCH) --bench decide
+	@dev/bench/autoscalers/all
 
-bench-autoscalers: ## What the scaler costs with 100, 1,000 and 10,000 Autoscalers, beside HPAs and KEDA, and how soon each reacts; prints tables
+bench-autoscalers: ## The part of the scaler alone, on a cluster that is up and has the stack
 	@dev/bench/autoscalers/run
 	@dev/bench/autoscalers/peers
 	@dev/bench/autoscalers/reaction
@@ -82,8 +84,9 @@ test-cluster: build ## The main job on a real cluster, in both flavours; on a gi
 	@dev/test-story
 	@dev/test-control-plane
 
-soak: build ## What takes long: 15 minutes without an alert in both flavours, Prometheus killed with a day of samples, every kill point of up and down, 40 million steps of the lease's model
+soak: build ## What takes long: 15 minutes without an alert in both flavours, Prometheus killed with a day of samples, every kill point of up and down, an upgrade, 40 million steps of the lease's model
 	@dev/soak/idle
 	@dev/soak/replay
 	@dev/soak/kill-points
+	@dev/soak/upgrade
 	LEASE_MODEL_STEPS=40000000 cargo test --locked --lib lease::model

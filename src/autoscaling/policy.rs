@@ -38,7 +38,13 @@ impl TryFrom<&AutoscalerSpec> for Policy {
 
     fn try_from(spec: &AutoscalerSpec) -> Result<Self, InvalidSpec> {
         if spec.max_replicas < spec.min_replicas {
-            return Err(invalid("spec.maxReplicas", "it is less than minReplicas"));
+            return Err(invalid(
+                "spec.maxReplicas",
+                "it is less than minReplicas; raise it, or lower spec.minReplicas",
+            ));
+        }
+        if spec.metrics.is_empty() {
+            return Err(invalid("spec.metrics", "it is empty, so there is nothing to scale by; name a metric"));
         }
         let metrics = metric::metrics_of(&spec.metrics)?;
         let rules = |rules: Option<&ScalingRulesSpec>, direction: &str| {

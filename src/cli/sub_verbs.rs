@@ -15,6 +15,16 @@ use crate::{
 pub enum AlertCommand {
     /// Send one alert to every receiver that it is routed to, and say whether they took it
     Test(AlertTestArgs),
+    /// Say what an alert means and what mends it; without a name, which alerts there are
+    Explain(AlertExplainArgs),
+}
+
+/// Flags of `alert explain`.
+#[derive(Clone, Debug, Args)]
+pub struct AlertExplainArgs {
+    /// Name of the alert, as messages and dashboards have it
+    #[arg(value_name = "ALERT")]
+    pub name: Option<String>,
 }
 
 /// Flags of `alert test`.

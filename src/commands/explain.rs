@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
-use k8s_openapi::api::{coordination::v1::Lease, core::v1::Service};
+use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::Service};
 use kube::{Api, ResourceExt, api::ListParams};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::{CommandError, targets, up::unusable};
 use crate::{
     autoscaling::{
-        api::{Autoscaler, ModeSpec},
+        api::{Autoscaler, ModeSpec, ScaleTargetRef},
         controller::LEASE,
         explain::Explanation,
     },
@@ -42,6 +42,9 @@ pub struct Explained {
     /// Other Autoscalers of the same workload.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<String>,
+    /// What else there is to know about the workload, as it is now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The decision.
     #[serde(flatten)]
     pub explanation: Explanation,
@@ -66,6 +69,10 @@ pub async fn explain(
         return Err(CommandError::NoAutoscaler { named: named.to_string(), namespace: namespace.to_owned(), known });
     };
     let mut path = format!("/explain/{namespace}/{}?output=json", object.name_any());
+    let notes = match at {
+        None => notes(cluster, namespace, &object.spec.scale_target_ref).await,
+        Some(_) => Vec::new(),
+    };
     if let Some(at) = at {
         path = format!("{path}&at={}", at.instant(super::up::now()));
     }
@@ -75,6 +82,7 @@ pub async fn explain(
         target: target(object),
         mode: object.spec.mode,
         others: found.map(ResourceExt::name_any).collect(),
+        notes,
         explanation: ask_until_one_leads(cluster, &path).await?,
     })
 }
@@ -88,6 +96,22 @@ fn is_named(named: &Named, object: &Autoscaler) -> bool {
 fn target(object: &Autoscaler) -> String {
     let target = &object.spec.scale_target_ref;
     format!("{}/{}", target.kind, target.name)
+}
+
+/// What of a workload makes its replicas other than one would think. Who may not read it learns nothing.
+async fn notes(cluster: &Cluster, namespace: &str, target: &ScaleTargetRef) -> Vec<String> {
+    let ScaleTargetRef { api_version, kind, name } = target;
+    if (api_version.as_str(), kind.as_str()) != ("apps/v1", "Deployment") {
+        return Vec::new();
+    }
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client().clone(), namespace);
+    match cluster::answered(deployments.get(name)).await {
+        Ok(deployment) if deployment.spec.paused == Some(true) => vec![format!(
+            "Deployment {name} is paused (spec.paused): its replicas are scaled, but a change of its pod template is not \
+             rolled out before `kubectl rollout resume deployment/{name} -n {namespace}`"
+        )],
+        _ => Vec::new(),
+    }
 }
 
 /// The oldest first: of two with the same target it is the one that scales.
@@ -204,12 +228,40 @@ async fn leader(cluster: &Cluster, namespace: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
     fn said(status: u16, body: &str) -> Option<Result<i32, String>> {
         let status = StatusCode::from_u16(status).expect("a status");
         let answer = answer(status, &Bytes::copy_from_slice(body.as_bytes()))?;
         Some(answer.map(|explanation| explanation.desired_replicas).map_err(|error| error.to_string()))
+    }
+
+    #[rstest]
+    #[case::paused(200, r#"{"spec":{"paused":true,"selector":{},"template":{}}}"#, 1)]
+    #[case::not_paused(200, r#"{"spec":{"selector":{},"template":{}}}"#, 0)]
+    #[case::not_for_us_to_read(403, r#"{"kind":"Status","status":"Failure","code":403,"reason":"Forbidden"}"#, 0)]
+    #[tokio::test]
+    async fn a_deployment_that_is_paused_is_noted(#[case] code: u16, #[case] body: &str, #[case] notes: usize) {
+        let (code, body) = (StatusCode::from_u16(code).expect("a status"), body.to_owned());
+        let answer = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            assert_eq!(request.uri().path(), "/apis/apps/v1/namespaces/demo/deployments/w");
+            let answer =
+                http::Response::builder().status(code).body(kube::client::Body::from(body.clone().into_bytes()));
+            std::future::ready(answer)
+        });
+        let cluster = Cluster::new(kube::Client::new(answer, "default"), "", "", "default");
+        let target = |kind: &str| ScaleTargetRef {
+            api_version: "apps/v1".to_owned(),
+            kind: kind.to_owned(),
+            name: "w".to_owned(),
+        };
+        let told = super::notes(&cluster, "demo", &target("Deployment")).await;
+        assert_eq!(told.len(), notes, "{told:?}");
+        assert!(told.iter().all(|note| note.contains("kubectl rollout resume deployment/w -n demo")), "{told:?}");
+        // Of another kind nothing is asked.
+        assert_eq!(super::notes(&cluster, "demo", &target("StatefulSet")).await, Vec::<String>::new());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use kube::core::DynamicObject;
 use super::{Finding, Observed, Severity, Targets, preflight::unready_nodes};
 use crate::{
     catalog,
+    object::ObjectRef,
     platform::Part,
     prometheus::{self, TargetHealth},
 };
@@ -47,14 +48,19 @@ pub(super) fn judge(targets: &prometheus::Targets, observed: &Observed) -> (Targ
     }));
     if !empty_jobs.is_empty() {
         let message = format!("no target at all for {}", empty_jobs.join(", "));
-        let missing = missing_discovery_rights(observed);
-        findings.push(if missing.is_empty() {
-            Finding::new("targets", Severity::Error, message)
-                .hint("Prometheus may not have looked yet; its log says why discovery fails: `kubectl logs -n NAMESPACE prometheus-0`"
-                    .replace("NAMESPACE", &observed.namespace))
-        } else {
-            Finding::new("targets", Severity::Error, format!("{message}: Prometheus has no right to list and watch {}", missing.join(", ")))
+        let rights = missing_discovery_rights(observed);
+        let services = missing_services(&empty_jobs, observed);
+        let finding = |why: &str| Finding::new("targets", Severity::Error, format!("{message}{why}"));
+        findings.push(if !rights.is_empty() {
+            finding(&format!(": Prometheus has no right to list and watch {}", rights.join(", ")))
                 .hint("`scalekit up --force-conflicts` gives it back")
+        } else if !services.is_empty() {
+            finding(&format!(": there is no {}", services.join(", no "))).hint("`scalekit up` makes it anew")
+        } else {
+            finding("").hint(
+                "Prometheus may not have looked yet; its log says why discovery fails: `kubectl logs -n NAMESPACE prometheus-0`"
+                    .replace("NAMESPACE", &observed.namespace),
+            )
         });
     }
     let up = targets.active.iter().filter(|target| target.health == TargetHealth::Up).count();
@@ -76,6 +82,19 @@ fn alone(target: &prometheus::Target) -> Finding {
     } else {
         finding
     }
+}
+
+/// Services of ours that are not there, and by whose endpoints the targets of these jobs are found: a job begins with the name
+/// of its Service.
+fn missing_services(jobs: &[String], observed: &Observed) -> Vec<String> {
+    let service = |object: &DynamicObject| {
+        let is_one = object.types.as_ref().is_some_and(|types| types.kind == "Service");
+        is_one.then(|| object.metadata.name.clone()).flatten()
+    };
+    let live: Vec<String> = observed.live.iter().filter_map(service).collect();
+    let gone = observed.desired.iter().filter(|desired| service(desired).is_some_and(|name| !live.contains(&name)));
+    let of_these = gone.filter(|gone| service(gone).is_some_and(|name| jobs.iter().any(|job| job.starts_with(&name))));
+    of_these.map(|gone| ObjectRef::of(gone).to_string()).collect()
 }
 
 /// The resources that Prometheus' ClusterRole should let it list and watch, and does not.

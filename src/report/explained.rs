@@ -6,7 +6,7 @@ use super::progress::{bold, dim};
 use crate::{autoscaling::explain::ExplainedMetric, commands::Explained};
 
 pub(super) fn explained(explained: &Explained) -> String {
-    let Explained { namespace, autoscaler, target, mode, others, explanation } = explained;
+    let Explained { namespace, autoscaler, target, mode, others, notes, explanation } = explained;
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = write!(text, "{}: ", bold(&format!("{namespace}/{target}")));
@@ -42,6 +42,9 @@ pub(super) fn explained(explained: &Explained) -> String {
     for change in &explanation.would_change {
         let _ = writeln!(text, "  → {change}");
     }
+    for note in notes {
+        let _ = writeln!(text, "\nnote: {note}");
+    }
     if explanation.recomputed {
         let _ = writeln!(
             text,
@@ -68,6 +71,7 @@ mod tests {
             target: "Deployment/watcherbot".to_owned(),
             mode: ModeSpec::Auto,
             others: vec!["second".to_owned()],
+            notes: vec!["it is paused".to_owned()],
             explanation: Explanation {
                 from: "2026-11-25T14:05:07Z".parse().expect("an instant"),
                 to: "2026-11-25T14:07:07Z".parse().expect("an instant"),
@@ -95,6 +99,7 @@ mod tests {
              Autoscaler second has the same target: `scalekit explain as/second -n demo`\n\
              \n  1. ordered: 1, there: 1\n  2. 3 instead of 1 is ordered\n\
              \n  → needs 31 tasks to reach 4\n\
+             \nnote: it is paused\n\
              \nrecomputed: nobody remembers this decision. It was made again from what Prometheus kept, with the \
              Autoscaler as it is now\n  without latency, which could not be read for that time\n"
         );

@@ -134,7 +134,7 @@ impl StackSettings {
     /// When a file cannot be read, or what is in it cannot be used.
     pub fn with_files(mut self) -> Result<Self, SettingsError> {
         self.options.alerting = self.files.alerting()?;
-        self.options.additions = self.files.additions(&catalog::jobs(&self.options))?;
+        self.options.additions = self.files.additions(|| catalog::jobs(&self.options))?;
         Ok(self)
     }
 }

@@ -48,6 +48,7 @@ post() {
             "$api" "$path" "$work" "$number"
         number=$((number + 1))
     done | sed '1d' >"$work/requests"
+    [ -s "$work/requests" ] || return 0
     curl --no-progress-meter --fail-early --parallel --parallel-max 16 --config "$work/requests"
     rm -rf "$work/bodies"
 }
@@ -90,6 +91,7 @@ percentile() { # before after share
             if (FNR == NR) before[edge] = $2; else { edges[++n] = edge; added[edge] = $2 - before[edge] }
         }
         END {
+            if (!added[edges[n]]) { print "-"; exit }
             for (i = 1; i <= n; i++) if (added[edges[i]] >= share * added[edges[n]]) break
             print edges[i] == "+Inf" ? "> last" : edges[i] * 1000
         }' "$1" "$2"

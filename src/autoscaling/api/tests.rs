@@ -114,7 +114,7 @@ fn what_the_hpa_does_not_have() {
 #[case::cooldown("/cooldown", json!("soon"), "spec.cooldown: it must be a duration between 0s and 168h, such as 15s or 2m")]
 #[case::max_age("/metrics/0/prometheus/maxAge", json!("0s"), "spec.metrics[0].prometheus.maxAge: it must be a duration between 1s and 1h, such as 15s or 2m")]
 #[case::zone("/schedules", json!([{"name": "s", "timeZone": "Europe/Bonn", "start": "0 8 * * *", "end": "0 9 * * *", "minReplicas": 1}]), "spec.schedules[0].timeZone: there is no time zone `Europe/Bonn`; write one such as Europe/Berlin or UTC")]
-#[case::never("/schedules", json!([{"name": "s", "start": "0 8 * * *", "end": "0 9 31 4 *", "minReplicas": 1}]), "spec.schedules[0].end: `0 9 31 4 *`: it never comes: no such day is in these months")]
+#[case::never("/schedules", json!([{"name": "s", "start": "0 8 * * *", "end": "0 9 31 4 *", "minReplicas": 1}]), "spec.schedules[0].end: `0 9 31 4 *`: it never comes: no such day is in these months; write one that they have")]
 #[case::too_many_meanwhile("/schedules", json!([{"name": "s", "start": "0 8 * * *", "end": "0 9 * * *", "minReplicas": 6}]), "spec.schedules[0].minReplicas: 6 is more than the maxReplicas that holds meanwhile, 5; set maxReplicas too")]
 #[case::too_few_meanwhile("/schedules", json!([{"name": "s", "start": "0 8 * * *", "end": "0 9 * * *", "maxReplicas": 0}]), "spec.schedules[0].maxReplicas: 0 is less than the minReplicas that holds meanwhile, 1; set minReplicas too")]
 fn what_cannot_be_is_told_by_its_field(#[case] path: &str, #[case] value: Value, #[case] expected: &str) {

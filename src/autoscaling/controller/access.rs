@@ -119,9 +119,13 @@ impl Credentials {
     /// What a field refers to; the error begins with the field.
     async fn key(&self, namespace: &str, field: &str, key: &SecretKey) -> Result<Vec<u8>, String> {
         let data = self.secret(namespace, &key.name).await.map_err(|error| format!("{field}: {error}"))?;
+        // Who may read a status may not be one who may read the Secret: its other keys are none of his business.
         data.get(&key.key).cloned().ok_or_else(|| {
-            let keys: Vec<&str> = data.keys().map(String::as_str).collect();
-            format!("{field}: Secret {namespace}/{} has no key {}; it has {}", key.name, key.key, keys.join(", "))
+            let SecretKey { name, key } = key;
+            format!(
+                "{field}: Secret {namespace}/{name} has no key {key}; `kubectl describe secret {name} -n {namespace}` lists \
+                 those that it has"
+            )
         })
     }
 

@@ -134,14 +134,13 @@ impl Doubts<'_> {
         let server = self.context.credentials.server(&self.key.namespace, metric).await.ok()?;
         let address = server.address.clone();
         let asked = (server, Question { query: look_back.question(), max_age: None });
-        let now = self.context.clock.now();
         let histories = &self.context.short_histories;
-        let number = match histories.known(&asked, now) {
+        let number = match histories.known(&asked, self.now) {
             Some(number) => number,
             None => match self.context.servers.ask(&asked.0, &asked.1, self.interval).await {
                 Answer::Values(values) | Answer::Partial { values, .. } => {
                     let at_most = SignedDuration::from_millis(look_back.at_most_ms());
-                    histories.note(asked, values.first()? / 1000, at_most, now)
+                    histories.note(asked, values.first()? / 1000, at_most, self.now)
                 }
                 Answer::Stale(_) | Answer::Failed { .. } | Answer::LeftAlone { .. } => return None,
             },

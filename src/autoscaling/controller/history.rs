@@ -10,24 +10,32 @@ use jiff::Timestamp;
 use super::Key;
 use crate::autoscaling::{
     decision::{Decision, Policy},
-    explain::{Explanation, Run},
+    explain::{Explanation, Packed, Run},
 };
 
 /// How far back decisions are kept, in seconds.
 const KEPT_S: i64 = 24 * 3600;
-/// How many runs are forgotten at a time: with thousands of objects each has but a few.
-const CHUNK: usize = 32;
-/// How many bytes are kept in all: a day of 100 objects at 15 s whose metrics never stand still.
+/// How many of an object's decisions are forgotten at a time.
+const CHUNK: usize = 64;
+/// How many bytes are kept in all: more than a day of 100 objects at 15 s whose metrics never stand still.
 const MOST: usize = 64 << 20;
+
+/// What is remembered of one object.
+struct Remembered {
+    /// The last decision, which may be made again. It stays.
+    last: Run,
+    last_bytes: usize,
+    /// Those before it.
+    chunks: VecDeque<Chunk>,
+}
 
 struct Chunk {
     id: u64,
-    runs: Vec<Run>,
-    bytes: usize,
+    decisions: Packed,
 }
 
 struct Inner {
-    by_object: HashMap<Arc<Key>, VecDeque<Chunk>>,
+    by_object: HashMap<Arc<Key>, Remembered>,
     /// Whose each chunk is, in the order in which they were begun.
     begun: BTreeMap<u64, Arc<Key>>,
     next_id: u64,
@@ -63,20 +71,21 @@ impl History {
     /// The last decision about an object, or the one that held at a time; `None` where none is known.
     pub fn explain(&self, key: &Key, at: Option<Timestamp>) -> Option<Explanation> {
         let inner = self.lock();
-        let mut runs = inner.by_object.get(key)?.iter().flat_map(|chunk| &chunk.runs).rev();
-        match at {
-            None => runs.next(),
-            Some(at) => runs.find(|run| run.began_by(at.as_second())),
-        }
-        .map(Run::explain)
+        let Remembered { last, chunks, .. } = inner.by_object.get(key)?;
+        let Some(second) = at.map(Timestamp::as_second).filter(|second| !last.began_by(*second)) else {
+            return Some(last.explain());
+        };
+        let chunk = chunks.iter().rfind(|chunk| chunk.decisions.began_by(second))?;
+        Some(chunk.decisions.runs().iter().rfind(|run| run.began_by(second))?.explain())
     }
 
     /// An object is gone.
     pub fn forget(&self, key: &Key) {
         let mut inner = self.lock();
-        for chunk in inner.by_object.remove(key).into_iter().flatten() {
-            inner.begun.remove(&chunk.id);
-            inner.bytes -= chunk.bytes;
+        let Some(Remembered { last_bytes, chunks, .. }) = inner.by_object.remove(key) else { return };
+        inner.bytes -= last_bytes;
+        for chunk in chunks {
+            inner.forget(&chunk);
         }
     }
 
@@ -92,60 +101,73 @@ impl History {
 
 impl Inner {
     fn note(&mut self, key: &Key, at: Timestamp, run: impl FnOnce(Option<&Run>) -> Run) {
-        let owner = match self.by_object.get_key_value(key) {
-            Some((owner, _)) => owner.clone(),
-            None => Arc::new(key.clone()),
+        let Some(known) = self.by_object.get_mut(key) else {
+            let last = run(None);
+            let last_bytes = last.bytes();
+            self.bytes += last_bytes;
+            self.by_object.insert(Arc::new(key.clone()), Remembered { last, last_bytes, chunks: VecDeque::new() });
+            return;
         };
-        let chunks = self.by_object.entry(owner.clone()).or_default();
-        let last = chunks.back_mut().and_then(|chunk| chunk.runs.last_mut());
-        let run = run(last.as_deref());
-        let bytes = run.bytes(last.as_deref());
-        if last.is_some_and(|last| last.goes_on_with(&run)) {
+        let next = run(Some(&known.last));
+        if known.last.goes_on_with(&next) {
             return;
         }
-        if chunks.back().is_none_or(|chunk| chunk.runs.len() >= CHUNK) {
-            // The first of an object is short: most objects do not change much.
-            let runs = Vec::with_capacity(if chunks.is_empty() { 4 } else { CHUNK });
-            chunks.push_back(Chunk { id: self.next_id, runs, bytes: 0 });
+        let (over, bytes) = (std::mem::replace(&mut known.last, next), known.last.bytes());
+        self.bytes = self.bytes - known.last_bytes + bytes;
+        known.last_bytes = bytes;
+        self.keep(key, &over);
+        self.forget_until(key, at.as_second() - KEPT_S);
+        self.keep_within();
+    }
+
+    /// Keeps a decision that is over.
+    fn keep(&mut self, key: &Key, over: &Run) {
+        let Some((owner, known)) = self.by_object.get_key_value(key) else { return };
+        let is_full = known.chunks.back().is_none_or(|chunk| chunk.decisions.count() >= CHUNK);
+        let owner = is_full.then(|| owner.clone());
+        let Some(known) = self.by_object.get_mut(key) else { return };
+        if let Some(owner) = owner {
+            if let Some(full) = known.chunks.back_mut() {
+                self.bytes -= full.decisions.bytes();
+                full.decisions.seal();
+                self.bytes += full.decisions.bytes();
+            }
+            let decisions = Packed::default();
+            self.bytes += decisions.bytes();
+            known.chunks.push_back(Chunk { id: self.next_id, decisions });
             self.begun.insert(self.next_id, owner);
             self.next_id += 1;
         }
-        if let Some(chunk) = chunks.back_mut() {
-            chunk.runs.push(run);
-            chunk.bytes += bytes;
-            self.bytes += bytes;
+        if let Some(chunk) = known.chunks.back_mut() {
+            self.bytes -= chunk.decisions.bytes();
+            chunk.decisions.push(over);
+            self.bytes += chunk.decisions.bytes();
         }
-        let oldest = at.as_second() - KEPT_S;
-        while chunks.len() > 1
-            && chunks.front().and_then(|chunk| chunk.runs.last()).is_some_and(|run| run.last_s() < oldest)
+    }
+
+    /// Forgets what was over by then.
+    fn forget_until(&mut self, key: &Key, second: i64) {
+        while let Some(known) = self.by_object.get_mut(key)
+            && known.chunks.front().is_some_and(|chunk| chunk.decisions.last_s() < second)
+            && let Some(chunk) = known.chunks.pop_front()
         {
-            if let Some(chunk) = chunks.pop_front() {
-                self.begun.remove(&chunk.id);
-                self.bytes -= chunk.bytes;
-            }
+            self.forget(&chunk);
         }
-        self.keep_within();
     }
 
     /// Forgets the oldest of all, whoever's it is, until the rest fits. The last decision about an object stays.
     fn keep_within(&mut self) {
-        for _ in 0..self.begun.len() {
-            if self.bytes <= self.most {
-                return;
-            }
-            let Some((_, owner)) = self.begun.pop_first() else { return };
-            let Some(chunks) = self.by_object.get_mut(&owner) else { continue };
-            let Some(chunk) = chunks.pop_front() else { continue };
-            self.bytes -= chunk.bytes;
-            if chunks.is_empty()
-                && let Some(last) = chunk.runs.into_iter().next_back()
-            {
-                let bytes = last.bytes(None);
-                chunks.push_back(Chunk { id: self.next_id, runs: vec![last], bytes });
-                self.begun.insert(self.next_id, owner);
-                (self.next_id, self.bytes) = (self.next_id + 1, self.bytes + bytes);
-            }
+        while self.bytes > self.most
+            && let Some((_, owner)) = self.begun.first_key_value()
+            && let Some(chunk) = self.by_object.get_mut(owner).and_then(|known| known.chunks.pop_front())
+        {
+            self.forget(&chunk);
         }
+    }
+
+    fn forget(&mut self, chunk: &Chunk) {
+        self.begun.remove(&chunk.id);
+        self.bytes -= chunk.decisions.bytes();
     }
 }
 
@@ -186,7 +208,8 @@ mod tests {
     }
 
     fn runs(history: &History) -> usize {
-        history.lock().by_object.values().flatten().map(|chunk| chunk.runs.len()).sum()
+        let of = |known: &Remembered| 1 + known.chunks.iter().map(|chunk| chunk.decisions.count()).sum::<usize>();
+        history.lock().by_object.values().map(of).sum()
     }
 
     #[test]
@@ -202,7 +225,7 @@ mod tests {
 
     /// Two metrics that never stand still, of which the window holds the count.
     #[test]
-    fn of_a_hundred_busy_objects_with_two_metrics_and_a_window_most_of_a_day_fits() {
+    fn a_day_of_a_hundred_busy_objects_with_two_metrics_and_a_window_fits() {
         let history = History::default();
         let metric = |name| Metric::new(name, Source::Prometheus, Target::AverageValue(10_000), OnAbsent::Hold);
         let policy = Policy::new(Bounds::new(1, 5), vec![metric("tasks"), metric("requests")]);
@@ -228,7 +251,7 @@ mod tests {
             history.decided(&key(), &decision, &policy, None);
         }
         let hours = MOST / (history.lock().bytes * 100);
-        assert!(hours >= 16, "{hours} h, {} bytes an hour", history.lock().bytes);
+        assert!(hours >= 24, "{hours} h, {} bytes an hour", history.lock().bytes);
     }
 
     #[test]
@@ -254,7 +277,10 @@ mod tests {
             (0..400).for_each(|place| record_of(&history, &of(place), tick * 15, 25 + tick % 2));
         }
         assert!(history.explain(&key(), None).is_some());
-        let counted: usize = history.lock().by_object.values().flatten().map(|chunk| chunk.bytes).sum();
+        let of = |known: &Remembered| {
+            known.last.bytes() + known.chunks.iter().map(|chunk| chunk.decisions.bytes()).sum::<usize>()
+        };
+        let counted: usize = history.lock().by_object.values().map(of).sum();
         let bytes = history.lock().bytes;
         assert_eq!(bytes, counted);
     }

@@ -19,7 +19,7 @@ use kube::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{FIELD_MANAGER, Key};
+use super::{FIELD_MANAGER, Key, words::watch_error};
 use crate::autoscaling::{
     api::{Autoscaler, ModeSpec, ScaleTargetRef},
     decision::{Memory, Mode, memory::ConditionType, rivalry::Rivalry},
@@ -133,7 +133,7 @@ fn failed(error: watcher::Error) -> News {
         | WatchFailed(kube::Error::Api(status)) => [403, 404].contains(&status.code),
         _ => false,
     };
-    let why = super::watch_error(error);
+    let why = watch_error(error);
     if for_good { News::Unlistable(why) } else { News::Failed(why) }
 }
 

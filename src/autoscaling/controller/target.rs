@@ -34,6 +34,16 @@ pub enum TargetError {
         /// As it was written.
         kind: String,
     },
+    /// The API server had the kind, and does not have it any more.
+    #[error(
+        "there is no kind {kind} in {api_version} any more: its CustomResourceDefinition, or that version of it, is gone"
+    )]
+    Gone {
+        /// As it was written.
+        api_version: String,
+        /// As it was written.
+        kind: String,
+    },
     /// Objects of the kind have no scale subresource.
     #[error("{0} have no scale subresource: nothing can order how many replicas there are")]
     NoScale(String),
@@ -53,6 +63,9 @@ impl TargetError {
                 "kind",
                 Some("install what defines it, or write kind and apiVersion as `kubectl api-resources` lists them"),
             ),
+            Self::Gone { .. } => {
+                ("kind", Some("install it again, after which this goes on by itself, or delete this Autoscaler"))
+            }
             Self::NoScale(_) => (
                 "kind",
                 Some(
@@ -79,7 +92,8 @@ struct Found {
 /// Finds and caches kinds.
 #[derive(Default)]
 pub struct Kinds {
-    found: Mutex<HashMap<(String, String), Found>>,
+    /// `None` is one that was there and is gone.
+    found: Mutex<HashMap<(String, String), Option<Found>>>,
 }
 
 impl Kinds {
@@ -116,13 +130,26 @@ impl Kinds {
         Ok(found.kind)
     }
 
+    /// Asks for the kind of a target anew, whose scale is not there though its kind was found: that may be gone since.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kinds::scalable`]; a kind that is gone is [`TargetError::Gone`], also the next time that it is asked for.
+    pub async fn again(&self, client: &Client, target: &ScaleTargetRef) -> Result<(), TargetError> {
+        if usual(&target.api_version, &target.kind).is_none() {
+            self.discover(client, target).await?;
+            self.scalable(client, target).await?;
+        }
+        Ok(())
+    }
+
     fn known(&self, object: &ScaleTargetRef) -> Option<Found> {
         if let Some(plural) = usual(&object.api_version, &object.kind) {
             let kind = GroupVersionKind::gvk("apps", "v1", &object.kind);
             return Some(Found { kind: ApiResource::from_gvk_with_plural(&kind, plural), has_scale: true });
         }
         let key = (object.api_version.clone(), object.kind.clone());
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned().flatten()
     }
 
     async fn discover(&self, client: &Client, target: &ScaleTargetRef) -> Result<Found, TargetError> {
@@ -133,7 +160,16 @@ impl Kinds {
         if version.version.is_empty() || version.version.contains('/') {
             return Err(unreadable());
         }
-        let missing = || TargetError::Kind { api_version: key.0.clone(), kind: key.1.clone() };
+        let missing = || {
+            let (api_version, kind) = key.clone();
+            match self.found.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&key) {
+                Some(known) => {
+                    *known = None;
+                    TargetError::Gone { api_version, kind }
+                }
+                None => TargetError::Kind { api_version, kind },
+            }
+        };
         let group = match in_time(oneshot::pinned_group(client, &version)).await {
             Err(error) if error.is_not_found() => return Err(missing()),
             other => other?,
@@ -143,7 +179,7 @@ impl Kinds {
             resources.into_iter().find(|(resource, _)| resource.kind == target.kind).ok_or_else(missing)?;
         let has_scale = capabilities.subresources.iter().any(|(subresource, _)| subresource.plural == "scale");
         let found = Found { kind, has_scale };
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(key, found.clone());
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Some(found.clone()));
         Ok(found)
     }
 }

@@ -1,5 +1,7 @@
 //! The scaler's own metrics.
 
+mod labels;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
@@ -7,7 +9,7 @@ use std::{
 
 use jiff::SignedDuration;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text},
+    encoding::text,
     metrics::{
         counter::Counter,
         family::Family,
@@ -17,82 +19,20 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use labels::{
+    DecisionLabels, Object, ObjectCondition, ObjectMetric, ObjectTarget, ObjectWorkload, Outcome, Rescale, Write,
+};
+
 use super::{Key, process::Own};
 use crate::{
     autoscaling::{
         api::ScaleTargetRef,
-        decision::{Action, Condition, Decision, Memory, metrics::MetricResult, policy::Target},
+        decision::{Action, Decision, Memory, metrics::MetricResult, policy::Target},
     },
     prometheus::{Error, Sample},
 };
 
 type FloatGauge = Gauge<f64, AtomicU64>;
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Object {
-    namespace: String,
-    name: String,
-}
-
-/// What an object scales, in the words of the recorded series that says which pods are whose.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ObjectWorkload {
-    namespace: String,
-    name: String,
-    workload: String,
-    workload_type: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ObjectMetric {
-    namespace: String,
-    name: String,
-    metric: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ObjectTarget {
-    namespace: String,
-    name: String,
-    metric: String,
-    r#type: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ObjectCondition {
-    namespace: String,
-    name: String,
-    condition: &'static str,
-    reason: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Rescale {
-    namespace: String,
-    name: String,
-    action: &'static str,
-    reason: String,
-    cause: String,
-    from: i32,
-    to: i32,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DecisionLabels {
-    reason: String,
-    action: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Write {
-    resource: &'static str,
-    outcome: &'static str,
-}
 
 /// Types of targets, as they are written in a spec.
 const AVERAGE_VALUE: &str = "AverageValue";
@@ -209,7 +149,7 @@ impl Telemetry {
 
     /// A decision was made.
     pub fn decision(&self, key: &Key, decision: &Decision, reason: &str) {
-        let object = Object { namespace: key.namespace.clone(), name: key.name.clone() };
+        let object = Object::of(key);
         self.desired.get_or_create(&object).set(decision.desired_replicas.into());
         self.current.get_or_create(&object).set(decision.current_replicas.into());
         self.min.get_or_create(&object).set(decision.bounds.min().into());
@@ -241,7 +181,8 @@ impl Telemetry {
 
     /// What the status says. Without a decision nothing was read: what was read before would look like it.
     pub fn conditions(&self, key: &Key, memory: &Memory, decided: bool) {
-        let now: Vec<_> = memory.conditions.iter().map(|condition| (of(key, condition), condition.status)).collect();
+        let now: Vec<_> =
+            memory.conditions.iter().map(|condition| (ObjectCondition::of(key, condition), condition.status)).collect();
         for (condition, status) in &now {
             self.conditions.get_or_create(condition).set((*status).into());
         }
@@ -263,7 +204,7 @@ impl Telemetry {
     }
 
     fn metric(&self, key: &Key, metric: &MetricResult) {
-        let labels = labels(key, &metric.name);
+        let labels = ObjectMetric::of(key, &metric.name);
         let read = metric.outcome.as_ref().ok().filter(|_| metric.failure().is_none());
         let value = read.map(|proposal| match metric.target {
             Some(Target::Utilization(_)) => proposal.utilization.map_or(f64::NAN, f64::from),
@@ -282,12 +223,12 @@ impl Telemetry {
         };
         // Of another type before, perhaps.
         self.forget_target(key, &metric.name, Some(r#type));
-        self.target.get_or_create(&target_labels(key, &metric.name, r#type)).set(target);
+        self.target.get_or_create(&ObjectTarget::of(key, &metric.name, r#type)).set(target);
     }
 
     /// An object is gone.
     pub fn forget(&self, key: &Key) {
-        let object = Object { namespace: key.namespace.clone(), name: key.name.clone() };
+        let object = Object::of(key);
         for family in [&self.desired, &self.current, &self.min, &self.max] {
             family.remove(&object);
         }
@@ -307,13 +248,13 @@ impl Telemetry {
     }
 
     fn forget_metric(&self, key: &Key, name: &str) {
-        self.value.remove(&labels(key, name));
+        self.value.remove(&ObjectMetric::of(key, name));
         self.forget_target(key, name, None);
     }
 
     fn forget_target(&self, key: &Key, name: &str, except: Option<&'static str>) {
         for r#type in [AVERAGE_VALUE, VALUE, UTILIZATION].into_iter().filter(|r#type| Some(*r#type) != except) {
-            self.target.remove(&target_labels(key, name, r#type));
+            self.target.remove(&ObjectTarget::of(key, name, r#type));
         }
     }
 
@@ -358,29 +299,12 @@ impl Telemetry {
     }
 }
 
-fn target_labels(key: &Key, metric: &str, r#type: &'static str) -> ObjectTarget {
-    ObjectTarget { namespace: key.namespace.clone(), name: key.name.clone(), metric: metric.to_owned(), r#type }
-}
-
 fn action(decision: &Decision) -> &'static str {
     match decision.action() {
         Action::Hold => "hold",
         Action::ScaleUp => "scale_up",
         Action::ScaleDown => "scale_down",
     }
-}
-
-fn of(key: &Key, condition: &Condition) -> ObjectCondition {
-    ObjectCondition {
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
-        condition: condition.kind.as_str(),
-        reason: condition.reason.clone(),
-    }
-}
-
-fn labels(key: &Key, metric: &str) -> ObjectMetric {
-    ObjectMetric { namespace: key.namespace.clone(), name: key.name.clone(), metric: metric.to_owned() }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]

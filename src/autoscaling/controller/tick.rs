@@ -268,6 +268,13 @@ async fn read_target(
         return Ok((target, scale, until));
     }
     let until = now.saturating_add(context.trust(interval)).unwrap_or(now);
-    let scale = target.scale().await?;
-    Ok((target, scale, until))
+    match target.scale().await {
+        Ok(scale) => Ok((target, scale, until)),
+        // It may be its kind that is not there.
+        Err(error) if error.is_not_found() => match context.kinds.again(&context.client, reference).await {
+            Ok(()) | Err(TargetError::Api(_)) => Err(error.into()),
+            Err(gone) => Err(gone),
+        },
+        Err(error) => Err(error.into()),
+    }
 }

@@ -3,7 +3,7 @@
 use std::{error::Error, time::Duration};
 
 use jiff::SignedDuration;
-use kube::core::Status;
+use kube::{core::Status, runtime::watcher};
 
 /// What a server means that throttles and does not say for how long, or says so in a header alone.
 const SHORTLY: SignedDuration = SignedDuration::from_secs(1);
@@ -100,6 +100,17 @@ fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Why a watch did not go on.
+pub fn watch_error(error: watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => ApiError::from(error).to_string(),
+        watcher::Error::WatchError(status) => status.message,
+        watcher::Error::NoResourceVersion => "the list has no resource version".to_owned(),
+    }
 }
 
 /// How long any request to the API server may take.

@@ -50,7 +50,7 @@ impl fmt::Display for Invalid {
             Self::Field { field, text, least, most } => {
                 write!(f, "`{text}` is no {field}: write {least} to {most}, a list 1,2, a range 1-5, or a step */5")
             }
-            Self::Never => f.write_str("it never comes: no such day is in these months"),
+            Self::Never => f.write_str("it never comes: no such day is in these months; write one that they have"),
         }
     }
 }
@@ -206,7 +206,7 @@ mod tests {
     #[case::backwards("0 8 * * 5-1", "`5-1` is no weekday: write 0 to 6, a list 1,2, a range 1-5, or a step */5")]
     #[case::no_step("*/0 * * * *", "`*/0` is no minute: write 0 to 59, a list 1,2, a range 1-5, or a step */5")]
     #[case::a_sign("+1 * * * *", "`+1` is no minute: write 0 to 59, a list 1,2, a range 1-5, or a step */5")]
-    #[case::never("0 0 30 2 *", "it never comes: no such day is in these months")]
+    #[case::never("0 0 30 2 *", "it never comes: no such day is in these months; write one that they have")]
     fn what_is_none_is_told_with_what_to_write(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(text.parse::<Cron>().expect_err("it is none").to_string(), expected);
     }

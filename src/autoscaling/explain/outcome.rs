@@ -75,38 +75,6 @@ impl Run {
         let carried_out = self.trouble.is_none() && self.frame.mode == Mode::Auto;
         if carried_out { self.desired } else { self.current }
     }
-
-    /// How many bytes it takes, without what it shares with the one before.
-    pub fn bytes(&self, before: Option<&Self>) -> usize {
-        let own = |text: Option<&Arc<String>>, of: fn(&Self) -> Option<&Arc<String>>| {
-            let is_shared = text.zip(before.and_then(of)).is_some_and(|(text, before)| Arc::ptr_eq(text, before));
-            text.filter(|_| !is_shared).map_or(0, |text| text.len() + size_of::<String>())
-        };
-        let frame = match before {
-            Some(before) if Arc::ptr_eq(&self.frame, &before.frame) => 0,
-            _ => {
-                size_of::<Frame>()
-                    + self.frame.metrics.iter().map(|known| size_of_val(known) + known.name.len()).sum::<usize>()
-            }
-        };
-        let trouble = match (&self.trouble, before.and_then(|before| before.trouble.as_ref())) {
-            (Some(trouble), Some(before)) if Arc::ptr_eq(trouble, before) => 0,
-            (Some(trouble), _) => size_of::<Trouble>() + trouble.message().len(),
-            (None, _) => 0,
-        };
-        let chain = match (&self.chain, before.and_then(|before| before.chain.as_ref())) {
-            (Some(chain), Some(before)) if Arc::ptr_eq(chain, before) => 0,
-            (Some(chain), _) => chain.bytes(),
-            (None, _) => 0,
-        };
-        size_of::<Self>()
-            + chain
-            + size_of_val(&*self.points)
-            + frame
-            + trouble
-            + own(self.failure.as_ref(), |run| run.failure.as_ref())
-            + own(self.held.as_ref(), |run| run.held.as_ref())
-    }
 }
 
 pub(super) fn shared(trouble: Trouble, before: Option<&Run>) -> Arc<Trouble> {

@@ -118,13 +118,6 @@ fn the_same_decision_again_makes_a_run_longer() {
     assert!(!first.goes_on_with(&run(&policy, 3, tasks(26))));
 }
 
-#[test]
-fn a_run_is_small() {
-    // A day at 15 s is 5760 of them, and 100 objects must fit into 64 MiB.
-    let bytes = size_of::<Run>() + size_of::<Point>();
-    assert!(bytes * 5760 * 100 <= 64 << 20, "{bytes} bytes");
-}
-
 /// A pod that was ready long ago and requests half a core, and one of which nothing is known yet.
 fn pod(name: &str, ready: bool) -> Pod {
     let long_ago = NOW - SignedDuration::from_hours(1);

@@ -80,6 +80,22 @@ fn a_right_that_was_taken_away_is_named_beside_the_jobs_it_empties() {
     assert!(finding.hint.as_ref().unwrap().contains("scalekit up"));
 }
 
+#[test]
+fn a_service_that_is_gone_is_named_beside_the_jobs_it_empties() {
+    let name = |object: &DynamicObject| object.metadata.name.clone().unwrap_or_default();
+    let is_it = |object: &DynamicObject| {
+        name(object) == "grafana" && object.types.as_ref().is_some_and(|types| types.kind == "Service")
+    };
+    let live = stack().into_iter().filter(|object| !is_it(object)).collect();
+    let jobs = ["kubelet".to_owned(), "coredns".to_owned()];
+    let mut observed = observed(live, Ok(scraped(&jobs, TargetHealth::Up)));
+    observed.expected_jobs.push("grafana".to_owned());
+    let status = status(&observed, Timestamp::UNIX_EPOCH);
+    let finding = status.findings.iter().find(|finding| finding.check == "targets").unwrap();
+    assert_eq!(finding.message, "no target at all for grafana: there is no service/grafana -n monitoring");
+    assert_eq!(finding.hint.as_deref(), Some("`scalekit up` makes it anew"));
+}
+
 /// What was assumed of kubelets that could not be asked is put right by a run that can ask them.
 #[test]
 fn a_kubelet_that_cannot_be_verified_is_found_with_the_way_out() {

@@ -62,7 +62,10 @@ async fn a_secret_that_is_changed_is_used_within_a_minute() {
 }
 
 #[rstest]
-#[case::no_key(json!({"a": "YQ==", "b": "Yg=="}), "auth.bearerToken: Secret demo/mimir has no key token; it has a, b")]
+#[case::no_key(
+    json!({"a": "YQ==", "b": "Yg=="}),
+    "auth.bearerToken: Secret demo/mimir has no key token; `kubectl describe secret mimir -n demo` lists those that it has"
+)]
 #[case::no_text(json!({"token": "/w=="}), "auth.bearerToken: key token of Secret demo/mimir is no text")]
 #[tokio::test]
 async fn what_is_wrong_with_it_is_named(#[case] data: Value, #[case] expected: &str) {

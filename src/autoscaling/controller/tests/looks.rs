@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     fake::{Bench, SCALE, scale_writes, spec},
@@ -98,7 +98,7 @@ async fn a_missing_target_is_told_once_and_found_when_it_comes() {
 }
 
 /// `/apis/other.dev/v1` as discovery tells it: things have a scale, pictures have none.
-fn things() -> serde_json::Value {
+fn things() -> Value {
     let kind = |name: &str, kind: &str| json!({"name": name, "singularName": "", "namespaced": true, "kind": kind, "verbs": ["get"]});
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "other.dev/v1",
         "resources": [kind("things", "Thing"), kind("things/scale", "Scale"), kind("pictures", "Picture")]})
@@ -155,14 +155,70 @@ async fn a_kind_that_gets_a_scale_is_scaled_without_a_restart() {
     assert_eq!(bench.api.cluster().reason("AbleToScale", "True").as_deref(), Some("ReadyForNewScale"));
 }
 
+/// A thing of 3 replicas and its kind, which is uninstalled, or loses its scale, and comes back.
+#[rstest]
+#[case::definition(
+    None,
+    "there is no kind Thing in unknown.dev/v1 any more: its CustomResourceDefinition, or that version of it, is gone; \
+     install it again"
+)]
+#[case::scale(Some("things/status"), "things.unknown.dev have no scale subresource")]
 #[tokio::test]
-async fn a_spec_that_an_older_definition_let_in_is_told_by_its_field() {
-    let mut bench = Bench::new(1, &spec(&json!({"minReplicas": 9})), 25.0);
+async fn a_kind_that_goes_is_told_and_found_again_when_it_returns(#[case] instead: Option<&str>, #[case] says: &str) {
+    let target = json!({"apiVersion": "unknown.dev/v1", "kind": "Thing", "name": "w"});
+    let mut bench = Bench::new(3, &spec(&json!({"scaleTargetRef": target})), 25.0);
+    let mut kinds = things();
+    kinds["groupVersion"] = json!("unknown.dev/v1");
+    let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "w", "uid": "t"},
+        "spec": {"replicas": 3}, "status": {"replicas": 3}});
+    let list = |kinds| ("/apis/unknown.dev/v1".to_owned(), kinds);
+    let served = vec![("/apis/unknown.dev/v1/namespaces/demo/things/w/scale".to_owned(), scale), list(kinds.clone())];
+    let left = instead.map(|instead| {
+        kinds["resources"][1]["name"] = json!(instead);
+        list(kinds)
+    });
+    for _ in 0..2 {
+        bench.api.cluster().fails = None;
+        bench.api.cluster().answers.clone_from(&served);
+        bench.look().await;
+        assert_eq!(bench.api.cluster().reason("AbleToScale", "True").as_deref(), Some("ReadyForNewScale"));
+        bench.api.cluster().answers = left.clone().into_iter().collect();
+        let scales = "/apis/unknown.dev/v1/namespaces/";
+        bench.api.cluster().fails = Some((http::StatusCode::NOT_FOUND, http::Method::GET, scales));
+        for _ in 0..2 {
+            bench.look().await;
+            let cluster = bench.api.cluster();
+            assert_eq!(cluster.reason("AbleToScale", "False").as_deref(), Some("FailedGetScale"));
+            let said = cluster.status().last_decision.expect("why there is none").message;
+            assert!(said.starts_with(&format!("spec.scaleTargetRef.kind: {says}")), "{said}");
+        }
+    }
+}
+
+/// The API server refuses all but the last by itself, where its definition is ours.
+#[rstest]
+#[case::min_above_max(
+    json!({"minReplicas": 9}),
+    "spec.maxReplicas: it is less than minReplicas; raise it, or lower spec.minReplicas"
+)]
+#[case::no_metrics(json!({"metrics": []}), "spec.metrics: it is empty, so there is nothing to scale by; name a metric")]
+#[case::two_targets(
+    json!({"metrics": [{"type": "Prometheus", "prometheus": {"name": "m", "query": "q",
+        "target": {"type": "Value", "value": "1", "averageValue": "1"}}}]}),
+    "spec.metrics[0].prometheus.target: both value and averageValue are set; leave one out"
+)]
+#[case::never(
+    json!({"schedules": [{"name": "s", "start": "0 0 30 2 *", "end": "0 1 * * *", "minReplicas": 2}]}),
+    "spec.schedules[0].start: `0 0 30 2 *`: it never comes: no such day is in these months; write one that they have"
+)]
+#[tokio::test]
+async fn a_spec_that_an_older_definition_let_in_is_told_by_its_field(#[case] wrong: Value, #[case] told: &str) {
+    let mut bench = Bench::new(1, &spec(&wrong), 25.0);
     bench.look().await;
     let cluster = bench.api.cluster();
     assert_eq!(cluster.replicas, 1);
     assert_eq!(cluster.reason("ScalingActive", "False").as_deref(), Some("InvalidSpec"));
-    assert_eq!(cluster.notes(), ["spec.maxReplicas: it is less than minReplicas"]);
+    assert_eq!(cluster.notes(), [told]);
 }
 
 #[tokio::test]

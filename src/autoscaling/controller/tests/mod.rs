@@ -6,6 +6,7 @@ mod credentials;
 mod doubts;
 mod explained;
 pub(super) mod fake;
+mod fake_prometheus;
 mod looks;
 mod rivals;
 mod runs;

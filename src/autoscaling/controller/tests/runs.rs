@@ -70,6 +70,32 @@ async fn nothing_is_looked_at_before_all_hpas_are_listed() {
     running.await.expect("no panic").expect("no error");
 }
 
+/// What comes first of a long list may have an elder that comes last.
+#[tokio::test]
+async fn nothing_is_looked_at_before_all_autoscalers_are_listed() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let api = FakeApi::new(3, &spec(&json!({"interval": "1s"})));
+    const LAST_PAGE: &str = "/apis/scalekit.dev/v1alpha1/autoscalers?&limit=500&continue=more";
+    let page = |items: Vec<serde_json::Value>, metadata: serde_json::Value| json!({"apiVersion": "scalekit.dev/v1alpha1", "kind": "AutoscalerList", "metadata": metadata, "items": items});
+    let first = page(vec![api.cluster().autoscaler.clone()], json!({"resourceVersion": "1", "continue": "more"}));
+    api.cluster().answers = vec![
+        (LAST_PAGE.to_owned(), page(Vec::new(), json!({"resourceVersion": "1"}))),
+        ("/apis/scalekit.dev/v1alpha1/autoscalers?&limit=500".to_owned(), first),
+    ];
+    api.cluster().fails = Some((http::StatusCode::INTERNAL_SERVER_ERROR, http::Method::GET, LAST_PAGE));
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(run(api.client(), options(), shutdown.clone()));
+    until("it was tried", || api.cluster().failed > 0).await;
+    // Longer than its interval.
+    tokio::time::sleep(Duration::from_millis(1300)).await;
+    let looked = api.cluster().writes.iter().filter(|write| !write.contains("/leases")).count();
+    assert_eq!(looked, 0, "{:?}", api.cluster().writes);
+    api.cluster().fails = None;
+    until("it is looked at", || !api.cluster().events.is_empty()).await;
+    shutdown.cancel();
+    running.await.expect("no panic").expect("no error");
+}
+
 #[rstest]
 #[case::no_right(http::StatusCode::FORBIDDEN)]
 #[case::not_served(http::StatusCode::NOT_FOUND)]
