@@ -32,6 +32,7 @@ use scalekit::yaml;
 #[case::open("open")]
 #[case::alert("alert")]
 #[case::alert_test("alert test")]
+#[case::alert_explain("alert explain")]
 #[case::images("images")]
 #[case::images_list("images list")]
 #[case::images_lock("images lock")]
@@ -106,6 +107,7 @@ fn without_a_verb_it_shows_the_help() {
 #[case::keep_and_purge(&["down", "--keep-data", "--purge-data"], "cannot be used with")]
 #[case::no_load(&["demo", "load", "watcherbot"], "--tasks")]
 #[case::two_loads(&["demo", "load", "watcherbot", "--tasks", "1", "--set", "2"], "cannot be used with")]
+#[case::unknown_alert(&["alert", "explain", "CrashLoop"], "is it PodCrashLooping?")]
 #[case::negative_load(&["demo", "load", "watcherbot", "--tasks=-1"], "-1")]
 #[case::namespace(&["render", "--platform", "kind", "--storage-class", "x", "-n", "Monitoring"], "lower-case")]
 fn what_cannot_be_asked_is_refused_with_the_way_out(#[case] arguments: &[&str], #[case] expected: &str) {
@@ -213,6 +215,8 @@ fn a_full_disk_is_an_error() {
 #[case::man(&["man"], ".TH scalekit")]
 #[case::man_of_a_command(&["man", "images", "load"], ".TH scalekit-images-load")]
 #[case::samples(&["demo", "list"], "watcherbot")]
+#[case::alerts(&["alert", "explain"], "PodCrashLooping")]
+#[case::an_alert(&["alert", "explain", "podcrashlooping"], "--previous`")]
 fn what_needs_no_cluster_works_without_one(#[case] arguments: &[&str], #[case] expected: &str) {
     let ran = Home::new().run(arguments.iter().copied()).exits(0);
     assert!(ran.stdout.contains(expected), "{}", ran.stdout);

@@ -1,4 +1,5 @@
-//! One alert sent to see whether it arrives: what is sent, and what Alertmanager's own figures and its log say came of it.
+//! What an alert means; and one alert sent to see whether it arrives: what is sent, and what Alertmanager's own figures and its
+//! log say came of it.
 //!
 //! Alertmanager has no answer to «was this alert delivered». It counts each request to a receiver and each that failed,
 //! by receiver and kind of receiver, and it logs why one failed. [`outcomes`] puts the two together.
@@ -6,6 +7,7 @@
 mod counters;
 mod log;
 mod outcome;
+mod runbook;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -13,6 +15,7 @@ use serde_json::{Value, json};
 pub use counters::{Channel, Counters, Requests};
 pub use log::{Refusal, refusals};
 pub use outcome::{Delivery, Outcome, outcomes};
+pub use runbook::Runbook;
 
 use crate::catalog::TEST_ALERT;
 

@@ -1,4 +1,5 @@
-//! The manifests, configurations and dashboards that are compiled in.
+//! The manifests, configurations and dashboards that are compiled in, as `build.rs` has prepared them: JSON under the names
+//! of their files.
 //!
 //! All of them are parsed by the tests; that an embedded file does not parse cannot happen in a
 //! program that was built from tested sources.
@@ -9,44 +10,26 @@ use include_dir::{Dir, include_dir};
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use crate::yaml;
+static ASSETS: Dir<'_> = include_dir!("$OUT_DIR/assets");
+static DASHBOARDS: Dir<'_> = include_dir!("$OUT_DIR/dashboards");
 
-static ASSETS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/assets");
-static DASHBOARDS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/dashboards");
-
-/// The documents of every YAML file by its path in `assets/`. Reading them is most of what making the stack takes, and a
-/// run makes it more than once.
+/// The documents of every YAML file by its path in `assets/`: a run makes the stack more than once.
 static DOCUMENTS: LazyLock<BTreeMap<&Path, Vec<Value>>> = LazyLock::new(|| {
     let mut documents = BTreeMap::new();
     let mut folders = vec![&ASSETS];
     while let Some(folder) = folders.pop() {
         folders.extend(folder.dirs());
         for file in folder.files() {
-            let extension = file.path().extension().and_then(|extension| extension.to_str());
-            if let (Some("yaml" | "yml"), Some(text)) = (extension, file.contents_utf8()) {
-                let parsed = yaml::parse_all(text).unwrap_or_else(|error| broken(file.path(), &error));
-                documents.insert(file.path(), parsed);
-            }
+            let parsed = serde_json::from_slice(file.contents()).unwrap_or_else(|error| broken(file.path(), &error));
+            documents.insert(file.path(), parsed);
         }
     }
     documents
 });
 
-/// Every dashboard by file name.
-static PARSED_DASHBOARDS: LazyLock<Vec<(&str, Value)>> = LazyLock::new(|| {
-    let files = DASHBOARDS.files().filter_map(|file| Some((file, file.path().file_name()?.to_str()?)));
-    let dashboards = files.filter(|(file, _)| file.path().extension().is_some_and(|extension| extension == "json"));
-    dashboards
-        .map(|(file, name)| {
-            (name, serde_json::from_slice(file.contents()).unwrap_or_else(|error| broken(file.path(), &error)))
-        })
-        .collect()
-});
-
 /// Reads all of it, so that it need not be waited for later.
 pub(super) fn read() {
     LazyLock::force(&DOCUMENTS);
-    LazyLock::force(&PARSED_DASHBOARDS);
 }
 
 /// Every object of the YAML files that lie directly in a folder of `assets/`, by file name.
@@ -67,9 +50,9 @@ pub(super) fn config(component: &str, name: &str) -> Value {
     document.unwrap_or_else(|| panic!("assets/{} is compiled in", path.display())).clone()
 }
 
-/// Every dashboard by file name, compact.
-pub(super) fn dashboards() -> Vec<(&'static str, Value)> {
-    PARSED_DASHBOARDS.clone()
+/// The text of every dashboard by file name.
+pub(super) fn dashboards() -> impl Iterator<Item = (&'static str, &'static str)> {
+    DASHBOARDS.files().filter_map(|file| Some((file.path().file_name()?.to_str()?, file.contents_utf8()?)))
 }
 
 /// Names of the sample workloads that have manifests.

@@ -18,7 +18,7 @@ const FILE: &str = "control-plane.yml";
 fn ports(platform: &Platform) -> BTreeMap<Part, u16> {
     let open = |(part, exposure): (&Part, &Exposure)| match exposure {
         Exposure::Port(port) if !platform.one_process => Some((*part, *port)),
-        Exposure::Port(_) | Exposure::Loopback => None,
+        Exposure::Port(_) | Exposure::Loopback | Exposure::Differs => None,
     };
     platform.exposed.iter().filter_map(open).collect()
 }

@@ -27,7 +27,7 @@ pub(super) fn mounted(options: &Options, namespaces: &Namespaces<'_>) -> Vec<Dyn
         ("datasources.yaml", objects::yaml_text(&datasources)),
         ("dashboards.yaml", objects::yaml_text(&assets::config("grafana", "dashboards.yaml"))),
     ];
-    let dashboards = assets::dashboards().into_iter().map(|(name, dashboard)| (name, dashboard.to_string()));
+    let dashboards = assets::dashboards().map(|(name, dashboard)| (name, dashboard.to_owned()));
     vec![
         objects::config_map("grafana-provisioning", provisioning),
         objects::config_map("grafana-dashboards", dashboards),
@@ -58,7 +58,7 @@ pub(super) fn set_memory_limit(deployment: &mut DynamicObject, limit: &str) {
 pub(super) fn set_config_hash(deployment: &mut DynamicObject, mounted: &[DynamicObject]) {
     let config: Vec<&Value> =
         mounted.iter().filter(|object| edit::kind(object) == "ConfigMap").map(|object| &object.data).collect();
-    let hash = Sha256::digest(json!(config).to_string());
+    let hash = Sha256::digest(serde_json::to_vec(&config).expect("JSON has a text form"));
     if let Some(template) = edit::pod_template(deployment) {
         template["metadata"]["annotations"][labels::CONFIG_HASH] = json!(labels::base64(&hash[..12]));
     }

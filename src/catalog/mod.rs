@@ -36,8 +36,8 @@ pub use labels::{
 };
 pub use profile::{Profile, Resources, UnknownProfile};
 pub use prometheus::{
-    SCRAPES_SECRET, content_mark, expected_jobs, is_of_the_kubelet, is_optional, jobs, optional_jobs, scrape_file,
-    scraped_as, unscraped,
+    SCRAPES_SECRET, alert_rule, content_mark, expected_jobs, is_of_the_kubelet, is_optional, jobs, optional_jobs,
+    scrape_file, scraped_as, unscraped,
 };
 pub use secret_text::SecretText;
 pub use volumes::{OtherSize, fit_volumes};

@@ -63,6 +63,13 @@ pub(super) fn repository_runbooks() -> Option<String> {
     (!repository.is_empty()).then(|| format!("{repository}/blob/v{version}/{RUNBOOKS}"))
 }
 
+/// The rule of an alert of ours, as it lies in the repository.
+pub fn alert_rule(name: &str) -> Option<Value> {
+    let mut alerts = assets::config("prometheus", ALERTS);
+    let groups = edit::items(&mut alerts, "/groups");
+    groups.flat_map(|group| edit::items(group, "/rules")).find(|rule| rule["alert"] == name).map(Value::take)
+}
+
 /// Jobs that may have no target without anything being wrong: nobody needs to annotate anything.
 pub fn optional_jobs() -> Vec<String> {
     vec!["annotated-pods".to_owned(), "annotated-services".to_owned()]
@@ -130,11 +137,10 @@ pub fn scraped_as(live: &[DynamicObject]) -> Seen {
     }
 }
 
-/// Parts of the control plane that can be reached, that the installed configuration does not scrape there, and that `up`
+/// Parts of the control plane that can be reached, that the `installed` configuration does not scrape there, and that `up`
 /// would: it leaves to the user what they scrape themselves, and one process has one page.
-pub fn unscraped(seen: &Seen, live: &[DynamicObject], options: &Options) -> Vec<Part> {
-    let installed = scraped_as(live);
-    let mut unscraped = seen.unscraped(&installed);
+pub fn unscraped(seen: &Seen, installed: &Seen, options: &Options) -> Vec<Part> {
+    let mut unscraped = seen.unscraped(installed);
     unscraped
         .retain(|part| installed.one_process != Some(true) && !control_plane::is_theirs(*part, &options.additions));
     unscraped
@@ -195,6 +201,10 @@ pub(super) fn files(options: &Options, platform: &Platform, namespaces: &Namespa
             if let (Some(page), Some(anchor)) = (&options.runbooks, anchor) {
                 rule["annotations"]["runbook_url"] = json!(format!("{page}{anchor}"));
             }
+            if let Some(step) = rule["annotations"]["first_step"].as_str() {
+                let own = format!("-n {} ", namespaces.of("monitoring"));
+                rule["annotations"]["first_step"] = json!(step.replace("-n monitoring ", &own));
+            }
         }
         for rule in edit::items(group, "/rules").filter(|rule| rule["alert"] == "JobWithoutTargets") {
             let absent = expected_jobs(options, platform).into_iter().map(|job| format!("absent(up{{job=\"{job}\"}})"));
@@ -203,7 +213,8 @@ pub(super) fn files(options: &Options, platform: &Platform, namespaces: &Namespa
     }
     let recorded = assets::config("prometheus", RECORDED);
     let own = options.additions.rules.iter().chain(&options.additions.scrapes).map(|file| (file.stem(), &file.text));
-    let all = json!([config, alerts, recorded, own.collect::<Vec<_>>()]).to_string();
+    let all = (&config, &alerts, &recorded, own.collect::<Vec<_>>());
+    let all = serde_json::to_vec(&all).expect("JSON has a text form");
     if let Some(patterns) = config["rule_files"].as_array_mut() {
         patterns.push(json!(format!("{CONTENT}{}*", hex::encode(&Sha256::digest(all)[..8]))));
     }
@@ -332,6 +343,13 @@ mod tests {
         assert!(urls(&options).iter().all(|url| url.starts_with("https://wiki.example/runbooks#")));
         assert!(urls(&without).iter().all(|url| url.starts_with("docs/runbooks.md#")));
         assert_eq!(repository_runbooks(), None, "docs/alerting.md says that there is no link by default");
+    }
+
+    #[test]
+    fn what_to_look_at_first_is_looked_for_where_the_stack_is() {
+        let alerts = built(&test_options(), "kind")[ALERTS].to_string();
+        assert!(alerts.contains("kubectl logs -n m deployment/scaler"), "{alerts}");
+        assert!(!alerts.contains("-n monitoring"), "{alerts}");
     }
 
     #[test]

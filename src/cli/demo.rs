@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    args::{CommonArgs, DemoArgs, DemoCommand, DemoDownArgs, DemoLoadArgs, DemoUpArgs, StackArgs},
+    args::{CommonArgs, StackArgs},
     dispatch::{connection, resolved, stack_settings, unprintable},
+    sub_verbs::{DemoArgs, DemoCommand, DemoDownArgs, DemoLoadArgs, DemoUpArgs},
 };
 use crate::{
     catalog::{self, Component},

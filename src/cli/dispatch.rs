@@ -7,13 +7,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     args::{
-        AlertCommand, AlertTestArgs, CheckArgs, Cli, Command, CommonArgs, EventFormat, ExplainArgs, OpenArgs, Opened,
-        OutputFormat, PauseArgs, PlanArgs, RenderArgs, RunCommand, StackArgs, StatusArgs, SupportBundleArgs, UpArgs,
+        CheckArgs, Cli, Command, CommonArgs, EventFormat, ExplainArgs, OpenArgs, Opened, OutputFormat, PauseArgs,
+        PlanArgs, RenderArgs, StackArgs, StatusArgs, SupportBundleArgs, UpArgs,
     },
     demo::demo,
     down::down,
     images::images,
     logs,
+    sub_verbs::{AlertCommand, AlertExplainArgs, AlertTestArgs, RunCommand},
 };
 use crate::{
     catalog::{self, Component},
@@ -155,6 +156,9 @@ async fn dispatch(common: CommonArgs, command: Command, interruption: &Interrupt
         Command::Render(RenderArgs { stack, output_dir }) => render(&common, stack, output_dir.as_deref()).await?,
         Command::Open(args) => open(&common, args).await?,
         Command::Alert(AlertCommand::Test(args)) => return alert_test(&common, args).await,
+        Command::Alert(AlertCommand::Explain(AlertExplainArgs { name })) => {
+            report::alert_explained(&commands::alert_explain(name.as_deref())?).map_err(unprintable)?;
+        }
         Command::SupportBundle(SupportBundleArgs { file, stack }) => {
             let (settings, cluster) = stack_settings(&common, stack, false).await?;
             let bundled = commands::support_bundle(settings, &cluster, file.as_deref()).await?;

@@ -6,5 +6,6 @@ mod dispatch;
 mod down;
 mod images;
 mod logs;
+mod sub_verbs;
 
 pub use dispatch::main;

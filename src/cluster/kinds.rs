@@ -30,7 +30,7 @@ const fn kind(
 }
 
 /// Every kind that scalekit installs. One LIST of each, by label, finds everything that is ours.
-pub const INSTALLED: [Kind; 16] = [
+pub const INSTALLED: [Kind; 17] = [
     kind("", "v1", "Namespace", "namespaces", false),
     kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", false),
     kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", false),
@@ -46,6 +46,7 @@ pub const INSTALLED: [Kind; 16] = [
     kind("apps", "v1", "Deployment", "deployments", true),
     kind("apps", "v1", "StatefulSet", "statefulsets", true),
     kind("apps", "v1", "DaemonSet", "daemonsets", true),
+    kind("apiregistration.k8s.io", "v1", "APIService", "apiservices", false),
     kind("scalekit.dev", "v1alpha1", "Autoscaler", "autoscalers", true),
 ];
 
@@ -56,10 +57,6 @@ pub const TRACES: [Kind; 2] =
 /// What our own programs write while they run: who of several scalers leads.
 pub const LEASE: Kind = kind("coordination.k8s.io", "v1", "Lease", "leases", true);
 
-/// What a workload may serve beside Kubernetes' own APIs. Nothing that is installed by default is one, so none is listed;
-/// one that is waited for is judged as everything else.
-pub const API_SERVICE: Kind = kind("apiregistration.k8s.io", "v1", "APIService", "apiservices", false);
-
 impl Kind {
     /// The kind of an object, in whatever version it is named.
     pub fn of(object: &ObjectRef) -> Option<&'static Self> {
@@ -68,11 +65,13 @@ impl Kind {
 
     /// The kind with this group and name.
     pub fn named(group: &str, kind: &str) -> Option<&'static Self> {
-        INSTALLED
-            .iter()
-            .chain(&TRACES)
-            .chain([&LEASE, &API_SERVICE])
-            .find(|known| known.group == group && known.kind == kind)
+        INSTALLED.iter().chain(&TRACES).chain([&LEASE]).find(|known| known.group == group && known.kind == kind)
+    }
+
+    /// Whether most releases have none: these are listed only where there may be one. The stack has neither Autoscalers nor
+    /// aggregated APIs, and who may only look need not be allowed to see the latter.
+    pub fn is_rare(&self) -> bool {
+        matches!(self.kind, "Autoscaler" | "APIService")
     }
 
     /// As kube's client wants it.

@@ -13,7 +13,7 @@ use crate::{
     catalog::{self, Component},
     cluster::Cluster,
     event::Silent,
-    health::{self, Report, Stage},
+    health::{self, Observed, Report, Stage},
     install::Installer,
     object::{ByName, ObjectRef},
     plan, preflight,
@@ -44,7 +44,9 @@ pub async fn check(settings: StackSettings, before: bool, cluster: &Cluster) -> 
     let platform = facts.platform(asked);
     let installer = Installer::new(cluster, &Silent, timeout);
     let state = installer.read(&stack_release(&options.namespace), &catalog::stack(&options, &platform)).await?;
-    let platform = platform.seen(facts.seen.clone().of_installation(catalog::scraped_as(&state.live)));
+    let installed = catalog::scraped_as(&state.live);
+    let unscraped = catalog::unscraped(&facts.seen, &installed, &options);
+    let platform = platform.seen(facts.seen.clone().of_installation(installed));
     let others = catalog::fit_volumes(&mut options, &state.live, &facts.classes);
     let mut desired = catalog::stack(&options, &platform);
     plan::adapt_claims(&mut desired, &state.live, &facts.classes);
@@ -89,6 +91,7 @@ pub async fn check(settings: StackSettings, before: bool, cluster: &Cluster) -> 
         findings.extend(health::installed_version(state.version.as_deref(), env!("CARGO_PKG_VERSION")));
         let around = around.map_err(failed)?;
         let observed = status::observed(facts, &platform, &options, desired, state.live, around);
+        let observed = Observed { unscraped, ..observed };
         findings.extend(health::of_status(&health::status(&observed, now())));
     }
     Ok(Report::new(stage, name, kubernetes, options.namespace, findings))

@@ -117,6 +117,14 @@ pub enum CommandError {
         /// The names there are.
         known: Vec<String>,
     },
+    /// No alert of ours has this name.
+    #[error("there is no alert `{name}` among scalekit's own")]
+    UnknownAlert {
+        /// The name asked for.
+        name: String,
+        /// The alerts whose names contain it.
+        alike: Vec<String>,
+    },
     /// Nothing scales what was asked about.
     #[error("no Autoscaler in namespace {namespace} is {named} or scales it")]
     NoAutoscaler {
@@ -217,6 +225,7 @@ impl CommandError {
         match self {
             Self::Settings(_)
             | Self::UnknownDemo { .. }
+            | Self::UnknownAlert { .. }
             | Self::NoAutoscaler { .. }
             | Self::Load(_)
             | Self::NeedsConsent
@@ -306,6 +315,10 @@ impl CommandError {
                 crate::catalog::ADMIN_SECRET,
                 crate::catalog::PASSWORD_KEY
             )),
+            Self::UnknownAlert { alike, .. } if alike.is_empty() => {
+                Some("`scalekit alert explain` lists them; one of a rule file of your own is explained there".to_owned())
+            }
+            Self::UnknownAlert { alike, .. } => Some(format!("is it {}?", alike.join(", "))),
             Self::NoAutoscaler { known, .. } if known.is_empty() => Some(
                 "there is none in this namespace; another one by -n NAME, all of them by `kubectl get as -A`"
                     .to_owned(),

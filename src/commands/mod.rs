@@ -2,6 +2,7 @@
 //! `report` shows that.
 
 mod alert;
+mod alert_explain;
 mod carry_out;
 mod check;
 mod demo;
@@ -25,6 +26,7 @@ mod targets;
 mod up;
 
 pub use alert::{AlertTested, alert_test};
+pub use alert_explain::{ExplainedAlert, alert_explain};
 pub use check::check;
 pub use demo::{DemoLoaded, DemoUp, Wish, demo_down, demo_load, demo_up};
 pub use down::{Consent, Downed, PlannedRemoval, RemovalOptions, down, plan_removal};

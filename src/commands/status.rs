@@ -1,5 +1,6 @@
 //! `scalekit status`: what works and what does not. Reads only.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event as ClusterEvent, Pod};
 use kube::{
     Api,
@@ -63,7 +64,9 @@ pub async fn status(settings: StackSettings, with_series: bool, cluster: &Cluste
     );
     let around = around.map_err(failed)?;
     let live = state?.live;
-    let platform = facts.platform(asked).seen(facts.seen.clone().of_installation(catalog::scraped_as(&live)));
+    let installed = catalog::scraped_as(&live);
+    let unscraped = catalog::unscraped(&facts.seen, &installed, &options);
+    let platform = facts.platform(asked).seen(facts.seen.clone().of_installation(installed));
     catalog::fit_volumes(&mut options, &live, &facts.classes);
     let mut desired = catalog::stack(&options, &platform);
     plan::yield_replicas(&mut desired, &live);
@@ -71,8 +74,11 @@ pub async fn status(settings: StackSettings, with_series: bool, cluster: &Cluste
     let source = sent.then(|| {
         image::source(&own, &facts.nodes, &platform, containerd_socket.as_deref()).known_by(&around.pods, now())
     });
-    let observed = Observed { series, ..observed(facts, &platform, &options, desired, live, around) };
+    let observed = Observed { unscraped, series, ..observed(facts, &platform, &options, desired, live, around) };
     let mut status = health::status(&observed, now());
+    // Nothing of the stack waits for a node that is not ready, and somebody should know.
+    let nodes = health::nodes(&observed.around.nodes);
+    status.findings.extend(Some(nodes).filter(|finding| finding.severity == Severity::Warning));
     // Of an image that is well there is nothing to say.
     let image = source.map(|source| health::image(&source, true));
     status.findings.extend(image.filter(|finding| finding.severity == Severity::Warning));
@@ -102,7 +108,7 @@ pub(super) async fn look_around(cluster: &Cluster, options: &catalog::Options) -
     Ok(Around { pods, events, autoscalers: autoscalers?, scraped })
 }
 
-/// Everything that a judgement is made of.
+/// Everything that a judgement is made of, but for the series and the parts of the control plane that could be scraped.
 pub(super) fn observed(
     facts: Facts,
     platform: &Platform,
@@ -120,12 +126,19 @@ pub(super) fn observed(
     Observed {
         platform: platform.kind.to_string(),
         scraping: Scraping::of(platform),
-        unscraped: catalog::unscraped(&facts.seen, &live, options),
+        unscraped: Vec::new(),
         kubernetes: facts.version,
         namespace: options.namespace.clone(),
         desired,
         live,
-        around: Surroundings { pods, events, since: None, nodes: facts.nodes, classes: facts.classes },
+        // Who looks once takes it that everything has been there for as long as it says.
+        around: Surroundings {
+            pods,
+            events,
+            since: Some(Timestamp::UNIX_EPOCH),
+            nodes: facts.nodes,
+            classes: facts.classes,
+        },
         targets,
         refused,
         expected_jobs: if options.external.is_some() { Vec::new() } else { catalog::expected_jobs(options, platform) },
@@ -137,19 +150,22 @@ pub(super) fn observed(
 async fn surroundings(cluster: &Cluster, namespace: &str) -> Result<(Vec<Pod>, Vec<ClusterEvent>), cluster::Error> {
     let all = ListParams::default();
     let warnings = ListParams::default().fields("type=Warning");
+    // That a provisioner is at work, or that nobody is, is no warning.
+    let claims = ListParams::default().fields("type=Normal,involvedObject.kind=PersistentVolumeClaim");
     let nodes = catalog::nodes_namespace(namespace);
     let pods = |namespace: &str| Api::<Pod>::namespaced(cluster.client().clone(), namespace);
     let events = |namespace: &str| Api::<ClusterEvent>::namespaced(cluster.client().clone(), namespace);
     let (own, on_nodes) = (pods(namespace), pods(&nodes));
     let (own_events, node_events) = (events(namespace), events(&nodes));
-    let (own, on_nodes, own_events, node_events) = futures::try_join!(
+    let (own, on_nodes, about_claims, own_events, node_events) = futures::try_join!(
         own.list(&all),
         on_nodes.list(&all),
+        own_events.list(&claims),
         own_events.list(&warnings),
         node_events.list(&warnings)
     )?;
     let pods = own.items.into_iter().chain(on_nodes.items).collect();
-    let events = own_events.items.into_iter().chain(node_events.items).collect();
+    let events = about_claims.items.into_iter().chain(own_events.items).chain(node_events.items).collect();
     Ok((pods, events))
 }
 

@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, ResourceExt, api::ListParams};
 use tokio::time::sleep;
 
 use super::CommandError;
 use crate::{
-    cluster::{Cluster, PodTunnel},
+    cluster::{Cluster, PodTunnel, answered},
     event::{Event, Reporter, Step},
+    health::unready_nodes,
     prometheus::{self, Client, TargetHealth, Transport},
 };
 
@@ -70,7 +71,8 @@ pub(super) async fn ready_pods(
 }
 
 /// Waits until every expected job has a target and each of those was scraped well. What users annotate is theirs: a pod
-/// of theirs that does not answer is nothing to wait for. Returns how many there are.
+/// of theirs that does not answer is nothing to wait for, and nor is a target on a node that is not ready. Returns how
+/// many are up.
 ///
 /// Prometheus has no watch: it is asked twice a second.
 pub(super) async fn wait(
@@ -85,9 +87,12 @@ pub(super) async fn wait(
     loop {
         let looked = look(cluster, namespace, expected).await;
         if looked.missing.is_empty() {
-            let summary = format!("{} scrape targets are up", looked.total);
+            let Looked { up, lost, .. } = looked;
+            let without =
+                if lost == 0 { String::new() } else { format!(", and {lost} on nodes that are not ready are not") };
+            let summary = format!("{up} scrape targets are up{without}");
             reporter.report(Event::StepFinished { step: Step::Targets, took: began.elapsed(), summary });
-            return Ok(looked.total);
+            return Ok(up);
         }
         if Instant::now() >= deadline {
             let Looked { up, total, missing, .. } = looked;
@@ -101,6 +106,8 @@ pub(super) async fn wait(
 struct Looked {
     up: usize,
     total: usize,
+    /// Down with their nodes.
+    lost: usize,
     /// Jobs that are not up yet.
     waiting: Vec<String>,
     /// What is wrong, a line each.
@@ -108,21 +115,39 @@ struct Looked {
 }
 
 async fn look(cluster: &Cluster, namespace: &str, expected: &[String]) -> Looked {
-    let silent = |why: String| Looked { up: 0, total: 0, waiting: Vec::new(), missing: vec![why] };
+    let silent = |why: String| Looked { up: 0, total: 0, lost: 0, waiting: Vec::new(), missing: vec![why] };
     let targets = match prometheus(cluster, namespace).await {
         Ok(Some(client)) => client.targets().await,
         Ok(None) => return silent("no pod of Prometheus is ready".to_owned()),
         Err(error) => return silent(error.to_string()),
     };
     match targets {
-        Ok(targets) => judge(&targets, expected),
+        Ok(targets) => {
+            let nodes = if targets.active.iter().any(may_be_lost) { nodes(cluster).await } else { Vec::new() };
+            judge(&targets, expected, &nodes)
+        }
         Err(error) => silent(error.to_string()),
     }
 }
 
-fn judge(targets: &prometheus::Targets, expected: &[String]) -> Looked {
-    let ours: Vec<&prometheus::Target> =
-        targets.active.iter().filter(|target| expected.contains(&target.scrape_pool)).collect();
+/// Whether it is worth asking how its node is.
+fn may_be_lost(target: &prometheus::Target) -> bool {
+    target.health == TargetHealth::Down && target.node.is_some()
+}
+
+/// The nodes as they are now; none where they cannot be read, and then nothing is excused.
+async fn nodes(cluster: &Cluster) -> Vec<Node> {
+    let nodes: Api<Node> = Api::all(cluster.client().clone());
+    answered(nodes.list(&ListParams::default())).await.map(|list| list.items).unwrap_or_default()
+}
+
+fn judge(targets: &prometheus::Targets, expected: &[String], nodes: &[Node]) -> Looked {
+    let unready = unready_nodes(nodes);
+    let is_lost = |target: &prometheus::Target| {
+        may_be_lost(target) && target.node.as_ref().is_some_and(|node| unready.contains(node))
+    };
+    let all = targets.active.iter().filter(|target| expected.contains(&target.scrape_pool));
+    let (lost, ours): (Vec<&prometheus::Target>, Vec<&prometheus::Target>) = all.partition(|target| is_lost(target));
     let up = ours.iter().filter(|target| target.health == TargetHealth::Up).count();
     let mut waiting = Vec::new();
     let mut missing = Vec::new();
@@ -137,7 +162,7 @@ fn judge(targets: &prometheus::Targets, expected: &[String]) -> Looked {
     }
     waiting.sort();
     waiting.dedup();
-    Looked { up, total: ours.len(), waiting, missing }
+    Looked { up, total: ours.len(), lost: lost.len(), waiting, missing }
 }
 
 #[cfg(test)]
@@ -150,19 +175,42 @@ mod tests {
             scrape_url: "http://x".to_owned(),
             last_error: String::new(),
             health,
+            node: None,
         }
     }
 
     #[test]
     fn done_means_every_target_up_and_no_expected_job_without_one() {
         let expected = ["a".to_owned(), "b".to_owned()];
-        let of =
-            |active: Vec<prometheus::Target>| judge(&prometheus::Targets { active, pools: vec![] }, &expected).missing;
+        let of = |active: Vec<prometheus::Target>| {
+            judge(&prometheus::Targets { active, pools: vec![] }, &expected, &[]).missing
+        };
         let (up, new) = (TargetHealth::Up, TargetHealth::Unknown);
         assert_eq!(of(vec![target("a", up), target("b", up)]), Vec::<String>::new());
         assert_eq!(of(vec![target("a", up), target("b", new)]), ["b (http://x): not scraped yet"]);
         assert_eq!(of(vec![target("a", up)]), ["b: no target at all"]);
         let theirs = target("annotated-pods", TargetHealth::Down);
         assert_eq!(of(vec![target("a", up), target("b", up), theirs]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_target_that_is_down_with_its_node_is_not_waited_for() {
+        let node = |name: &str, ready: &str| {
+            serde_json::from_value(serde_json::json!({"metadata": {"name": name},
+                "status": {"conditions": [{"type": "Ready", "status": ready}]}}))
+            .unwrap()
+        };
+        let nodes = [node("well", "True"), node("lost", "Unknown")];
+        let on = |node: &str, health| prometheus::Target { node: Some(node.to_owned()), ..target("kubelet", health) };
+        let of = |active: Vec<prometheus::Target>| {
+            let looked = judge(&prometheus::Targets { active, pools: vec![] }, &["kubelet".to_owned()], &nodes);
+            (looked.up, looked.lost, looked.missing.len())
+        };
+        let (up, down, new) = (TargetHealth::Up, TargetHealth::Down, TargetHealth::Unknown);
+        assert_eq!(of(vec![on("well", up), on("lost", down)]), (1, 1, 0));
+        assert_eq!(of(vec![on("well", down), on("lost", down)]), (0, 1, 1));
+        assert_eq!(of(vec![on("well", up), on("lost", new)]), (1, 0, 1), "it may still answer");
+        // Without any other, the job has none.
+        assert_eq!(of(vec![on("lost", down)]), (0, 1, 1));
     }
 }

@@ -84,7 +84,8 @@ pub(super) async fn prepare(
     // Its digest takes a moment, and so do the answers.
     let own = spawn_blocking(move || image::own(reference.as_ref()));
     // What is installed can be read before it is known what is to be.
-    let (facts, labelled) = futures::join!(preflight::facts_and_kubelets(cluster), installer.labelled(&release, false));
+    let (facts, labelled) =
+        futures::join!(preflight::facts_and_kubelets(cluster), installer.labelled(&release, Vec::new()));
     let facts = facts.map_err(|source| unusable(cluster, source))?;
     let platform = facts.platform(asked);
     let own = own.await.map_err(|error| CommandError::Io {
@@ -99,7 +100,9 @@ pub(super) async fn prepare(
     reporter.report(Event::StepStarted { step: Step::Plan, total: None });
     image::use_in(&mut options, &own);
     options.grafana_password = password()?;
-    let mut desired = catalog::stack(&options, &platform);
+    // What nobody can see now is as the installation has it, which is not read yet: mostly that is the same.
+    let looked_at = platform.clone().seen(facts.seen.clone());
+    let mut desired = catalog::stack(&options, &looked_at);
     tell(&[health::room(&facts.nodes, &desired, options.profile)], reporter)?;
     let state = installer.complete(&release, &desired, labelled?).await?;
     // A cluster with an installation in it does not change its make: that need not be looked at again.
@@ -110,9 +113,9 @@ pub(super) async fn prepare(
     let asked = options.clone();
     let others = catalog::fit_volumes(&mut options, &state.live, &facts.classes);
     tell(&health::volumes(&options, &others), reporter)?;
-    let remembered = platform.clone().seen(facts.seen.clone().or(before));
+    let remembered = platform.seen(facts.seen.clone().or(before));
     let fitted = options.storage != asked.storage || options.retention != asked.retention;
-    if remembered != platform || fitted {
+    if remembered != looked_at || fitted {
         desired = catalog::stack(&options, &remembered);
     }
     let platform = remembered;

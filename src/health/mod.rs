@@ -11,6 +11,7 @@ mod preflight;
 mod room;
 mod series;
 mod status;
+mod storage;
 mod targets;
 mod volumes;
 mod wal;
@@ -22,14 +23,15 @@ pub use image::{ImageSource, LISTED_IMAGES, image};
 pub use objects::{installed_version, ownership, pod_security};
 pub use port::{Listener, NODE_EXPORTER_PORT};
 pub use preflight::{
-    BeforeWriting, Facts, Permission, api_server, before_writing, chosen_class, of_cluster, permissions, platform,
+    BeforeWriting, Facts, Permission, api_server, before_writing, nodes, of_cluster, permissions, platform,
+    unready_nodes,
 };
 pub use room::room;
 pub use series::{JobSeries, LargeMetric, Series, series};
 pub use status::{
     Autoscaler, Component, NotScraped, Observed, PROXIED_SERVICE, Scraping, Silence, Status, Targets, status,
 };
-
+pub use storage::chosen_class;
 pub use volumes::volumes;
 
 /// `1 node`, `3 nodes`.

@@ -5,9 +5,9 @@ use k8s_openapi::api::{core::v1::Node, storage::v1::StorageClass};
 use super::{
     Environment, Finding, Listener, Severity,
     environment::{self, shortened},
-    port,
+    port, storage,
 };
-use crate::platform::{Platform, PlatformKind, Seen, StorageChoice, assume, detect};
+use crate::platform::{Platform, PlatformKind, Seen, assume, detect};
 
 /// The oldest minor version of Kubernetes 1 that is supported.
 const OLDEST_MINOR: u32 = 33;
@@ -69,22 +69,28 @@ pub struct BeforeWriting {
 pub fn of_cluster(facts: &Facts, platform: &Platform, class: Option<&str>, carried: Option<&str>) -> Vec<Finding> {
     let mut findings = vec![version(&facts.version)];
     findings.push(nodes(&facts.nodes));
-    findings.push(storage(facts, platform, class));
+    findings.push(storage::storage(facts, platform, class));
+    findings.extend(storage::bound_to_a_node(facts, platform, class));
     findings.extend(carried.and_then(|carried| architecture(platform, carried)));
     findings
 }
 
-fn nodes(nodes: &[Node]) -> Finding {
-    const CHECK: &str = "nodes";
-    if nodes.is_empty() {
-        return Finding::new(CHECK, Severity::Error, "the cluster has no node: nothing can run");
-    }
+/// The names of the nodes that do not say that they are ready.
+pub fn unready_nodes(nodes: &[Node]) -> Vec<String> {
     let ready = |node: &&Node| {
         let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
         conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
     };
-    let unready: Vec<String> =
-        nodes.iter().filter(|node| !ready(node)).filter_map(|node| node.metadata.name.clone()).collect();
+    nodes.iter().filter(|node| !ready(node)).filter_map(|node| node.metadata.name.clone()).collect()
+}
+
+/// Whether there are nodes, and which are not ready.
+pub fn nodes(nodes: &[Node]) -> Finding {
+    const CHECK: &str = "nodes";
+    if nodes.is_empty() {
+        return Finding::new(CHECK, Severity::Error, "the cluster has no node: nothing can run");
+    }
+    let unready = unready_nodes(nodes);
     if unready.is_empty() {
         return Finding::new(CHECK, Severity::Ok, format!("{} ready", super::are(nodes.len(), "node")));
     }
@@ -128,40 +134,6 @@ fn version(version: &str) -> Finding {
     }
 }
 
-fn storage(facts: &Facts, platform: &Platform, class: Option<&str>) -> Finding {
-    let names: Vec<&str> = facts.classes.iter().filter_map(|class| class.metadata.name.as_deref()).collect();
-    let known =
-        || if names.is_empty() { "there is none".to_owned() } else { format!("there are: {}", names.join(", ")) };
-    if let Some(class) = class {
-        return if names.contains(&class) {
-            Finding::new("storage-class", Severity::Ok, format!("volumes are made by StorageClass {class}"))
-        } else {
-            // Not an error: the claim fails with the same words, and someone may be about to make the class.
-            Finding::new("storage-class", Severity::Warning, format!("there is no StorageClass `{class}`"))
-                .hint(format!("{}; name one with --storage-class", known()))
-        };
-    }
-    match &platform.storage {
-        StorageChoice::Class(class) => {
-            Finding::new("storage-class", Severity::Ok, format!("volumes are made by StorageClass {class}"))
-        }
-        StorageChoice::None => {
-            let fix = match platform.kind {
-                PlatformKind::MicroK8s => "microk8s enable hostpath-storage",
-                _ => "install a storage provisioner, and name its class with --storage-class",
-            };
-            Finding::new("storage-class", Severity::Error, format!("no StorageClass to take volumes from: {}", known()))
-                .hint(fix)
-        }
-        StorageChoice::SeveralDefaults(defaults) => Finding::new(
-            "storage-class",
-            Severity::Error,
-            format!("several StorageClasses are the default one: {}", defaults.join(", ")),
-        )
-        .hint("name one with --storage-class, or take the annotation storageclass.kubernetes.io/is-default-class off the others"),
-    }
-}
-
 /// Judges rights, ports and what is around. `class` is the StorageClass that the volumes are taken from.
 pub fn before_writing(facts: &BeforeWriting, platform: &Platform, class: Option<&StorageClass>) -> Vec<Finding> {
     let mut findings = vec![permissions(&facts.permissions), rbac(facts.rbac, platform)];
@@ -193,16 +165,6 @@ fn rbac(enforced: bool, platform: &Platform) -> Finding {
         PlatformKind::MicroK8s => finding.hint("microk8s enable rbac"),
         _ => finding.hint("start the API server with --authorization-mode=Node,RBAC"),
     }
-}
-
-/// The StorageClass that the volumes are taken from: the one that was named, else the platform's.
-pub fn chosen_class<'a>(facts: &'a Facts, platform: &Platform, named: Option<&str>) -> Option<&'a StorageClass> {
-    let name = match (named, &platform.storage) {
-        (Some(name), _) => name,
-        (None, StorageChoice::Class(name)) => name,
-        (None, StorageChoice::None | StorageChoice::SeveralDefaults(_)) => return None,
-    };
-    facts.classes.iter().find(|class| class.metadata.name.as_deref() == Some(name))
 }
 
 /// What the cluster is, as a finding.
@@ -276,31 +238,6 @@ mod tests {
         assert_eq!(version(text).severity, expected);
     }
 
-    fn classes(names: &[(&str, bool)]) -> Vec<StorageClass> {
-        names
-            .iter()
-            .map(|(name, default)| {
-                serde_json::from_value(json!({"metadata": {"name": name,
-                    "annotations": {"storageclass.kubernetes.io/is-default-class": default.to_string()}}, "provisioner": "x"}))
-                .unwrap()
-            })
-            .collect()
-    }
-
-    #[rstest]
-    #[case::the_default(&[("a", true)], None, Severity::Ok)]
-    #[case::the_one_named(&[("a", false)], Some("a"), Severity::Ok)]
-    #[case::one_that_is_not_there(&[("a", true)], Some("b"), Severity::Warning)]
-    #[case::none_at_all(&[], None, Severity::Error)]
-    #[case::two_defaults(&[("a", true), ("b", true)], None, Severity::Error)]
-    fn judges_the_storage(#[case] names: &[(&str, bool)], #[case] class: Option<&str>, #[case] expected: Severity) {
-        let facts = Facts { classes: classes(names), ..Facts::default() };
-        let platform = detect(&facts.nodes, &facts.classes);
-        let finding = storage(&facts, &platform, class);
-        assert_eq!(finding.severity, expected, "{finding:?}");
-        assert_eq!(finding.hint.is_some(), expected != Severity::Ok);
-    }
-
     #[rstest]
     #[case::the_same(&["amd64"], None)]
     #[case::some_other(&["amd64", "arm64"], Some(Severity::Warning))]
@@ -361,15 +298,5 @@ mod tests {
         let found = nodes(&ready.iter().enumerate().map(node).collect::<Vec<Node>>());
         assert_eq!(found.severity, severity);
         assert!(found.message.contains(said), "{}", found.message);
-    }
-
-    #[test]
-    fn the_class_is_the_one_that_was_named_else_the_platforms() {
-        let facts = Facts { classes: classes(&[("a", true), ("b", false)]), ..Facts::default() };
-        let platform = detect(&facts.nodes, &facts.classes);
-        let name = |named| chosen_class(&facts, &platform, named).and_then(|class| class.metadata.name.clone());
-        assert_eq!(name(None).as_deref(), Some("a"));
-        assert_eq!(name(Some("b")).as_deref(), Some("b"));
-        assert_eq!(name(Some("c")), None);
     }
 }

@@ -325,12 +325,9 @@ fn missing(observed: &Observed) -> impl Iterator<Item = Finding> {
 
 /// What is there and is not as it should be.
 fn drifted(observed: &Observed) -> Vec<Drifted> {
-    let once = |live: &DynamicObject| {
-        live.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(catalog::CREATE_ONCE))
-    };
     let pairs = observed.desired.iter().filter_map(|desired| Some((desired, live_one(observed, desired)?)));
     pairs
-        .filter(|(_, live)| !once(live))
+        .filter(|(_, live)| !plan::is_created_once(live))
         .map(|(desired, live)| {
             let mut fields = plan::drift(desired, live);
             fields.retain(|change| !is_ours_to_differ(change));

@@ -2,9 +2,10 @@
 
 use kube::core::DynamicObject;
 
-use super::{Finding, Observed, Severity, Targets};
+use super::{Finding, Observed, Severity, Targets, preflight::unready_nodes};
 use crate::{
     catalog,
+    object::ObjectRef,
     platform::Part,
     prometheus::{self, TargetHealth},
 };
@@ -28,12 +29,16 @@ pub(super) fn judge(targets: &prometheus::Targets, observed: &Observed) -> (Targ
         .filter(|job| !targets.active.iter().any(|target| target.scrape_pool == **job))
         .cloned()
         .collect();
+    let unready = unready_nodes(&observed.around.nodes);
     let mut findings: Vec<Finding> = down
         .iter()
         .map(|target| {
+            let lost = target.node.as_ref().filter(|node| unready.contains(node));
             // Worth a word, but the stack is well.
-            let severity = if catalog::is_optional(&target.scrape_pool) { Severity::Warning } else { Severity::Error };
-            let message = format!("{} of job {} is down: {}", target.scrape_url, target.scrape_pool, target.last_error);
+            let is_well = catalog::is_optional(&target.scrape_pool) || lost.is_some();
+            let severity = if is_well { Severity::Warning } else { Severity::Error };
+            let cause = lost.map_or_else(|| target.last_error.clone(), |node| format!("node {node} is not ready"));
+            let message = format!("{} of job {} is down: {cause}", target.scrape_url, target.scrape_pool);
             let finding = Finding::new("targets", severity, message);
             // What was assumed of a kubelet that could not be asked.
             if target.last_error.contains("x509") && catalog::is_of_the_kubelet(&target.scrape_pool) {
@@ -48,18 +53,36 @@ pub(super) fn judge(targets: &prometheus::Targets, observed: &Observed) -> (Targ
         .collect();
     if !empty_jobs.is_empty() {
         let message = format!("no target at all for {}", empty_jobs.join(", "));
-        let missing = missing_discovery_rights(observed);
-        findings.push(if missing.is_empty() {
-            Finding::new("targets", Severity::Error, message)
-                .hint("Prometheus may not have looked yet; its log says why discovery fails: `kubectl logs -n NAMESPACE prometheus-0`"
-                    .replace("NAMESPACE", &observed.namespace))
-        } else {
-            Finding::new("targets", Severity::Error, format!("{message}: Prometheus has no right to list and watch {}", missing.join(", ")))
+        let rights = missing_discovery_rights(observed);
+        let services = missing_services(&empty_jobs, observed);
+        let finding = |why: &str| Finding::new("targets", Severity::Error, format!("{message}{why}"));
+        findings.push(if !rights.is_empty() {
+            finding(&format!(": Prometheus has no right to list and watch {}", rights.join(", ")))
                 .hint("`scalekit up --force-conflicts` gives it back")
+        } else if !services.is_empty() {
+            finding(&format!(": there is no {}", services.join(", no "))).hint("`scalekit up` makes it anew")
+        } else {
+            finding("").hint(
+                "Prometheus may not have looked yet; its log says why discovery fails: `kubectl logs -n NAMESPACE prometheus-0`"
+                    .replace("NAMESPACE", &observed.namespace),
+            )
         });
     }
     let up = targets.active.iter().filter(|target| target.health == TargetHealth::Up).count();
     (Targets { up, total: targets.active.len(), down, empty_jobs }, findings)
+}
+
+/// Services of ours that are not there, and by whose endpoints the targets of these jobs are found: a job begins with the name
+/// of its Service.
+fn missing_services(jobs: &[String], observed: &Observed) -> Vec<String> {
+    let service = |object: &DynamicObject| {
+        let is_one = object.types.as_ref().is_some_and(|types| types.kind == "Service");
+        is_one.then(|| object.metadata.name.clone()).flatten()
+    };
+    let live: Vec<String> = observed.live.iter().filter_map(service).collect();
+    let gone = observed.desired.iter().filter(|desired| service(desired).is_some_and(|name| !live.contains(&name)));
+    let of_these = gone.filter(|gone| service(gone).is_some_and(|name| jobs.iter().any(|job| job.starts_with(&name))));
+    of_these.map(|gone| ObjectRef::of(gone).to_string()).collect()
 }
 
 /// The resources that Prometheus' ClusterRole should let it list and watch, and does not.

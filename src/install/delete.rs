@@ -58,7 +58,7 @@ impl Installer<'_> {
         // A scaler that still runs would make its Lease again.
         let (leases, targets): (Vec<_>, Vec<_>) =
             teardown.delete.iter().partition(|target| Kind::of(&target.object) == Some(&LEASE));
-        // And it could scale what is being deleted.
+        // And it could scale what is being deleted, as an aggregated API could hold its namespace.
         let (first, rest): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| target.first);
         let mut waiting = BTreeMap::new();
         for batch in [first, rest] {

@@ -3,10 +3,11 @@
 use kube::{api::DynamicObject, core::ObjectMeta};
 
 use super::{InstallError, Installer, Release, run::Outcome};
-use crate::object::ObjectRef;
+use crate::{object::ObjectRef, plan};
 
 impl Installer<'_> {
-    /// Writes objects as they were read before, and deletes those that were not there. The inventory goes on to name what
+    /// Writes objects as they were read before, and deletes those that were not there. A Secret whose content nobody might
+    /// read stays as it is. The inventory goes on to name what
     /// was wanted, so that the next run finds it missing and tries again.
     ///
     /// # Errors
@@ -19,7 +20,7 @@ impl Installer<'_> {
         new: &[ObjectRef],
     ) -> Result<(), InstallError> {
         let work = async {
-            for object in before {
+            for object in before.iter().filter(|object| is_whole(object)) {
                 if let Outcome::Failed(error) = self.put(&ObjectRef::of(object), &declared(object), true).await {
                     return Err(InstallError::Read(error));
                 }
@@ -34,6 +35,11 @@ impl Installer<'_> {
         };
         self.lock(release).await?.hold(work).await
     }
+}
+
+/// Without its content, a Secret would be written empty.
+fn is_whole(object: &DynamicObject) -> bool {
+    ObjectRef::of(object).kind != "Secret" || plan::is_whole(object)
 }
 
 /// What a manifest says of an object that was read: not what the API server adds.

@@ -15,7 +15,7 @@ use crate::{
     catalog::{APPLYSET_ID, APPLYSET_PART_OF, FIELD_MANAGER, MANAGED_BY, NAME, PART_OF, SCALEKIT},
     cluster::{self, CONCURRENCY, INSTALLED, Kind, LEASE},
     object::ObjectRef,
-    plan::Inventory,
+    plan::{self, Inventory},
 };
 
 /// What a release has in the cluster.
@@ -35,8 +35,8 @@ pub struct State {
 pub struct Labelled {
     live: Vec<DynamicObject>,
     recorded: Recorded,
-    /// Whether Autoscalers were asked for.
-    autoscalers: bool,
+    /// Which of the rare kinds were asked for.
+    rare: Vec<&'static str>,
 }
 
 /// An inventory as it is stored.
@@ -78,22 +78,25 @@ impl Installer<'_> {
     ///
     /// [`InstallError::Read`], [`InstallError::Inventory`].
     pub async fn read(&self, release: &Release, desired: &[DynamicObject]) -> Result<State, InstallError> {
-        // Only a sample has Autoscalers: for anything else they are not asked for, unless one was installed.
-        let autoscalers = desired.is_empty() || desired.iter().any(|object| ObjectRef::of(object).kind == AUTOSCALER);
-        let labelled = self.labelled(release, autoscalers).await?;
+        let wanted = |kind: &str| desired.iter().any(|object| ObjectRef::of(object).kind == kind);
+        // Who wants nothing asks for whatever scales.
+        let asked =
+            |kind: &&Kind| kind.is_rare() && (wanted(kind.kind) || (desired.is_empty() && kind.kind == AUTOSCALER));
+        let rare = INSTALLED.iter().filter(asked).map(|kind| kind.kind).collect();
+        let labelled = self.labelled(release, rare).await?;
         self.complete(release, desired, labelled).await
     }
 
     /// Reads what carries the label of a release, and its inventory: what can be asked for before it is known what is to be
-    /// installed. Autoscalers only if asked for.
+    /// installed. Of the rare kinds only those that are named.
     ///
     /// # Errors
     ///
     /// As [`Installer::read`].
-    pub async fn labelled(&self, release: &Release, autoscalers: bool) -> Result<Labelled, InstallError> {
+    pub async fn labelled(&self, release: &Release, rare: Vec<&'static str>) -> Result<Labelled, InstallError> {
         let (config_maps, kinds): (Vec<Kind>, Vec<Kind>) = INSTALLED
             .into_iter()
-            .filter(|kind| autoscalers || kind.kind != AUTOSCALER)
+            .filter(|kind| !kind.is_rare() || rare.contains(&kind.kind))
             .partition(|kind| kind.kind == CONFIG_MAP);
         // The inventory is no member of the release that it lists. This label it shares with the rest.
         let (members, ours) = (release.selector(), format!("{MANAGED_BY}={SCALEKIT}"));
@@ -113,7 +116,7 @@ impl Installer<'_> {
             object.metadata.labels.as_ref().and_then(|labels| labels.get(APPLYSET_PART_OF)) == Some(&release.applyset)
         };
         let live = live.into_iter().chain(config_maps.into_iter().filter(is_member)).collect();
-        Ok(Labelled { live, recorded, autoscalers })
+        Ok(Labelled { live, recorded, rare })
     }
 
     /// Reads what is there beside it: what was installed of other kinds, and what has the name of a desired object.
@@ -127,10 +130,10 @@ impl Installer<'_> {
         desired: &[DynamicObject],
         labelled: Labelled,
     ) -> Result<State, InstallError> {
-        let Labelled { mut live, recorded, autoscalers } = labelled;
+        let Labelled { mut live, recorded, rare } = labelled;
         let Recorded { inventory, by: version, resource_version: recorded } = recorded;
-        let installed = inventory.entries().any(|entry| entry.object.kind == AUTOSCALER);
-        if let Some(kind) = Kind::named("scalekit.dev", AUTOSCALER).filter(|_| installed && !autoscalers) {
+        let installed = |kind: &Kind| inventory.entries().any(|entry| entry.object.kind == kind.kind);
+        for kind in INSTALLED.iter().filter(|kind| kind.is_rare() && !rare.contains(&kind.kind) && installed(kind)) {
             let more = self.cluster.list_kind(kind, None, &release.selector()).await.map_err(InstallError::Read)?;
             live.extend(more);
         }
@@ -156,7 +159,31 @@ impl Installer<'_> {
         let inside =
             inside.into_iter().filter(|object| object.namespace.as_ref().is_none_or(|it| !absent.contains(it)));
         live.extend(self.get_all(inside.collect()).await.map_err(InstallError::Read)?);
+        self.with_content(desired, &mut live, &inventory).await?;
         Ok(State { live, inventory, version, recorded })
+    }
+
+    /// Reads the content of those Secrets that may be about to change, so that it can be said which keys do, and put back as
+    /// it was. Who may not read it is told less.
+    async fn with_content(
+        &self,
+        desired: &[DynamicObject],
+        live: &mut [DynamicObject],
+        inventory: &Inventory,
+    ) -> Result<(), InstallError> {
+        for wanted in desired.iter().filter(|wanted| !inventory.knows(wanted)) {
+            let object = ObjectRef::of(wanted);
+            let found = live.iter_mut().find(|found| ObjectRef::of(found).same_object(&object));
+            let Some(found) = found.filter(|found| object.kind == "Secret" && !plan::is_created_once(found)) else {
+                continue;
+            };
+            match self.cluster.get(&object).await {
+                Ok(Some(whole)) => *found = whole,
+                Ok(None) | Err(cluster::Error::Forbidden { .. }) => {}
+                Err(error) => return Err(InstallError::Read(error)),
+            }
+        }
+        Ok(())
     }
 
     /// Those of the objects that are there.

@@ -8,16 +8,20 @@ use super::{
     checked::shortened,
     managers::{self, FieldManager, Step},
 };
+use crate::{catalog::FIELD_MANAGER, object::ObjectRef};
+
+/// What stands for a value that is nobody's to see.
+const MASKED: &str = "***";
 
 /// One field whose live value is not the declared one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FieldChange {
     /// Path as in `kubectl explain`, list positions in brackets: `spec.template.spec.containers[0].image`.
     pub field: String,
-    /// Value in the cluster; absent when the field is not set there.
+    /// Value in the cluster; absent when the field is not set there. Of a Secret `***`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<Value>,
-    /// Value that is declared.
+    /// Value that is declared, of a Secret `***`; null where the field is declared no more.
     pub desired: Value,
     /// Who set the live value. Nobody where it is not set.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -27,10 +31,14 @@ pub struct FieldChange {
 impl std::fmt::Display for FieldChange {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { field, live, desired, by } = self;
-        let desired = shortened(&desired.to_string());
         match live {
-            Some(live) => write!(to, "{field} is {}, should be {desired}", shortened(&live.to_string()))?,
-            None => write!(to, "{field} is not set, should be {desired}")?,
+            Some(live) if live == MASKED && desired == MASKED => {
+                write!(to, "{field} has another value than it should")?;
+            }
+            Some(live) => {
+                write!(to, "{field} is {}, should be {}", shortened(&shown(live)), shortened(&shown(desired)))?;
+            }
+            None => write!(to, "{field} is not set, should be {}", shortened(&shown(desired)))?,
         }
         for (position, FieldManager { manager, subresource, .. }) in by.iter().enumerate() {
             let by = if position == 0 { " (by" } else { "," };
@@ -43,12 +51,22 @@ impl std::fmt::Display for FieldChange {
     }
 }
 
+/// A value as people read it: as JSON, but for what stands for one.
+pub fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "(no longer declared)".to_owned(),
+        Value::String(text) if text == MASKED => text.clone(),
+        value => value.to_string(),
+    }
+}
+
 /// Compares every field that `desired` declares with `live`. What only the live object has (defaults,
 /// status, other managers' fields) is not looked at.
 ///
 /// Lists are compared by position, and their length counts: the API server keeps the order that was
 /// applied. Manifests spell values as the API server stores them (`"1"`, not `"1000m"`), so that equal means equal.
-/// The content of Secrets is masked, and not compared when the live one was read without it.
+/// Of a Secret no value is told, only which keys differ. One that was read without its content is compared by its managed
+/// fields: a key that is ours alone may have another value, and is not told.
 pub fn drift(desired: &DynamicObject, live: &DynamicObject) -> Vec<FieldChange> {
     let metadata = |object: &DynamicObject| {
         serde_json::json!({
@@ -59,14 +77,58 @@ pub fn drift(desired: &DynamicObject, live: &DynamicObject) -> Vec<FieldChange> 
     let (declared, found) = (metadata(desired), metadata(live));
     let mut differences = Differences { path: vec![Step::Key("metadata")], live, changes: Vec::new() };
     differences.compare(&declared, Some(&found));
-    let secret = desired.types.as_ref().is_some_and(|types| types.kind == "Secret");
-    if !secret && let Value::Object(fields) = &desired.data {
+    if let Value::Object(fields) = &desired.data {
         for (name, value) in fields {
             differences.path = vec![Step::Key(name)];
-            differences.compare(value, live.data.get(name));
+            match name.as_str() {
+                "data" if is_secret(desired) => differences.compare_secret(value),
+                // Of its metadata alone it cannot be told.
+                _ if is_secret(desired) && !is_whole(live) => {}
+                _ => differences.compare(value, live.data.get(name)),
+            }
         }
     }
     differences.changes
+}
+
+/// Fields that we applied before and that `desired` declares no more: they go when it is applied, unless somebody else
+/// manages them too.
+///
+/// By the managed fields. Of a field below which nothing is declared any more only the uppermost is told.
+pub(super) fn dropped(desired: &DynamicObject, live: &DynamicObject) -> Vec<FieldChange> {
+    let (Ok(declared), Ok(found)) = (serde_json::to_value(desired), serde_json::to_value(live)) else {
+        return Vec::new();
+    };
+    let mut paths = Vec::new();
+    for entry in live.metadata.managed_fields.iter().flatten() {
+        let applied = entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some("Apply");
+        if let Some(fields) = entry.fields_v1.as_ref().filter(|_| applied) {
+            managers::beyond(&fields.0, &declared, Some(&found), &mut Vec::new(), &mut paths);
+        }
+    }
+    let change = |path: Vec<Step<'_>>| {
+        let value = path.iter().try_fold(&found, |value, step| match *step {
+            Step::Key(name) => value.get(name),
+            Step::Position(position) => value.get(position),
+        });
+        let content = is_secret(desired) && path.first() == Some(&Step::Key("data"));
+        FieldChange {
+            field: spelled(&path),
+            live: if content { Some(MASKED.into()) } else { value.cloned() },
+            desired: Value::Null,
+            by: managers::of(live, &path),
+        }
+    };
+    paths.into_iter().map(change).collect()
+}
+
+fn is_secret(object: &DynamicObject) -> bool {
+    ObjectRef::of(object).kind == "Secret"
+}
+
+/// Whether a Secret was read with its content: each has a type then.
+pub fn is_whole(secret: &DynamicObject) -> bool {
+    secret.data.get("type").is_some()
 }
 
 /// What was found so far, and where is being looked.
@@ -102,6 +164,25 @@ impl<'a> Differences<'a> {
                     by,
                 });
             }
+        }
+    }
+
+    /// The keys of a Secret.
+    fn compare_secret(&mut self, desired: &'a Value) {
+        let content = is_whole(self.live).then(|| self.live.data.get("data").unwrap_or(&Value::Null));
+        let known = content.is_some() || self.live.metadata.managed_fields.is_some();
+        for (key, value) in desired.as_object().into_iter().flatten().filter(|_| known) {
+            self.path.push(Step::Key(key));
+            let by = managers::of(self.live, &self.path);
+            let (is_set, differs) = match content {
+                Some(content) => (content.get(key).is_some(), content.get(key) != Some(value)),
+                None => (!by.is_empty(), by.iter().all(|by| by.manager != FIELD_MANAGER)),
+            };
+            if differs {
+                let live = is_set.then(|| MASKED.into());
+                self.changes.push(FieldChange { field: spelled(&self.path), live, desired: MASKED.into(), by });
+            }
+            self.path.pop();
         }
     }
 
@@ -177,5 +258,95 @@ mod tests {
                 "spec.replicas is 3, should be 1 (by kubectl, scale)",
             ]
         );
+    }
+
+    /// A Secret with these keys, each held by the manager behind it; read with its content, or by its metadata alone.
+    fn secret(whole: bool, keys: &[(&str, &str, &str)]) -> DynamicObject {
+        let entry = |(key, _, manager): &(&str, &str, &str)| {
+            let operation = if *manager == "scalekit" { "Apply" } else { "Update" };
+            json!({"manager": manager, "operation": operation, "fieldsV1": {"f:data": {format!("f:{key}"): {}}}})
+        };
+        let data: serde_json::Map<String, Value> =
+            keys.iter().map(|(key, value, _)| ((*key).to_owned(), json!(value))).collect();
+        let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s",
+            "managedFields": keys.iter().map(entry).collect::<Vec<_>>()}});
+        if whole {
+            (secret["type"], secret["data"]) = (json!("Opaque"), Value::Object(data));
+        }
+        serde_json::from_value(secret).unwrap()
+    }
+
+    #[rstest]
+    #[case::another_value(true, &[("url", "b2xk", "scalekit")], &["data.url has another value than it should (by scalekit)"])]
+    #[case::by_hand(true, &[("url", "b2xk", "kubectl-edit")], &["data.url has another value than it should (by kubectl-edit)"])]
+    #[case::the_same(true, &[("url", "bmV3", "scalekit")], &[])]
+    #[case::not_set(true, &[("theirs", "b2xk", "kubectl-edit")], &["data.url is not set, should be ***"])]
+    #[case::no_longer_declared(true, &[("url", "bmV3", "scalekit"), ("token", "b2xk", "scalekit")],
+        &["data.token is ***, should be (no longer declared) (by scalekit)"])]
+    #[case::without_content_and_ours(false, &[("url", "b2xk", "scalekit")], &[])]
+    #[case::without_content_and_theirs(false, &[("url", "b2xk", "kubectl-edit")],
+        &["data.url has another value than it should (by kubectl-edit)"])]
+    #[case::without_content_and_not_set(false, &[("token", "b2xk", "kubectl-edit")], &["data.url is not set, should be ***"])]
+    #[case::without_managed_fields(false, &[], &["data.url is not set, should be ***"])]
+    fn of_a_secret_keys_are_told_and_no_values(
+        #[case] whole: bool,
+        #[case] keys: &[(&str, &str, &str)],
+        #[case] expected: &[&str],
+    ) {
+        let live = secret(whole, keys);
+        let desired = secret(true, &[("url", "bmV3", "scalekit")]);
+        let mut changes = drift(&desired, &live);
+        changes.extend(dropped(&desired, &live));
+        assert_eq!(changes.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+        let json = serde_json::to_string(&changes).unwrap();
+        assert!(!json.contains("b2xk") && !json.contains("bmV3"), "{json}");
+    }
+
+    #[test]
+    fn of_a_secret_that_tells_nothing_nothing_is_known() {
+        let mut live = secret(false, &[]);
+        live.metadata.managed_fields = None;
+        assert_eq!(drift(&secret(true, &[("url", "bmV3", "scalekit")]), &live), vec![]);
+    }
+
+    #[test]
+    fn fields_that_were_applied_and_are_declared_no_more_are_told_by_the_uppermost() {
+        let entry = |manager: &str, operation: &str, fields: Value| json!({"manager": manager, "operation": operation, "fieldsV1": fields});
+        let live: DynamicObject = serde_json::from_value(json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "x", "labels": {"kept": "1", "gone": "2", "theirs": "3"}, "managedFields": [
+                entry("scalekit", "Apply", json!({
+                    "f:metadata": {"f:labels": {"f:kept": {}, "f:gone": {}}},
+                    "f:spec": {"f:paused": {}, "f:template": {"f:spec": {
+                        "f:securityContext": {"f:runAsUser": {}, "f:fsGroup": {}},
+                        "f:containers": {
+                            "k:{\"name\":\"a\"}": {".": {}, "f:name": {}, "f:image": {}, "f:ports": {
+                                "k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}}}},
+                            "k:{\"name\":\"b\"}": {".": {}, "f:name": {}}}}}}})),
+                entry("scalekit", "Update", json!({"f:metadata": {"f:labels": {"f:theirs": {}}}})),
+                entry("kubectl-edit", "Update", json!({"f:spec": {"f:paused": {}}})),
+            ]},
+            "spec": {"paused": true, "template": {"spec": {"securityContext": {"runAsUser": 1, "fsGroup": 2},
+                "containers": [{"name": "a", "image": "i", "ports": [{"containerPort": 80, "protocol": "TCP"}]},
+                    {"name": "b"}]}}}}))
+        .unwrap();
+        let mut desired = live.clone();
+        desired.metadata.labels.as_mut().unwrap().retain(|name, _| name == "kept");
+        desired.data = json!({"spec": {"template": {"spec": {
+            "containers": [{"name": "a", "image": "i", "ports": [{"containerPort": 80}]}]}}}});
+        let found = dropped(&desired, &live);
+        let told: Vec<(&str, String)> =
+            found.iter().map(|change| (change.field.as_str(), change.live.as_ref().unwrap().to_string())).collect();
+        assert_eq!(
+            told,
+            [
+                ("metadata.labels.gone", "\"2\"".to_owned()),
+                ("spec.paused", "true".to_owned()),
+                ("spec.template.spec.containers[1]", "{\"name\":\"b\"}".to_owned()),
+                ("spec.template.spec.securityContext", "{\"fsGroup\":2,\"runAsUser\":1}".to_owned()),
+            ]
+        );
+        assert!(found.iter().all(|change| change.desired == Value::Null));
+        let by: Vec<&str> = found[1].by.iter().map(|by| by.manager.as_str()).collect();
+        assert_eq!(by, ["scalekit", "kubectl-edit"]);
     }
 }

@@ -11,7 +11,8 @@ use crate::object::ObjectRef;
 /// For each object, the positions of the objects that must be applied before it.
 ///
 /// Edges: namespace → what lies in it; CRD → its custom resources; `ServiceAccount`, `ConfigMap`, `Secret` and
-/// `PersistentVolumeClaim` → the workload whose pods name them; role → the binding that names it.
+/// `PersistentVolumeClaim` → the workload whose pods name them; role → the binding that names it; `Service` → the
+/// `APIService` that is answered by it: until then no namespace of the cluster could be deleted.
 /// References to objects outside the set are not edges.
 pub fn dependencies(objects: &[DynamicObject]) -> Vec<Vec<usize>> {
     let references: Vec<ObjectRef> = objects.iter().map(ObjectRef::of).collect();
@@ -57,6 +58,10 @@ fn needs(object: &DynamicObject, reference: &ObjectRef) -> Vec<Need> {
             Some("Role") => needs.push(("Role", reference.namespace.clone(), role.to_owned())),
             _ => needs.push(("ClusterRole", None, role.to_owned())),
         }
+    }
+    if reference.kind == "APIService" {
+        let named = |path| object.data.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        needs.extend(named("/spec/service/name").map(|name| ("Service", named("/spec/service/namespace"), name)));
     }
     if let Some(pod) = object.data.pointer("/spec/template/spec") {
         let mut named = |kind: &'static str, name: Option<&Value>| {
@@ -125,6 +130,19 @@ mod tests {
     #[test]
     fn an_object_needs_its_namespace_its_definition_and_what_its_pods_name() {
         assert_eq!(dependencies(&objects()), vec![vec![1, 2, 3], vec![3], vec![3], vec![], vec![3, 5], vec![]]);
+    }
+
+    #[test]
+    fn an_aggregated_api_needs_its_service() {
+        let object = |value: Value| serde_json::from_value::<DynamicObject>(value).unwrap();
+        let service = |namespace: &str| {
+            object(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": namespace}}))
+        };
+        let api = object(
+            json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1.x"},
+            "spec": {"service": {"name": "s", "namespace": "m"}}}),
+        );
+        assert_eq!(dependencies(&[api, service("other"), service("m")]), vec![vec![2], vec![], vec![]]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::core::DynamicObject;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{hex, object::ObjectRef};
@@ -44,6 +45,11 @@ impl Inventory {
     /// The entry of an object.
     pub fn get(&self, object: &ObjectRef) -> Option<&Entry> {
         self.entries.get(object)
+    }
+
+    /// Whether this very manifest was applied.
+    pub fn knows(&self, manifest: &DynamicObject) -> bool {
+        self.get(&ObjectRef::of(manifest)).is_some_and(|entry| entry.hash == content_hash(manifest))
     }
 
     /// All entries, sorted.
@@ -97,14 +103,19 @@ impl Inventory {
 }
 
 /// Hash of what a manifest declares: the first 16 hex digits of SHA-256 over its JSON with sorted keys.
+#[expect(clippy::missing_panics_doc, reason = "JSON has a text form")]
 pub fn content_hash(object: &DynamicObject) -> String {
-    let content = serde_json::json!({
-        "labels": object.metadata.labels,
-        "annotations": object.metadata.annotations,
-        "data": object.data,
-    });
-    let digest = Sha256::digest(content.to_string().as_bytes());
-    hex::encode(&digest[..8])
+    /// In the order of their names, as everything below them is.
+    #[derive(Serialize)]
+    struct Content<'a> {
+        annotations: &'a Option<BTreeMap<String, String>>,
+        data: &'a Value,
+        labels: &'a Option<BTreeMap<String, String>>,
+    }
+    let DynamicObject { metadata, data, .. } = object;
+    let content = Content { annotations: &metadata.annotations, data, labels: &metadata.labels };
+    let text = serde_json::to_vec(&content).expect("JSON has a text form");
+    hex::encode(&Sha256::digest(text)[..8])
 }
 
 #[cfg(test)]

@@ -95,6 +95,50 @@ fn is_of(element: &str, item: Option<&Value>, position: usize) -> bool {
     }
 }
 
+/// The uppermost paths of a set of `FieldsV1` that `declared` does not have. Items of lists have their position in `live`,
+/// the value to which the set belongs; those that are not there are left out.
+pub(super) fn beyond<'a>(
+    set: &'a Value,
+    declared: &Value,
+    live: Option<&Value>,
+    path: &mut Vec<Step<'a>>,
+    found: &mut Vec<Vec<Step<'a>>>,
+) {
+    for (element, below) in set.as_object().into_iter().flatten() {
+        let (step, declared, live) = if let Some(name) = element.strip_prefix("f:") {
+            (Step::Key(name), declared.get(name), live.and_then(|live| live.get(name)))
+        } else {
+            let position = |list: Option<&Value>| {
+                let list = list?.as_array()?;
+                list.iter().enumerate().position(|(position, item)| is_of(element, Some(item), position))
+            };
+            // A key that is not declared has its default in the set.
+            let declared = declared.as_array().and_then(|list| {
+                list.iter()
+                    .enumerate()
+                    .find(|(position, item)| may_be_of(element, item, *position))
+                    .map(|(_, item)| item)
+            });
+            let Some(position) = position(live) else { continue };
+            (Step::Position(position), declared, live.and_then(|live| live.get(position)))
+        };
+        path.push(step);
+        match declared {
+            Some(declared) => beyond(below, declared, live, path, found),
+            None => found.push(path.clone()),
+        }
+        path.pop();
+    }
+}
+
+/// As [`is_of`], where keys of the item may be left out.
+fn may_be_of(element: &str, item: &Value, position: usize) -> bool {
+    let Some(Value::Object(keys)) = element.strip_prefix("k:").and_then(|text| serde_json::from_str(text).ok()) else {
+        return is_of(element, Some(item), position);
+    };
+    keys.iter().all(|(name, value)| item.get(name).is_none_or(|declared| declared == value))
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;

@@ -25,7 +25,7 @@ use serde::Serialize;
 pub use checked::{Checked, FieldConflict, conflicts, in_words};
 pub use claims::adapt_claims;
 pub use definition::{bridge, needs_migration, storage_version};
-pub use drift::{FieldChange, drift};
+pub use drift::{FieldChange, drift, is_whole, shown};
 pub use edges::{dependencies, in_order};
 pub use foreign::{foreign_hint, foreign_in_words};
 pub use inventory::{Entry, Inventory, content_hash};
@@ -48,7 +48,7 @@ pub enum Change {
     Create,
     /// It is there and differs, or an earlier version declared more of it than this one.
     Configure {
-        /// Fields that differ. Empty when only fields that are no longer declared have to go.
+        /// Fields that differ, and those that are declared no more. Empty when it is only not known that it is as desired.
         fields: Vec<FieldChange>,
     },
     /// It is as desired.
@@ -188,7 +188,10 @@ pub fn plan(desired: &[DynamicObject], live: &[DynamicObject], inventory: &Inven
                         return Planned { object: reference, change };
                     }
                     fields.extend(kept(found));
-                    let known = inventory.get(&reference).is_some_and(|entry| entry.hash == content_hash(object));
+                    let known = inventory.knows(object);
+                    if !known {
+                        fields.extend(drift::dropped(object, found));
+                    }
                     if fields.is_empty() && known { Change::Unchanged } else { Change::Configure { fields } }
                 }
             };
@@ -228,7 +231,8 @@ fn kept(live: &DynamicObject) -> Option<FieldChange> {
     Some(FieldChange { field, live: Some(value.clone().into()), desired: serde_json::Value::Null, by: Vec::new() })
 }
 
-fn is_created_once(object: &DynamicObject) -> bool {
+/// Whether an object is written once and never again.
+pub fn is_created_once(object: &DynamicObject) -> bool {
     object.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(CREATE_ONCE))
 }
 
@@ -301,6 +305,19 @@ mod tests {
             (fields[0].field.as_str(), &fields[0].live, &fields[0].desired),
             ("data.a", &Some(json!("1")), &json!("2"))
         );
+    }
+
+    /// The hash in the inventory is of a manifest that declared more.
+    #[test]
+    fn what_was_declared_before_is_named() {
+        let mut before = config_map("1");
+        before.data["data"]["b"] = json!("2");
+        before.metadata.managed_fields = serde_json::from_value(json!([{"manager": "scalekit", "operation": "Apply",
+            "fieldsV1": {"f:data": {"f:a": {}, "f:b": {}}}}]))
+        .unwrap();
+        let changes = plan(&[config_map("1")], &[before.clone()], &installed(&[before]));
+        let Change::Configure { fields } = only(&changes) else { panic!("{changes:?}") };
+        assert_eq!((fields[0].field.as_str(), &fields[0].live), ("data.b", &Some(json!("2"))));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct Target {
     pub object: ObjectRef,
     /// Its UID: nothing else of that name is deleted.
     pub uid: String,
-    /// Whether it goes before the rest: what scales.
+    /// Whether it goes before the rest: what scales, and aggregated APIs.
     pub first: bool,
 }
 
@@ -131,7 +131,8 @@ pub fn teardown(
                 let why = format!("it defines what is not scalekit's: {}", named(&others));
                 decided.keep.push(Kept { object: object.clone(), why, data: false });
             }
-            "Autoscaler" => decided.delete.push(target(true)),
+            // With no server behind it, an aggregated API would keep every namespace from going.
+            "Autoscaler" | "APIService" => decided.delete.push(target(true)),
             "Deployment" if object.name == SCALER => decided.delete.push(target(true)),
             "Deployment" | "StatefulSet" | "DaemonSet" | "PersistentVolumeClaim" => decided.delete.push(target(false)),
             _ if in_doomed => {}
@@ -141,12 +142,12 @@ pub fn teardown(
     decided
 }
 
-/// The Secret that Grafana reads on an empty database only: it belongs to the data.
 /// Whether an object is data of the user's, or what it takes to use them.
 pub(super) fn is_data(object: &ObjectRef) -> bool {
     object.kind == "PersistentVolumeClaim" || (object.kind == "Secret" && object.name == GRAFANA_PASSWORD)
 }
 
+/// The Secret that Grafana reads on an empty database only: it belongs to the data.
 const GRAFANA_PASSWORD: &str = "grafana-admin";
 /// The Deployment that scales.
 const SCALER: &str = "scaler";
@@ -188,6 +189,17 @@ mod tests {
             ["monitoring", "monitoring-nodes", "prometheus-data", "scaler", "autoscalers.scalekit.dev"]
         );
         assert!(decided.delete.iter().all(|target| target.first == (target.object.name == "scaler")));
+    }
+
+    #[test]
+    fn an_aggregated_api_goes_before_the_namespace_of_its_server() {
+        let mut ours = installed();
+        ours.push(object("apiregistration.k8s.io/v1", "APIService", None, "v1.x"));
+        for data in [Data::Purge, Data::Keep] {
+            let decided = teardown(&ours, &[], &[], data);
+            let first = decided.delete.iter().filter(|target| target.first).map(|target| &target.object);
+            assert_eq!(names(first), ["scaler", "v1.x"]);
+        }
     }
 
     #[test]

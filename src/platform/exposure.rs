@@ -25,6 +25,8 @@ pub enum Exposure {
     Port(u16),
     /// Only on the loopback address of its node.
     Loopback,
+    /// Elsewhere on one node than on another: there is no port that all of it answers on.
+    Differs,
 }
 
 impl Part {
@@ -79,7 +81,7 @@ impl Part {
                 let sockets = urls.split(',').filter_map(|url| url.trim().strip_prefix("http://"));
                 sockets.filter_map(|of| socket(pod, of, 2381)).reduce(|one, other| match one {
                     Exposure::Port(_) => one,
-                    Exposure::Loopback => other,
+                    Exposure::Loopback | Exposure::Differs => other,
                 })
             }
         }
@@ -87,7 +89,7 @@ impl Part {
 }
 
 /// Where each part answers whose pods are among these of `kube-system`. `kube_proxy` is the metrics address in kube-proxy's
-/// configuration, empty where it names none; `None` where there was no configuration to read. Where pods of one part differ, no port has all of them.
+/// configuration, empty where it names none; `None` where there was no configuration to read.
 pub fn exposures(pods: &[Pod], kube_proxy: Option<&str>) -> BTreeMap<Part, Exposure> {
     let runs = |pod: &&Pod| {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
@@ -96,7 +98,7 @@ pub fn exposures(pods: &[Pod], kube_proxy: Option<&str>) -> BTreeMap<Part, Expos
     let of = |part: Part| {
         let mut all = pods.iter().filter(runs).filter(|pod| part.is_in(pod)).map(|pod| part.by_flags(pod, kube_proxy));
         let first = all.next()??;
-        Some((part, if all.all(|other| other == Some(first)) { first } else { Exposure::Loopback }))
+        Some((part, if all.all(|other| other == Some(first)) { first } else { Exposure::Differs }))
     };
     Part::ALL.into_iter().filter_map(of).collect()
 }
@@ -202,7 +204,8 @@ mod tests {
     #[test]
     fn what_differs_from_node_to_node_has_no_port() {
         let (open, closed) = (pod(Part::Scheduler, &["s"]), pod(Part::Scheduler, &["s", "--bind-address=127.0.0.1"]));
-        assert_eq!(exposures(&[open.clone(), closed], None)[&Part::Scheduler], Exposure::Loopback);
+        assert_eq!(exposures(&[open.clone(), closed.clone()], None)[&Part::Scheduler], Exposure::Differs);
+        assert_eq!(exposures(&[closed.clone(), closed], None)[&Part::Scheduler], Exposure::Loopback);
         assert_eq!(exposures(&[open.clone(), open.clone()], None)[&Part::Scheduler], Exposure::Port(10259));
         assert_eq!(exposures(&[], None), BTreeMap::new());
         let mut ended = open;

@@ -45,7 +45,7 @@ impl Seen {
     #[must_use]
     pub fn of_installation(self, installed: Self) -> Self {
         let Some(scraped) = installed.exposed.clone() else { return self.or(installed) };
-        let closed = self.exposed.iter().flatten().filter(|(_, exposure)| **exposure == Exposure::Loopback);
+        let closed = self.exposed.iter().flatten().filter(|(_, exposure)| !matches!(exposure, Exposure::Port(_)));
         let exposed = closed.map(|(part, exposure)| (*part, *exposure)).chain(scraped).collect();
         Self { exposed: Some(exposed), ..self.or(installed) }
     }
@@ -70,6 +70,7 @@ pub struct NotScraped {
 
 /// Where kubeadm, and so kind, has the scheduler, the controller manager and kube-proxy answer, and etcd with its metrics.
 const LOOPBACK: &str = "only on the loopback address of its node, where no pod reaches it";
+const DIFFERS: &str = "its pods answer on other addresses or ports from node to node: no port has all of them";
 const USUALLY_LOOPBACK: &str =
     "usually only on the loopback address of its node, and on managed clusters not for their users at all";
 const DQLITE: &str = "MicroK8s keeps its data in dqlite, which has no metrics";
@@ -96,6 +97,7 @@ impl Platform {
                 _ if self.one_process => (part == Part::Etcd).then_some(usual),
                 Some(Exposure::Port(_)) => None,
                 Some(Exposure::Loopback) => Some(LOOPBACK),
+                Some(Exposure::Differs) => Some(DIFFERS),
                 None => Some(usual),
             }
         };
@@ -174,11 +176,11 @@ mod tests {
         let exposed = BTreeMap::from([
             (Part::Scheduler, Exposure::Port(10259)),
             (Part::ControllerManager, Exposure::Loopback),
-            (Part::Etcd, Exposure::Port(2381)),
+            (Part::KubeProxy, Exposure::Differs),
         ]);
         let seen = Seen { exposed: Some(exposed), one_process: Some(false), ..Seen::default() };
         let platform = assume("generic".parse().unwrap(), &[], &[]).seen(seen);
         let left_out: Vec<_> = platform.not_scraped().iter().map(|it| (it.job, it.reason)).collect();
-        assert_eq!(left_out, [("controller-manager", LOOPBACK), ("kube-proxy", USUALLY_LOOPBACK)]);
+        assert_eq!(left_out, [("controller-manager", LOOPBACK), ("kube-proxy", DIFFERS), ("etcd", OWN_ETCD)]);
     }
 }

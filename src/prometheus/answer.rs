@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use http::StatusCode;
 use serde::{
-    Deserialize, Serialize,
+    Deserialize,
     de::{DeserializeOwned, IgnoredAny},
 };
 
@@ -19,56 +19,6 @@ pub struct Sample {
     pub value: f64,
     /// When the value was evaluated, in seconds since the epoch.
     pub at: f64,
-}
-
-/// Health of a target as Prometheus spells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TargetHealth {
-    /// The last scrape worked.
-    Up,
-    /// The last scrape failed.
-    Down,
-    /// Not scraped yet.
-    Unknown,
-}
-
-/// One scrape target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Target {
-    /// The scrape pool, that is the job of the configuration.
-    pub scrape_pool: String,
-    /// What is scraped.
-    pub scrape_url: String,
-    /// Why the last scrape failed; empty when it did not.
-    #[serde(default)]
-    pub last_error: String,
-    /// Health.
-    pub health: TargetHealth,
-}
-
-/// The name of a scrape pool (one job of the configuration), whether or not it has targets.
-pub type ScrapePool = String;
-
-/// All active targets, and all pools: a pool without a target is a finding, not a target.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Targets {
-    /// Active targets.
-    pub active: Vec<Target>,
-    /// Every pool of the loaded configuration.
-    pub pools: Vec<ScrapePool>,
-}
-
-impl Targets {
-    /// Pools that have no target at all. No `up == 0` exists for them: only this list shows them.
-    pub fn empty_pools(&self) -> Vec<&str> {
-        self.pools
-            .iter()
-            .map(String::as_str)
-            .filter(|pool| !self.active.iter().any(|target| target.scrape_pool == *pool))
-            .collect()
-    }
 }
 
 #[derive(Deserialize)]
@@ -90,7 +40,7 @@ struct Envelope<T> {
 /// What is said of an answer that is only marked as partial.
 const MARKED_PARTIAL: &str = "the server marks it with isPartial: some of its storage did not answer";
 
-fn open<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error> {
+pub(super) fn open<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error> {
     match open_with_warnings(status, body)? {
         (data, None) => Ok(data),
         (_, Some(why)) => Err(Error::Partial { why, samples: Vec::new() }),
@@ -193,27 +143,6 @@ pub(super) fn range(status: StatusCode, body: &[u8]) -> Result<Vec<Instant>, Err
         instants.entry(key).or_insert((at, Vec::new())).1.push(value.parse().unwrap_or(f64::NAN));
     }
     Ok(instants.into_values().collect())
-}
-
-pub(super) fn targets(status: StatusCode, body: &[u8]) -> Result<Targets, Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Data {
-        active_targets: Vec<Target>,
-    }
-    let Data { active_targets } = open(status, body)?;
-    Ok(Targets { active: active_targets, pools: Vec::new() })
-}
-
-pub(super) fn scrape_pools(status: StatusCode, body: &[u8]) -> Result<Vec<ScrapePool>, Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Data {
-        /// `null` while no configuration is loaded.
-        scrape_pools: Option<Vec<ScrapePool>>,
-    }
-    let Data { scrape_pools } = open(status, body)?;
-    Ok(scrape_pools.unwrap_or_default())
 }
 
 /// What the server says of its configuration.
@@ -379,19 +308,5 @@ mod tests {
     fn an_answer_that_says_that_it_is_whole_is_one() {
         let body = r#"{"status":"success","isPartial":false,"data":{"resultType":"scalar","result":[1,"2"]}}"#;
         assert_eq!(answer(body), Ok(vec![2.0]));
-    }
-
-    #[test]
-    fn a_pool_without_a_target_is_named() {
-        let targets = Targets {
-            active: vec![Target {
-                scrape_pool: "a".to_owned(),
-                scrape_url: String::new(),
-                last_error: String::new(),
-                health: TargetHealth::Up,
-            }],
-            pools: vec!["a".to_owned(), "b".to_owned()],
-        };
-        assert_eq!(targets.empty_pools(), ["b"]);
     }
 }

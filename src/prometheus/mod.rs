@@ -8,6 +8,7 @@
 mod access;
 mod answer;
 mod direct;
+mod targets;
 
 use std::time::Duration;
 
@@ -17,8 +18,9 @@ use futures::{FutureExt, future::BoxFuture};
 use crate::query::encode;
 
 pub use access::Access;
-pub use answer::{HeadStats, Instant, MetricSeries, Runtime, Sample, ScrapePool, Target, TargetHealth, Targets, Tsdb};
+pub use answer::{HeadStats, Instant, MetricSeries, Runtime, Sample, Tsdb};
 pub use direct::Direct;
+pub use targets::{ScrapePool, Target, TargetHealth, Targets};
 
 /// How requests reach Prometheus. The path is absolute and carries its query string.
 ///
@@ -191,9 +193,9 @@ impl<T: Transport> Client<T> {
     /// See [`Error`].
     pub async fn targets(&self) -> Result<Targets, Error> {
         let (status, body) = self.get("/api/v1/targets?state=active").await?;
-        let mut targets = answer::targets(status, &body)?;
+        let mut targets = targets::targets(status, &body)?;
         let (status, body) = self.get("/api/v1/scrape_pools").await?;
-        targets.pools = answer::scrape_pools(status, &body)?;
+        targets.pools = targets::scrape_pools(status, &body)?;
         Ok(targets)
     }
 

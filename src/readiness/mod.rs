@@ -4,6 +4,7 @@
 //! wait in seconds, as krane and kubedog have them: an image that is not there, a container that cannot be
 //! configured or exits again and again, a claim whose class does not exist. Pure: `now` is an argument.
 
+mod container;
 mod pod;
 mod volume;
 mod workload;

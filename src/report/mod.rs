@@ -32,8 +32,8 @@ pub use status_view::StatusView;
 use crate::{
     catalog::Options,
     commands::{
-        AlertTested, Bundled, CommandError, DemoLoaded, DemoUp, Downed, Explained, ModeChanged, Plan, PlannedRemoval,
-        Upped, Written,
+        AlertTested, Bundled, CommandError, DemoLoaded, DemoUp, Downed, Explained, ExplainedAlert, ModeChanged, Plan,
+        PlannedRemoval, Upped, Written,
     },
     health::{Report, Status},
     yaml,
@@ -117,6 +117,15 @@ pub fn status(status: &Status) -> io::Result<()> {
 /// When stdout takes no more.
 pub fn alert_tested(tested: &AlertTested) -> io::Result<()> {
     document(&text::alert_tested(tested))
+}
+
+/// Prints what an alert means, or which there are.
+///
+/// # Errors
+///
+/// When stdout takes no more.
+pub fn alert_explained(explained: &ExplainedAlert) -> io::Result<()> {
+    document(&text::alert_explained(explained))
 }
 
 /// Prints why a count is what it is.

@@ -111,7 +111,11 @@ impl NamedFiles {
     /// # Errors
     ///
     /// When a folder cannot be read; [`SettingsError::Additions`] with every mistake in its files.
-    pub fn additions(&self, taken: &[String]) -> Result<Additions, SettingsError> {
+    pub fn additions(&self, taken: impl FnOnce() -> Vec<String>) -> Result<Additions, SettingsError> {
+        if self.rules.is_none() && self.scrape_configs.is_none() {
+            return Ok(Additions::default());
+        }
+        let taken = &taken();
         let folder = |named: &Option<Named>| named.as_ref().map(Named::folder).transpose();
         let additions = Additions {
             rules: folder(&self.rules)?.unwrap_or_default(),
@@ -296,7 +300,7 @@ mod tests {
             fs::write(folder.path().join(name), text).unwrap();
         }
         let rules = FlagOrKey { flag: Some(folder.path().to_owned()), key: Some("/nowhere".into()) };
-        NamedFiles::new(None, FileAlerting::default(), rules, FlagOrKey::default()).additions(&[])
+        NamedFiles::new(None, FileAlerting::default(), rules, FlagOrKey::default()).additions(Vec::new)
     }
 
     const RULE: &str = "groups: [{name: a, rules: [{record: x, expr: up}]}]\n";

@@ -5,6 +5,7 @@
 
 mod asked;
 mod files;
+mod references;
 mod settings_file;
 mod values;
 
@@ -133,7 +134,7 @@ impl StackSettings {
     /// When a file cannot be read, or what is in it cannot be used.
     pub fn with_files(mut self) -> Result<Self, SettingsError> {
         self.options.alerting = self.files.alerting()?;
-        self.options.additions = self.files.additions(&catalog::jobs(&self.options))?;
+        self.options.additions = self.files.additions(|| catalog::jobs(&self.options))?;
         Ok(self)
     }
 }
@@ -172,10 +173,10 @@ pub fn resolve(connection: Connection, flags: StackFlags, file: FileSettings) ->
     for (name, reference) in file.images {
         let origin = format!("images.{name}");
         let component = checked(&origin, &name, |name| Component::from_str(name).map_err(|error| error.to_string()))?;
-        options.images.insert(component, checked(&origin, &reference, values::image)?);
+        options.images.insert(component, checked(&origin, &reference, references::image)?);
     }
     options.images.extend(images);
-    options.registry = checked_if("registry", registry.or(file.registry), values::registry)?;
+    options.registry = checked_if("registry", registry.or(file.registry), references::registry)?;
     let url = checked_if("prometheusUrl", prometheus_url.or(file.prometheus_url), values::server_url)?;
     let secret = prometheus_secret.or(file.prometheus_secret);
     options.external = match (url, checked_if("prometheusSecret", secret, values::object_name)?) {

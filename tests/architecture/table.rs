@@ -45,7 +45,7 @@ pub const TABLE: &[Rule] = &[
     shell(
         "report",
         "alerting commands autoscaling::explain autoscaling::api catalog event health images object plan readiness yaml",
-        "anstream anstyle comfy_table indicatif kube::core serde serde_json terminal_size tracing",
+        "anstream anstyle comfy_table indicatif kube::core serde serde_json similar terminal_size tracing",
     ),
     shell(
         "commands",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::core::DynamicObject;
 use scalekit::{
     catalog::{self, Alerting, DemoOptions, Options, SecretText},
-    platform::{self, Platform},
+    platform::{self, Exposure, Part, Platform, Seen},
     yaml,
 };
 use serde_json::Value;
@@ -71,6 +71,16 @@ pub fn file(objects: &[DynamicObject], config_map: &str, key: &str) -> String {
 
 pub fn prometheus_config(platform_name: &str) -> Value {
     yaml::parse(&file(&whole_stack(platform_name), "prometheus-config", "prometheus.yml")).expect("YAML")
+}
+
+/// The configuration of a cluster that lets every part of its control plane be seen, each at a page of its own.
+pub fn open_prometheus_config() -> Value {
+    let exposed = Part::ALL.into_iter().zip(10_250..).map(|(part, port)| (part, Exposure::Port(port))).collect();
+    let open = platform("kind").seen(Seen { exposed: Some(exposed), ..Seen::default() });
+    let receiver = || Some(SecretText::new("https://receiver.example"));
+    let alerting = Some(Alerting::Receivers { slack: receiver(), webhook: receiver() });
+    let stack = catalog::stack(&Options { alerting, ..options() }, &open);
+    yaml::parse(&file(&stack, "prometheus-config", "prometheus.yml")).expect("YAML")
 }
 
 pub fn rules() -> Vec<Value> {

@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use crate::{built::dashboards, expressions::check_expression};
 
-const DASHBOARDS: [&str; 7] = [
+const DASHBOARDS: [&str; 8] = [
     "scalekit-application",
     "scalekit-autoscaling",
+    "scalekit-control-plane",
     "scalekit-nodes",
     "scalekit-overview",
     "scalekit-prometheus",

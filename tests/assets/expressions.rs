@@ -9,14 +9,18 @@ use promql_parser::{
 use rstest::rstest;
 use serde_json::Value;
 
-use crate::{built::rules, scraping::allow_lists};
+use crate::{
+    built::{open_prometheus_config, rules},
+    scraping::allow_lists_of,
+};
 
 /// Metrics that no allow-list names: Prometheus makes them itself, at each scrape and for each rule.
 const MADE_BY_PROMETHEUS: [&str; 5] =
     ["up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling", "ALERTS"];
 
-/// What each job keeps, and the rules: read once, for there are hundreds of expressions.
-static KEPT: LazyLock<(BTreeMap<String, AllowList>, Vec<Value>)> = LazyLock::new(|| (allow_lists("kind"), rules()));
+/// What each job keeps where all can be had, and the rules: read once, for there are hundreds of expressions.
+static KEPT: LazyLock<(BTreeMap<String, AllowList>, Vec<Value>)> =
+    LazyLock::new(|| (allow_lists_of(&open_prometheus_config()), rules()));
 
 pub fn check_expression(expression: &str, place: &str) {
     for metric in metrics(expression).unwrap_or_else(|error| panic!("{place}: {expression}: {error}")) {

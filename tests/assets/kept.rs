@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rstest::rstest;
 
 use crate::{
-    built::{dashboards, prometheus_config, rules},
+    built::{dashboards, open_prometheus_config, rules},
     expressions::metrics_of,
 };
 
@@ -61,8 +61,6 @@ fn lists_are_read_as_names(#[case] list: &str, #[case] expected: &[&str]) {
     assert_eq!(names(list), expected);
 }
 
-/// Scheduler, controller manager, kube-proxy and etcd are not of this: few clusters have them, and their dashboards would be
-/// empty everywhere else.
 #[test]
 fn every_metric_that_is_kept_is_read_by_a_dashboard_or_a_rule() {
     let mut read: BTreeSet<String> = BY_EXPLAIN.iter().chain(&[BY_HAND]).map(|&name| name.to_owned()).collect();
@@ -83,7 +81,7 @@ fn every_metric_that_is_kept_is_read_by_a_dashboard_or_a_rule() {
             read.extend(metrics_of(inside.0));
         }
     }
-    let config = prometheus_config("kind");
+    let config = open_prometheus_config();
     let mut unread: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut kept = BTreeSet::new();
     for job in config["scrape_configs"].as_array().expect("jobs") {

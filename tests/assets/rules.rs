@@ -32,7 +32,7 @@ fn every_alert_says_what_is_wrong_and_what_to_do() {
         let anchor = format!("docs/runbooks.md#{}", name.to_lowercase());
         let url = alert["annotations"]["runbook_url"].as_str().expect("a runbook");
         assert!(url.ends_with(&anchor), "{name}: {url}");
-        for key in ["summary", "description"] {
+        for key in ["summary", "description", "first_step"] {
             assert!(alert["annotations"][key].is_string(), "{key} of {name}");
         }
         let severity = alert["labels"]["severity"].as_str().expect("a severity");
@@ -44,11 +44,12 @@ fn every_alert_says_what_is_wrong_and_what_to_do() {
 }
 
 /// Alerts about a state: it holds or it does not, which no number says better than the labels do.
-const STATES: [&str; 14] = [
+const STATES: [&str; 15] = [
     "AggregatedApiDown",
     "AutoscalerInvalid",
     "AutoscalerUnableToScale",
     "ContainerNotStarting",
+    "EtcdWithoutLeader",
     "HpaUnableToScale",
     "ImagePullFailing",
     "JobFailed",

@@ -19,8 +19,12 @@ fn jobs(config: &Value) -> &Vec<Value> {
 }
 
 /// The allow-list of each job that has one: names are matched by it as a whole.
-pub fn allow_lists(platform_name: &str) -> BTreeMap<String, AllowList> {
-    jobs(&prometheus_config(platform_name))
+fn allow_lists(platform_name: &str) -> BTreeMap<String, AllowList> {
+    allow_lists_of(&prometheus_config(platform_name))
+}
+
+pub fn allow_lists_of(config: &Value) -> BTreeMap<String, AllowList> {
+    jobs(config)
         .iter()
         .filter_map(|job| {
             let rules = job["metric_relabel_configs"].as_array()?;

@@ -152,7 +152,9 @@ async fn a_configuration_of_the_users_own_groups_inhibits_and_resolves(
         let fires = |alert: &str, expr: &str, severity: &str, node: &str| {
             json!({"alert": alert, "expr": expr, "labels": {"severity": severity, "node": node},
                 "annotations": {"summary": format!("{alert} {node}"), "description": "It says {{ $value }}.",
-                    "runbook_url": format!("https://example.org/{}", alert.to_lowercase())}})
+                    "first_step": "`df` of disk {{ $labels.disk }}",
+                    "runbook_url": format!("{}{}", if node == "two" { "docs/runbooks.md#" } else { "https://example.org/" },
+                        alert.to_lowercase())}})
         };
         let two = "label_replace(vector(1), \"disk\", \"a\", \"\", \"\") or label_replace(vector(2), \"disk\", \"b\", \"\", \"\")";
         let rules = [
@@ -191,12 +193,17 @@ async fn a_configuration_of_the_users_own_groups_inhibits_and_resolves(
     let messages = serde_json::Deserializer::from_str(&text).into_iter::<Value>().map_while(Result::ok);
     let shown: Vec<Value> = messages.map(|message| message["attachments"][0].clone()).collect();
     let titled = |title: &str| shown.iter().find(|shown| shown["title"] == title).unwrap_or_else(|| panic!("{text}"));
-    assert!(titled("DiskSlow (2)")["text"].as_str().unwrap().contains("It says 2."), "{text}");
+    let slow = titled("DiskSlow (2)");
+    for expected in ["It says 2.", "first: `df` of disk b", "what to do: `scalekit alert explain DiskSlow`"] {
+        assert!(slow["text"].as_str().unwrap().contains(expected), "{expected} is not in {slow:#}");
+    }
     let (lost, back) = (titled("NodeLost"), titled("resolved: NodeLost"));
     let said = lost["text"].as_str().unwrap();
-    for expected in ["NodeLost one", "It says 1.", "<https://example.org/nodelost|what to do>"] {
+    for expected in ["NodeLost one", "It says 1.", "first: ", "<https://example.org/nodelost|what to do>"] {
         assert!(said.contains(expected), "{expected} is not in {said}");
     }
+    let said = back["text"].as_str().unwrap();
+    assert!(!said.contains("first: ") && said.contains("|what to do>"), "{said}");
     assert_eq!((&lost["color"], &back["color"]), (&json!("danger"), &json!("good")));
     assert_eq!(back["title_link"], "https://example.org/nodelost");
 }

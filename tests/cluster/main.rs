@@ -12,6 +12,7 @@
 
 mod adapter;
 mod additions;
+mod air_gap;
 mod alerting;
 mod autoscalers;
 mod bad_input;
@@ -20,8 +21,10 @@ mod credentials;
 mod existing;
 mod install;
 mod network;
+mod nodes;
 mod operations;
 mod panels;
+mod place;
 mod removal;
 mod resources;
 mod scaling;
@@ -30,6 +33,7 @@ mod scraping;
 mod steps;
 mod tanks;
 mod trouble;
+mod upgrade;
 mod verdicts;
 mod world;
 
@@ -86,9 +90,11 @@ fn main() -> ExitCode {
             network::the_stacks_namespace_refuses_pods_that_may_too_much,
             scraping::the_control_plane_is_scraped_once_and_what_is_not_is_said,
             scraping::a_control_plane_that_can_be_reached_is_scraped,
+            scraping::a_job_that_lost_its_targets_is_an_alert_and_a_finding,
             scraping::an_idle_node_has_fewer_than_3000_series,
             scraping::no_alert_is_pending,
             panels::no_panel_of_a_fresh_installation_is_empty_without_a_word,
+            nodes::a_node_that_is_not_ready_and_a_pod_that_was_evicted_hold_nothing_up,
             operations::a_watch_tells_each_change_and_ends_with_ctrl_c,
             trouble::workloads_are_made_that_break,
             alerting::a_test_alert_arrives_and_a_receiver_that_refuses_it_is_quoted,
@@ -122,8 +128,9 @@ fn main() -> ExitCode {
             removal::up_works_right_after_down,
             check::an_api_without_a_server_is_found_and_down_says_what_to_do,
             operations::a_rendered_folder_that_was_applied_is_taken_over,
-            operations::a_cluster_without_a_registry_is_served_from_a_file,
+            air_gap::a_cluster_without_a_registry_is_served_from_a_file,
             removal::down_on_an_empty_cluster_says_so,
+            upgrade::an_older_build_is_brought_up_to_date_with_its_samples_and_its_password,
             existing::the_scaler_alone_asks_a_prometheus_that_is_there,
             removal::an_image_that_a_removal_left_is_taken_off_by_the_next,
         ];

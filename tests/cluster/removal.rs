@@ -107,13 +107,14 @@ pub async fn down_on_an_empty_cluster_says_so(world: &World) {
 }
 
 /// The claims of the stack with their UIDs and their volumes.
-fn claims(world: &World) -> Vec<String> {
+pub fn claims(world: &World) -> Vec<String> {
     let format = "jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.spec.volumeName}{\"\\n\"}{end}";
     let listed = world.kubectl(["get", "persistentvolumeclaims", "-n", "monitoring", "-o", format]);
     listed.lines().map(str::to_owned).collect()
 }
 
-fn grafana_password(world: &World) -> String {
+/// Grafana's password as the cluster has it.
+pub fn grafana_password(world: &World) -> String {
     world.kubectl(["get", "secret", "grafana-admin", "-n", "monitoring", "-o", "jsonpath={.data.password}"])
 }
 

@@ -52,8 +52,9 @@ pub async fn the_control_plane_is_scraped_once_and_what_is_not_is_said(world: &W
     world.scalekit(["status"]).exits(0).says("not scraped: ").says("etcd").says("the kubelets' certificates are");
 }
 
-/// A second scheduler and a second controller manager, which wait for leases that somebody else has and do nothing, and an
-/// etcd of nobody. The node's own programs are mounted: they need no image but one.
+/// A second scheduler and a second controller manager, which wait for leases that somebody else has and do nothing, a second
+/// kube-proxy, which writes the same rules as the first, and an etcd of nobody. The node's own programs are mounted: they
+/// need no image but one.
 fn second_control_plane() -> Value {
     let lease = |name: &str| {
         json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
@@ -102,8 +103,31 @@ fn second_control_plane() -> Value {
         of_kubernetes("kube-scheduler", "scheduler", 11259),
         of_kubernetes("kube-controller-manager", "controller-manager", 11257),
         pod("etcd", 22381, "HTTP", etcd.map(|flag| format!("--{flag}")).to_vec()),
+        // As kubeadm has it: the pod names a file of this ConfigMap, which says where it answers.
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kube-proxy", "namespace": "kube-system"},
+            "data": {"config.conf": "metricsBindAddress: 0.0.0.0:20249\nhealthzBindAddress: 0.0.0.0:20256\n"}}),
+        second_kube_proxy(),
     ];
     json!({"apiVersion": "v1", "kind": "List", "items": items})
+}
+
+/// With what is the node's own of the first one's configuration, in the node's file system, where it finds iptables.
+fn second_kube_proxy() -> Value {
+    let start = "cat /host/etc/kubernetes/kube-proxy.yaml /config/config.conf >/host/run/second-kube-proxy.yaml && \
+                 exec chroot /host \"$@\"";
+    let program = ["/run/bin/kube-proxy", "--config=/run/second-kube-proxy.yaml"];
+    json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "second-kube-proxy", "namespace": "kube-system",
+            "labels": {"k8s-app": "kube-proxy", "second": "true"}},
+        "spec": {"hostNetwork": true, "terminationGracePeriodSeconds": 0, "tolerations": [{"operator": "Exists"}],
+            "containers": [{"name": "kube-proxy", "image": "docker.io/library/busybox:1.35.0",
+                "imagePullPolicy": "IfNotPresent", "securityContext": {"privileged": true},
+                "command": ["sh", "-c", start, "sh", program[0], program[1]],
+                "env": [{"name": "PATH", "value": "/usr/sbin:/usr/bin:/sbin:/bin"}],
+                "volumeMounts": [{"name": "host", "mountPath": "/host"}, {"name": "config", "mountPath": "/config"}],
+                "readinessProbe": {"httpGet": {"path": "/metrics", "port": 20249}, "periodSeconds": 1}}],
+            "volumes": [{"name": "host", "hostPath": {"path": "/"}},
+                {"name": "config", "configMap": {"name": "kube-proxy"}}]}})
 }
 
 /// What answers on its node's address is scraped from the next run on, and no more when it has gone.
@@ -118,15 +142,17 @@ pub async fn a_control_plane_that_can_be_reached_is_scraped(world: &World) {
     world.apply(&second_control_plane().to_string());
     world.kubectl(["wait", "-n", "kube-system", "pod", "-l", "second=true", "--for=condition=Ready", "--timeout=90s"]);
     // Before anybody runs `up`, nothing is wrong, and it is said.
-    world.scalekit(["status"]).exits(0).says("scheduler, controller-manager, etcd can be reached by pods now");
+    world
+        .scalekit(["status"])
+        .exits(0)
+        .says("scheduler, controller-manager, kube-proxy, etcd can be reached by pods now");
     assert_eq!(left_out(), all);
     // That it listens there does not say that anybody is let there: it is not waited for.
     world.scalekit(["up"]).exits(0).says(&format!("{before} scrape targets are up"));
     world.scalekit(["up"]).exits(0).says("nothing to change");
-    let opened = ["scheduler", "controller-manager", "etcd"];
-    world.until_samples(&format!("up{{job=~\"{}\"}} == 1", opened.join("|")), opened.len()).await;
-    assert_eq!(left_out(), ["kube-proxy"]);
-    for job in opened {
+    world.until_samples(&format!("up{{job=~\"{}\"}} == 1", all.join("|")), all.len()).await;
+    assert_eq!(left_out(), [""; 0]);
+    for job in all {
         let samples = world.query(&format!("{{job=\"{job}\"}}")).await;
         let up = samples.iter().any(|sample| sample.labels["__name__"] == "up" && sample.value > 0.0);
         let own = samples.iter().filter(|sample| !sample.labels["__name__"].starts_with("scrape_")).count();
@@ -142,9 +168,30 @@ pub async fn a_control_plane_that_can_be_reached_is_scraped(world: &World) {
         "kube-system",
         "lease/second-kube-scheduler",
         "lease/second-kube-controller-manager",
+        "configmap/kube-proxy",
     ]);
     world.scalekit(["up"]).exits(0).says(&format!("{before} scrape targets are up"));
     assert_eq!(left_out(), all);
+}
+
+/// A job whose discovery finds nothing has no `up` that could be 0: an alert and `status` say so, and `up` mends it.
+pub async fn a_job_that_lost_its_targets_is_an_alert_and_a_finding(world: &World) {
+    // What Prometheus knew of a target ends two intervals after it.
+    world.scalekit(["up", "--scrape-interval", "2s"]).exits(0);
+    world.kubectl(["delete", "service", "-n", "monitoring", "grafana"]);
+    let pending = r#"ALERTS{alertname="JobWithoutTargets", job="grafana", alertstate="pending"}"#;
+    world.until_samples(pending, 1).await;
+    let others = world.query(r#"ALERTS{alertname="JobWithoutTargets", job!="grafana"}"#).await;
+    assert!(others.is_empty(), "{others:?}");
+    let status = world.scalekit(["status", "--scrape-interval", "2s"]).exits(6);
+    status.says("no target at all for grafana: there is no service/grafana -n monitoring");
+    let answer: Value =
+        serde_json::from_str(&world.scalekit(["status", "--scrape-interval", "2s", "-o", "json"]).exits(6).stdout)
+            .unwrap();
+    assert_eq!(answer["targets"]["emptyJobs"], json!(["grafana"]), "{:#}", answer["targets"]);
+    world.scalekit(["up"]).exits(0).says("service/grafana");
+    world.until_healthy(&[]).await;
+    world.until_samples(pending, 0).await;
 }
 
 /// The budget of one idle node.

@@ -3,189 +3,29 @@
 //! A step a failure, on a real kubelet, with the wait that `up` uses: each in a namespace of its own, with a workload of
 //! one pod that fails in one way.
 
-use std::{
-    sync::OnceLock,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::{
-    core::v1::{ContainerStatus, Event, Namespace, Node, Pod},
+    core::v1::{Event, Pod},
     storage::v1::StorageClass,
 };
 use kube::{
     Api,
-    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams},
 };
 use scalekit::{
     catalog::APPLYSET_PART_OF,
-    cluster::{Cluster, Kind},
     event::Silent,
-    install::{Failure, InstallError, Installer, Release},
+    install::{InstallError, Installer},
     object::ObjectRef,
     plan::{Inventory, plan},
 };
 use serde_json::{Value, json};
 
-use crate::world::World;
-
-/// What the issue of a verdict may take once the cluster shows the failure.
-const WITHIN: Duration = Duration::from_secs(10);
-
-/// The image with a shell that the node has.
-static SHELL: OnceLock<String> = OnceLock::new();
-
-/// A namespace with what is in it.
-struct Place<'a> {
-    world: &'a World,
-    name: String,
-}
-
-impl<'a> Place<'a> {
-    async fn new(world: &'a World, name: &str, labels: Value) -> Self {
-        let name = format!("verdict-{name}");
-        if SHELL.get().is_none() {
-            let nodes: Api<Node> = Api::all(world.client.clone());
-            let nodes = nodes.list(&ListParams::default()).await.unwrap().items;
-            let images = nodes.into_iter().filter_map(|node| node.status?.images).flatten();
-            let shell = images.filter_map(|image| image.names).flatten().find(|name| name.contains("/busybox:"));
-            SHELL.get_or_init(|| shell.unwrap());
-        }
-        let namespaces: Api<Namespace> = Api::all(world.client.clone());
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
-        let params = PatchParams::apply("scalekit-test").force();
-        namespaces.patch(&name, &params, &Patch::Apply(&namespace)).await.unwrap();
-        Self { world, name }
-    }
-
-    fn cluster(&self) -> Cluster {
-        Cluster::new(self.world.client.clone(), "", "", "default")
-    }
-
-    fn release(&self) -> Release {
-        Release {
-            inventory: "inventory".to_owned(),
-            namespace: self.name.clone(),
-            applyset: format!("test-{}", self.name),
-            version: "0.1.0".to_owned(),
-        }
-    }
-
-    /// The object as one of this place's release.
-    fn of_the_release(&self, mut object: Value) -> DynamicObject {
-        object["metadata"]["namespace"] = json!(self.name);
-        object["metadata"]["labels"] = json!({APPLYSET_PART_OF: self.release().applyset});
-        serde_json::from_value(object).unwrap()
-    }
-
-    async fn put(&self, object: Value) -> ObjectRef {
-        let object = self.of_the_release(object);
-        let reference = ObjectRef::of(&object);
-        let params = PatchParams::apply("scalekit-test").force();
-        let api = match Kind::of(&reference) {
-            Some(_) => self.cluster().api_for(&reference).unwrap(),
-            None => panic!("{reference} is of no kind that is installed"),
-        };
-        api.patch(&reference.name, &params, &Patch::Apply(&object)).await.unwrap();
-        reference
-    }
-
-    /// Waits as `up` does.
-    async fn wait(&self, object: &ObjectRef, timeout: Duration) -> Result<(), InstallError> {
-        let cluster = self.cluster();
-        let installer = Installer::new(&cluster, &Silent, timeout);
-        installer.wait(&self.release(), std::slice::from_ref(object)).await
-    }
-
-    /// Since when the cluster shows it.
-    async fn shown(&self, shows: impl Fn(&[Pod], &[Event]) -> bool) -> Instant {
-        let pods: Api<Pod> = Api::namespaced(self.world.client.clone(), &self.name);
-        let events: Api<Event> = Api::namespaced(self.world.client.clone(), &self.name);
-        loop {
-            let all = ListParams::default();
-            let (pods, events) = (pods.list(&all).await.unwrap().items, events.list(&all).await.unwrap().items);
-            if shows(&pods, &events) {
-                return Instant::now();
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    async fn go(self) {
-        let namespaces: Api<Namespace> = Api::all(self.world.client.clone());
-        namespaces.delete(&self.name, &DeleteParams::default()).await.unwrap();
-    }
-
-    /// Puts a workload there and waits for it: the verdict comes in time, with these words.
-    async fn fails(self, object: Value, shows: impl Fn(&[Pod], &[Event]) -> bool, cause: &[&str], hint: &str) {
-        let object = self.put(object).await;
-        let limit = Duration::from_secs(150);
-        let (ended, shown) = tokio::join!(
-            async { (self.wait(&object, limit).await, Instant::now()) },
-            tokio::time::timeout(limit, self.shown(shows)),
-        );
-        let shown = shown.unwrap_or_else(|_| panic!("the cluster has not shown it; the wait ended with {ended:?}"));
-        let took = ended.1.saturating_duration_since(shown);
-        let Err(InstallError::Failed { failures }) = &ended.0 else { panic!("{:?}", ended.0) };
-        said(failures, &object, cause, hint);
-        println!("{took:.1?} after the cluster showed it: {}", failures[0].why);
-        assert!(took <= WITHIN, "{took:?}");
-        self.go().await;
-    }
-}
-
-#[track_caller]
-fn said(failures: &[Failure], object: &ObjectRef, cause: &[&str], hint: &str) {
-    assert_eq!(failures.len(), 1, "{failures:#?}");
-    let failure = &failures[0];
-    assert_eq!(&failure.object, object);
-    for words in cause {
-        assert!(failure.why.contains(words), "{words:?} in {:?}", failure.why);
-    }
-    assert!(failure.hint.as_ref().is_some_and(|given| given.contains(hint)), "{hint:?} in {failure:?}");
-}
-
-/// A workload of this kind with this pod.
-fn workload(kind: &str, pod: Value) -> Value {
-    let mut spec = json!({"selector": {"matchLabels": {"app": "x"}},
-        "template": {"metadata": {"labels": {"app": "x"}}, "spec": pod}});
-    if kind == "StatefulSet" {
-        spec["serviceName"] = json!("x");
-    }
-    spec["template"]["spec"]["terminationGracePeriodSeconds"] = json!(0);
-    json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "x"}, "spec": spec})
-}
-
-fn image(image: &str) -> Value {
-    workload("StatefulSet", json!({"containers": [{"name": "c", "image": image}]}))
-}
-
-fn script(script: &str) -> Value {
-    json!({"name": "c", "image": SHELL.get().unwrap(), "command": ["sh", "-c", script]})
-}
-
-/// Whether a container waits for this reason.
-fn waits(reason: &'static str) -> impl Fn(&[Pod], &[Event]) -> bool {
-    move |pods, _| {
-        let waiting = |status: &ContainerStatus| {
-            let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
-            waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some(reason))
-        };
-        pods.iter().filter_map(|pod| pod.status.as_ref()).any(|status| {
-            let (first, then) = (&status.init_container_statuses, &status.container_statuses);
-            first.iter().chain(then).flatten().any(waiting)
-        })
-    }
-}
-
-/// Whether there is an event of this reason with these words.
-fn event(reason: &'static str, words: &'static str) -> impl Fn(&[Pod], &[Event]) -> bool {
-    move |_, events| {
-        events.iter().any(|event| {
-            event.reason.as_deref() == Some(reason)
-                && event.message.as_deref().is_some_and(|message| message.contains(words))
-        })
-    }
-}
+use crate::{
+    place::{Place, WITHIN, event, image, said, script, waits, workload},
+    world::World,
+};
 
 /// An image that does not come: the reference, what else is said of it, and what to do.
 async fn cannot_be_pulled(world: &World, place: &str, reference: &str, said: &[&str], hint: &str) {

@@ -23,7 +23,7 @@ use scalekit::{
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
-use crate::steps::Setting;
+use crate::{steps::Setting, upgrade};
 
 pub struct World {
     state: PathBuf,
@@ -103,6 +103,11 @@ impl World {
     /// How to reach this cluster.
     pub fn kubeconfig(&self) -> PathBuf {
         self.state.join("kubeconfig")
+    }
+
+    /// The folder of this cluster, which is also home to what runs against it.
+    pub fn state(&self) -> &Path {
+        &self.state
     }
 
     /// Runs the binary against this cluster with this cluster's settings.
@@ -326,6 +331,8 @@ impl Setting for World {
         let takes_programs = "a_control_plane_that_can_be_reached_is_scraped";
         if !self.rbac && takes_rbac.contains(&step) {
             Some("the cluster does not enforce RBAC".to_owned())
+        } else if step.starts_with("an_older_build") && env::var_os(upgrade::OLD).is_none() {
+            Some(format!("{} names no earlier build", upgrade::OLD))
         } else if step == takes_this_machine && self.host().is_none() {
             Some("the cluster does not reach this machine".to_owned())
         } else if step == takes_programs && !(self.host().is_some() && self.flavour.starts_with("kind")) {

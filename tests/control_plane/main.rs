@@ -12,6 +12,8 @@
 )]
 
 mod access;
+mod aggregated;
+mod checks;
 mod crd;
 mod faults;
 mod killed;
@@ -22,6 +24,7 @@ mod refused;
 mod registry;
 mod removal;
 mod requests;
+mod secrets;
 #[path = "../steps/mod.rs"]
 mod steps;
 mod terminal;
@@ -71,8 +74,12 @@ fn main() -> ExitCode {
             ownership::what_kubectl_applied_is_adopted_with_its_replicas,
             ownership::a_field_of_somebody_elses_is_a_conflict_before_anything_is_written,
             ownership::a_count_that_something_scales_is_left_alone,
+            ownership::a_count_that_an_hpa_holds_is_not_touched,
             ownership::what_is_stored_in_an_older_version_of_the_definition_is_stored_anew,
             ownership::what_a_newer_version_installed_is_refused,
+            aggregated::an_aggregated_api_comes_after_its_service_and_goes_before_its_namespace,
+            checks::what_stands_in_the_way_is_found_with_a_way_out,
+            secrets::a_secret_that_changes_is_told_by_its_keys_alone,
             profile::a_profile_that_is_too_big_for_the_node_is_refused_before_anything_is_written,
             crd::every_rule_of_the_definition_is_told_with_its_field,
             crd::kubectl_explains_and_lists_autoscalers,

@@ -210,6 +210,40 @@ pub async fn a_count_that_something_scales_is_left_alone(world: &World) {
     assert_eq!(world.proxy.writes(), 0, "it is not settled");
 }
 
+/// The HPA itself, which brings a count below its bound up to that without a metric.
+pub async fn a_count_that_an_hpa_holds_is_not_touched(world: &World) {
+    world.runs(&World::up("in-hpa")).await;
+    world.kubectl_apply(
+        "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: theirs, namespace: in-hpa}\nspec:\n  \
+         scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: grafana}\n  minReplicas: 3\n  maxReplicas: 5\n  \
+         metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]\n",
+    );
+    let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), "in-hpa");
+    let scaled = await_condition(deployments.clone(), "grafana", |deployment: Option<&Deployment>| {
+        deployment.and_then(|deployment| deployment.spec.replicas) == Some(3)
+    });
+    tokio::time::timeout(Duration::from_secs(90), scaled).await.expect("the HPA scales it").unwrap();
+    let whose = |deployment: &Deployment| -> Vec<String> {
+        let holds = |fields: &Value| fields.pointer("/f:spec/f:replicas").is_some();
+        let entries = deployment.metadata.managed_fields.iter().flatten();
+        let holders = entries.filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| holds(&fields.0)));
+        holders.filter_map(|entry| entry.manager.clone()).collect()
+    };
+    let before = deployments.get("grafana").await.unwrap();
+    assert_eq!(whose(&before), ["kube-controller-manager"]);
+
+    world.runs(&World::up("in-hpa")).await;
+    assert_eq!(whose(&deployments.get("grafana").await.unwrap()), ["kube-controller-manager"]);
+    // With another declaration too, and by force.
+    let other = [&World::up("in-hpa")[..], &["--profile", "team", "--force-conflicts"]].concat();
+    never_fewer_than(world, 3, &other).await;
+    let after = deployments.get("grafana").await.unwrap();
+    assert_eq!(whose(&after), ["kube-controller-manager"], "the count was sent");
+    assert_ne!(after.metadata.generation, before.metadata.generation, "nothing else was written");
+    world.runs(&other).await;
+    assert_eq!(world.proxy.writes(), 0, "it is not settled");
+}
+
 /// An earlier build stored Autoscalers in a version that this one does not have any more.
 pub async fn what_is_stored_in_an_older_version_of_the_definition_is_stored_anew(world: &World) {
     world.runs(&World::up("in-stored")).await;

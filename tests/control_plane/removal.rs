@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
-    core::v1::{Namespace, Pod},
+    core::v1::{ConfigMap, Namespace, Pod},
     rbac::v1::ClusterRole,
 };
 use kube::{
@@ -45,7 +45,7 @@ pub async fn namespaces_on_their_way_out_are_waited_for(world: &World) {
     assert_eq!(world.proxy.writes(), 0, "it was not finished");
 }
 
-/// By the inventory as long as there is one, and by the managed fields from then on.
+/// By the inventory as long as there is one, and by the managed fields where none knows it.
 pub async fn what_lost_its_label_is_left_and_named(world: &World) {
     world.settled().await;
     world.runs(&World::up("in-unlabelled")).await;
@@ -53,15 +53,24 @@ pub async fn what_lost_its_label_is_left_and_named(world: &World) {
     let name = "scalekit-prometheus";
     let off = Patch::Merge(json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null}}}));
     let uid = roles.patch(name, &PatchParams::default(), &off).await.unwrap().metadata.uid;
+    // No inventory knows this one: a run has died before it was on record, and another has taken its label.
+    let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), "default");
+    let traced = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "scalekit-test-traced"}});
+    maps.patch("scalekit-test-traced", &PatchParams::apply("scalekit"), &Patch::Apply(traced)).await.unwrap();
 
     let Ended::Exited(code, words) = world.run(Plan::default(), &DOWN).await else { unreachable!("nobody killed it") };
     let there = roles.get_opt(name).await.unwrap();
     // Before anything is judged: no other step would see it.
     roles.delete(name, &DeleteParams::default()).await.unwrap();
+    let still = maps.delete("scalekit-test-traced", &DeleteParams::default()).await;
     assert_eq!(code, 8, "{words}");
-    let named =
-        "clusterrole.rbac.authorization.k8s.io/scalekit-prometheus: scalekit made it, and somebody took its label";
-    assert!(words.contains(named), "{words}");
+    for object in
+        ["clusterrole.rbac.authorization.k8s.io/scalekit-prometheus", "configmap/scalekit-test-traced -n default"]
+    {
+        let named = format!("{object}: scalekit made it, and somebody took its label");
+        assert!(words.contains(&named), "{named}: {words}");
+    }
+    still.expect("what was found by its managed fields is left too");
     assert_eq!(there.expect("it was taken over, and is not deleted").metadata.uid, uid);
     assert!(world.found("in-unlabelled").await.is_empty(), "the rest is gone");
     assert!(world.runs(&DOWN).await.contains("nothing to remove"));

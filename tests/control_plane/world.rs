@@ -50,7 +50,7 @@ pub struct World {
 const OURS: &str = "app.kubernetes.io/managed-by=scalekit";
 
 /// Longer than anything here takes, or a run that hangs would say nothing.
-const LIMIT: Duration = Duration::from_secs(180);
+pub const LIMIT: Duration = Duration::from_secs(180);
 
 impl World {
     pub async fn open() -> Self {

@@ -42,6 +42,10 @@ metadata: {name: $STORAGE_CLASS, annotations: {storageclass.kubernetes.io/is-def
 provisioner: $PROVISIONER
 volumeBindingMode: WaitForFirstConsumer
 END
+  if [[ -n $NODE_LABELS ]]; then
+    # shellcheck disable=SC2086 # several labels
+    kubectl label node "$NODE" ${NODE_LABELS//,/ } >/dev/null
+  fi
   # With it the controller manager is at work.
   wait_until 30 "the default service account was not made" kubectl -n default get serviceaccount default
   say "controller manager at work"

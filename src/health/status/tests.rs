@@ -16,6 +16,7 @@ fn scraped(jobs: &[String], health: TargetHealth) -> Scraped {
         scrape_url: format!("http://{job}/metrics"),
         last_error: "connection refused".to_owned(),
         health,
+        node: None,
     };
     Scraped { active: jobs.iter().map(target).collect(), pools: jobs.to_vec() }
 }
@@ -79,6 +80,22 @@ fn a_right_that_was_taken_away_is_named_beside_the_jobs_it_empties() {
     assert!(finding.hint.as_ref().unwrap().contains("scalekit up"));
 }
 
+#[test]
+fn a_service_that_is_gone_is_named_beside_the_jobs_it_empties() {
+    let name = |object: &DynamicObject| object.metadata.name.clone().unwrap_or_default();
+    let is_it = |object: &DynamicObject| {
+        name(object) == "grafana" && object.types.as_ref().is_some_and(|types| types.kind == "Service")
+    };
+    let live = stack().into_iter().filter(|object| !is_it(object)).collect();
+    let jobs = ["kubelet".to_owned(), "coredns".to_owned()];
+    let mut observed = observed(live, Ok(scraped(&jobs, TargetHealth::Up)));
+    observed.expected_jobs.push("grafana".to_owned());
+    let status = status(&observed, Timestamp::UNIX_EPOCH);
+    let finding = status.findings.iter().find(|finding| finding.check == "targets").unwrap();
+    assert_eq!(finding.message, "no target at all for grafana: there is no service/grafana -n monitoring");
+    assert_eq!(finding.hint.as_deref(), Some("`scalekit up` makes it anew"));
+}
+
 /// What was assumed of kubelets that could not be asked is put right by a run that can ask them.
 #[test]
 fn a_kubelet_that_cannot_be_verified_is_found_with_the_way_out() {
@@ -136,6 +153,28 @@ fn a_target_that_is_down_comes_with_prometheus_error() {
     let status = status(&observed(stack(), Ok(scraped(&jobs, TargetHealth::Down))), Timestamp::UNIX_EPOCH);
     assert_eq!(status.targets.as_ref().map(|targets| (targets.up, targets.total, targets.down.len())), Some((0, 2, 2)));
     assert!(messages(&status).iter().any(|message| message.contains("job coredns is down: connection refused")));
+}
+
+#[test]
+fn a_target_that_is_down_with_its_node_is_no_failure_of_the_stack() {
+    let jobs = ["kubelet".to_owned(), "coredns".to_owned()];
+    let mut targets = scraped(&jobs, TargetHealth::Up);
+    let lost = Target {
+        health: TargetHealth::Down,
+        node: Some("lost".to_owned()),
+        ..scraped(&jobs[..1], TargetHealth::Down).active.remove(0)
+    };
+    targets.active.push(lost);
+    let mut observed = observed(stack(), Ok(targets));
+    let found = |observed: &Observed| {
+        let findings = status(observed, Timestamp::UNIX_EPOCH).findings;
+        let found = findings.into_iter().find(|finding| finding.check == "targets").unwrap();
+        (found.severity, found.message)
+    };
+    let down = |cause: &str| format!("http://kubelet/metrics of job kubelet is down: {cause}");
+    assert_eq!(found(&observed), (Severity::Error, down("connection refused")));
+    observed.around.nodes = vec![serde_json::from_value(json!({"metadata": {"name": "lost"}})).unwrap()];
+    assert_eq!(found(&observed), (Severity::Warning, down("node lost is not ready")));
 }
 
 #[test]

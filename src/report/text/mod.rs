@@ -1,5 +1,6 @@
 //! Results in words. Every line reads without colour.
 
+mod difference;
 mod plan;
 mod removal;
 mod status;
@@ -15,12 +16,12 @@ pub(super) use self::{
 };
 use super::progress::{bold, dim, severity_mark};
 use crate::{
-    alerting::{Delivery, Outcome},
+    alerting::{Delivery, Outcome, Runbook},
     catalog::{
         ADMIN_SECRET, AUTOSCALER_FIELD_MANAGER, Component, MANAGED_BY, Options, PASSWORD_KEY, RECEIVERS_SECRET,
         SCALEKIT, SCRAPES_SECRET, scrape_file,
     },
-    commands::{AlertTested, CommandError, DemoUp, Upped},
+    commands::{AlertTested, CommandError, DemoUp, ExplainedAlert, Upped},
     health::{CHECKS, Counts, Report, Severity, Stage, Verdict},
 };
 
@@ -161,6 +162,21 @@ pub(super) fn preface(options: &Options) -> String {
     );
     let comment = |line: &str| if line.is_empty() { "#\n".to_owned() } else { format!("# {line}\n") };
     text.lines().map(comment).collect()
+}
+
+pub(super) fn alert_explained(explained: &ExplainedAlert) -> String {
+    match explained {
+        ExplainedAlert::One { runbook, severity, after, expression } => {
+            let after = after.as_deref().map_or_else(String::new, |after| format!(", when this has held for {after}"));
+            let expression: String = expression.lines().map(|line| format!("  {line}\n")).collect();
+            format!("{}: {severity}{after}:\n\n{expression}\n{}\n", runbook.alert, runbook.text())
+        }
+        ExplainedAlert::All(runbooks) => {
+            let width = runbooks.iter().map(|runbook| runbook.alert.len()).max().unwrap_or_default();
+            let line = |runbook: &Runbook| format!("{:width$}  {}\n", runbook.alert, runbook.meaning());
+            runbooks.iter().map(line).collect()
+        }
+    }
 }
 
 pub(super) fn alert_tested(tested: &AlertTested) -> String {

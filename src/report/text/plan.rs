@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::difference::difference;
 use crate::{
     catalog::FIELD_MANAGER,
     commands::{Plan, PlannedObject},
@@ -30,15 +31,12 @@ pub(in crate::report) fn plan(plan: &Plan) -> String {
             let _ = writeln!(text, "    {why}");
         }
         for change in fields.into_iter().flatten() {
-            let live = change.live.as_ref().map_or_else(|| "(not set)".to_owned(), ToString::to_string);
-            let _ = writeln!(
-                text,
-                "    {}: {} → {}{}",
-                change.field,
-                shortened(&live),
-                shortened(&change.desired.to_string()),
-                set_by(&change.by)
-            );
+            let differs = difference(change.live.as_ref(), &change.desired);
+            let (first, rest) = differs.split_once('\n').unwrap_or((&differs, ""));
+            let _ = writeln!(text, "    {}: {first}{}", change.field, set_by(&change.by));
+            if !rest.is_empty() {
+                let _ = writeln!(text, "{rest}");
+            }
         }
         match checked {
             Some(Checked::Refused { why } | Checked::NotTried { why }) => {
@@ -75,13 +73,4 @@ fn set_by(managers: &[FieldManager]) -> String {
     let others: Vec<&str> =
         managers.iter().map(|by| by.manager.as_str()).filter(|manager| *manager != FIELD_MANAGER).collect();
     if others.is_empty() { String::new() } else { format!("  (set by {})", others.join(", ")) }
-}
-
-/// Long values, such as whole configuration files, are cut: `-o json` has all of them.
-fn shortened(value: &str) -> String {
-    const LONGEST: usize = 120;
-    if value.chars().count() <= LONGEST {
-        return value.to_owned();
-    }
-    format!("{}… ({} characters)", value.chars().take(LONGEST).collect::<String>(), value.chars().count())
 }
