@@ -24,8 +24,8 @@ use crate::world::World;
 const NAMESPACE: &str = "scalekit-test-metrics";
 const IMAGE: &str = "docker.io/library/busybox:1.35.0";
 const APIS: [(&str, &str); 2] = [("custom.metrics.k8s.io", "v1beta2"), ("external.metrics.k8s.io", "v1beta1")];
-/// Who scales which Deployment.
-const WHO: [(&str, &str); 2] = [("hpa", "hpa"), ("own", "as")];
+/// Who scales which Deployment: by totals, and by levels, which are a total by the replicas that bear it.
+const WHO: [(&str, &str); 4] = [("hpa", "hpa"), ("own", "as"), ("hpa-level", "hpa"), ("own-level", "as")];
 /// A look of each, the API's discovery, and the start of pods.
 const SCALED_WITHIN: Duration = Duration::from_secs(90);
 
@@ -35,37 +35,46 @@ struct Totals {
     pods: AtomicU32,
     object: AtomicU32,
     external: AtomicU32,
+    /// The totals behind the levels.
+    object_level: AtomicU32,
+    external_level: AtomicU32,
 }
 
-/// Both follow whatever asks for most to the same counts, by the same values of all three.
+/// They follow whatever asks for most to the same counts, by the same values of all metrics.
 pub async fn pods_objects_and_external_metrics_are_read_as_the_hpa_reads_them(world: &World) {
     clean_up(world);
     let totals = Arc::new(Totals::default());
-    let set = |pods, object, external| {
+    let set = |[pods, object, external]: [u32; 3], [object_level, external_level]: [u32; 2]| {
         totals.pods.store(pods, Ordering::SeqCst);
         totals.object.store(object, Ordering::SeqCst);
         totals.external.store(external, Ordering::SeqCst);
+        totals.object_level.store(object_level, Ordering::SeqCst);
+        totals.external_level.store(external_level, Ordering::SeqCst);
     };
-    set(25, 5, 5);
+    let table = [("pods", [25, 5, 5], "object", [25, 5], 3), ("external", [5, 15, 38], "external", [15, 38], 4)];
+    let (_, first, _, first_levels, _) = table[0];
+    set(first, first_levels);
     let port = serve(world, Arc::clone(&totals));
     world.kubectl(["create", "namespace", NAMESPACE]);
     world.apply(&apis(world.host().unwrap(), port).to_string());
     world.kubectl(["wait", "--for=condition=Available", "--timeout=60s", "apiservice/v1beta2.custom.metrics.k8s.io"]);
     world.kubectl(["wait", "--for=condition=Available", "--timeout=60s", "apiservice/v1beta1.external.metrics.k8s.io"]);
     let mut objects: Vec<Value> = WHO.iter().map(|(name, _)| deployment(name)).collect();
-    objects.extend([hpa(), autoscaler()]);
+    objects.extend(WHO.iter().map(|(name, kind)| scaler(name, kind)));
     world.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string());
 
-    for (most, totals, replicas) in [("pods", (25, 5, 5), 3), ("external", (5, 15, 38), 4)] {
-        set(totals.0, totals.1, totals.2);
+    for (most, totals, most_by_level, levels, replicas) in table {
+        set(totals, levels);
         let began = Instant::now();
         loop {
             let seen: BTreeMap<&str, (i32, Vec<f64>)> =
                 WHO.iter().map(|(name, kind)| (*name, read(world, name, kind))).collect();
-            if seen["hpa"].0 == replicas && seen["own"] == seen["hpa"] {
+            let all_there = seen["hpa"].0 == replicas && seen["hpa-level"].0 == replicas;
+            if all_there && seen["own"] == seen["hpa"] && seen["own-level"] == seen["hpa-level"] {
+                let (totals, levels) = (&seen["own"].1, &seen["own-level"].1);
                 println!(
-                    "most by {most}: both at {replicas} by {:?} per replica, {:.1?}",
-                    seen["own"].1,
+                    "most by {most}: both at {replicas} by {totals:?} per replica; most by the level of {most_by_level}: \
+                     both at {replicas} by {levels:?}; {:.1?}",
                     began.elapsed()
                 );
                 break;
@@ -80,7 +89,7 @@ pub async fn pods_objects_and_external_metrics_are_read_as_the_hpa_reads_them(wo
     clean_up(world);
 }
 
-/// How many replicas its target has, all ready, and what it last saw of each metric per replica.
+/// How many replicas its target has, all ready, and what it last saw of each metric: per replica, or the level.
 fn read(world: &World, name: &str, kind: &str) -> (i32, Vec<f64>) {
     let get = |kind: &str| -> Value {
         serde_json::from_str(&world.kubectl(["get", kind, name, "-n", NAMESPACE, "-o", "json"])).unwrap()
@@ -88,15 +97,20 @@ fn read(world: &World, name: &str, kind: &str) -> (i32, Vec<f64>) {
     let replicas = get("deployment")["status"]["readyReplicas"].as_i64().unwrap_or(0);
     let status = get(kind)["status"].take();
     let metrics = status["currentMetrics"].as_array().cloned().unwrap_or_default();
-    let average = |metric: &Value| {
+    let field = if is_level(name) { "value" } else { "averageValue" };
+    let number = |metric: &Value| {
         let of_hpa = ["pods", "object", "external"].iter().find_map(|source| metric.get(source)?.get("current"));
-        let quantity = of_hpa.unwrap_or(metric)["averageValue"].as_str()?;
+        let quantity = of_hpa.unwrap_or(metric)[field].as_str()?;
         match quantity.strip_suffix('m') {
             Some(thousandths) => Some(thousandths.parse::<f64>().ok()? / 1000.0),
             None => quantity.parse().ok(),
         }
     };
-    (i32::try_from(replicas).unwrap(), metrics.iter().filter_map(average).collect())
+    (i32::try_from(replicas).unwrap(), metrics.iter().filter_map(number).collect())
+}
+
+fn is_level(name: &str) -> bool {
+    name.ends_with("-level")
 }
 
 fn clean_up(world: &World) {
@@ -119,37 +133,40 @@ fn deployment(name: &str) -> Value {
     })
 }
 
-fn metrics() -> Value {
-    let target = json!({"type": "AverageValue", "averageValue": "10"});
-    json!([
-        {"type": "Pods", "pods": {"metric": {"name": "rps"}, "target": target}},
-        {"type": "Object", "object": {"metric": {"name": "queued"}, "target": target,
-            "describedObject": {"apiVersion": "v1", "kind": "Service", "name": "metrics"}}},
-        {"type": "External", "external": {"metric": {"name": "jobs", "selector": {"matchLabels": {"queue": "a"}}},
-            "target": target}},
-    ])
+/// A level is of the Service, and of the queue, that has the name of its Deployment.
+fn metrics(name: &str) -> Value {
+    let level = is_level(name);
+    let (target, service, queue) = if level {
+        (json!({"type": "Value", "value": "10"}), name, name)
+    } else {
+        (json!({"type": "AverageValue", "averageValue": "10"}), "metrics", "a")
+    };
+    let object = json!({"type": "Object", "object": {"metric": {"name": "queued"}, "target": target,
+        "describedObject": {"apiVersion": "v1", "kind": "Service", "name": service}}});
+    let selector = json!({"matchLabels": {"queue": queue}});
+    let external = json!({"type": "External", "external":
+        {"metric": {"name": "jobs", "selector": selector}, "target": target}});
+    if level {
+        return json!([object, external]);
+    }
+    json!([{"type": "Pods", "pods": {"metric": {"name": "rps"}, "target": target}}, object, external])
 }
 
-fn at_once() -> Value {
-    json!({"scaleDown": {"stabilizationWindowSeconds": 0}})
-}
-
-fn hpa() -> Value {
-    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "hpa"});
-    json!({
-        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "hpa", "namespace": NAMESPACE},
-        "spec": {"scaleTargetRef": target, "maxReplicas": 5, "metrics": metrics(), "behavior": at_once()},
-    })
-}
-
-fn autoscaler() -> Value {
-    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "own"});
-    json!({
-        "apiVersion": "scalekit.dev/v1alpha1", "kind": "Autoscaler",
-        "metadata": {"name": "own", "namespace": NAMESPACE},
-        "spec": {"scaleTargetRef": target, "interval": "5s", "maxReplicas": 5, "metrics": metrics(), "behavior": at_once()},
-    })
+/// Of the Deployment of its name.
+fn scaler(name: &str, kind: &str) -> Value {
+    let mut spec = json!({
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+        "maxReplicas": 5, "metrics": metrics(name),
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+    });
+    let (api_version, kind) = if kind == "hpa" {
+        ("autoscaling/v2", "HorizontalPodAutoscaler")
+    } else {
+        spec["interval"] = json!("5s");
+        ("scalekit.dev/v1alpha1", "Autoscaler")
+    };
+    let metadata = json!({"name": name, "namespace": NAMESPACE});
+    json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec})
 }
 
 /// Both APIs, at a port of this machine.
@@ -220,6 +237,7 @@ fn answer(target: &str, totals: &Totals, pods: &impl Fn(&str) -> Vec<String>) ->
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let parts: Vec<&str> = path.trim_start_matches("/apis/").split('/').collect();
     let of = |total: &AtomicU32| f64::from(total.load(Ordering::SeqCst));
+    let by = |total: &AtomicU32, names: &[String]| Some(of(total) / f64::from(u32::try_from(names.len()).ok()?.max(1)));
     match parts[..] {
         [group, version] if APIS.contains(&(group, version)) => {
             Some(json!({"kind": "APIResourceList", "apiVersion": "v1",
@@ -228,16 +246,27 @@ fn answer(target: &str, totals: &Totals, pods: &impl Fn(&str) -> Vec<String>) ->
         ["custom.metrics.k8s.io", _, "namespaces", NAMESPACE, "pods", "*", "rps"] => {
             let selector = query.split('&').find_map(|pair| pair.strip_prefix("labelSelector="))?;
             let names = pods(selector);
-            let each = of(&totals.pods) / f64::from(u32::try_from(names.len()).ok()?.max(1));
+            let each = by(&totals.pods, &names)?;
             Some(values(names.iter().map(|name| value("Pod", name, "rps", each)).collect()))
         }
         ["custom.metrics.k8s.io", _, "namespaces", NAMESPACE, "services", "metrics", "queued"] => {
             Some(values(vec![value("Service", "metrics", "queued", of(&totals.object))]))
         }
+        ["custom.metrics.k8s.io", _, "namespaces", NAMESPACE, "services", name, "queued"] if is_level(name) => {
+            let level = by(&totals.object_level, &pods(&format!("app={name}")))?;
+            Some(values(vec![value("Service", name, "queued", level)]))
+        }
         // Two series, which make the total together.
-        ["external.metrics.k8s.io", version, "namespaces", NAMESPACE, "jobs"] if query.contains("queue=a") => {
-            let half = quantity(of(&totals.external) / 2.0);
-            let item = json!({"metricName": "jobs", "metricLabels": {"queue": "a"}, "timestamp": now(), "value": half});
+        ["external.metrics.k8s.io", version, "namespaces", NAMESPACE, "jobs"] => {
+            let queue = query.split('&').find_map(|pair| pair.strip_prefix("labelSelector=queue="))?;
+            let total = if is_level(queue) {
+                by(&totals.external_level, &pods(&format!("app={queue}")))?
+            } else {
+                of(&totals.external)
+            };
+            let half = quantity(total / 2.0);
+            let item =
+                json!({"metricName": "jobs", "metricLabels": {"queue": queue}, "timestamp": now(), "value": half});
             Some(json!({"kind": "ExternalMetricValueList", "apiVersion": format!("external.metrics.k8s.io/{version}"),
                 "metadata": {}, "items": [item, item]}))
         }

@@ -99,6 +99,7 @@ pub async fn bad_input_is_named_and_the_others_go_on(world: &World) {
                 if world.rbac() { "bind a Role in namespace scalekit-test-autoscalers" } else { "make it there" },
             ),
             is("no-target", "AbleToScale", "FailedGetScale", "spec.scaleTargetRef.name: "),
+            is("never", "ScalingActive", "InvalidSpec", "write one that they have"),
             is("no-target", "AbleToScale", "FailedGetScale", "make it, or write the name of one"),
         ],
     )
@@ -249,6 +250,8 @@ pub async fn every_kind_of_workload_is_scaled(world: &World) {
     }
     apply(world, &objects);
     until_replicas(world, &kinds.map(|(_, resource)| (resource, resource, 3))).await;
+    let explained = world.scalekit(["explain", "deploy/deployments", "-n", NAMESPACE]).exits(0);
+    explained.says("note: Deployment deployments is paused");
     world.kubectl(["delete", "autoscalers,statefulsets,replicasets,deployments", "-n", NAMESPACE, "--all"]);
 }
 
@@ -303,19 +306,19 @@ pub async fn windows_and_rates_go_on_after_a_restart_of_the_scaler(world: &World
 
 /// What a condition has to be: of which Autoscaler, its type and reason, and what its message says.
 #[derive(Clone, Debug)]
-struct Told {
+pub struct Told {
     name: String,
     condition: &'static str,
     reason: String,
     says: String,
 }
 
-fn is(name: &str, condition: &'static str, reason: &str, says: &str) -> Told {
+pub fn is(name: &str, condition: &'static str, reason: &str, says: &str) -> Told {
     Told { name: name.to_owned(), condition, reason: reason.to_owned(), says: says.to_owned() }
 }
 
 /// Waits until all conditions are as expected. Returns how long that took.
-async fn until(world: &World, expected: &[Told]) -> Duration {
+pub async fn until(world: &World, expected: &[Told]) -> Duration {
     let began = Instant::now();
     loop {
         let listed = listed(world);
@@ -335,7 +338,7 @@ async fn until(world: &World, expected: &[Told]) -> Duration {
 }
 
 /// Waits until what is ordered of each is as expected.
-async fn until_replicas(world: &World, expected: &[(&str, &str, i32)]) {
+pub async fn until_replicas(world: &World, expected: &[(&str, &str, i32)]) {
     let began = Instant::now();
     for (resource, name, replicas) in expected {
         loop {
@@ -352,13 +355,13 @@ async fn until_replicas(world: &World, expected: &[(&str, &str, i32)]) {
 }
 
 /// All Autoscalers of the namespace, by name.
-fn listed(world: &World) -> Value {
+pub fn listed(world: &World) -> Value {
     let list: Value = serde_json::from_str(&world.kubectl(["get", "as", "-n", NAMESPACE, "-o", "json"])).unwrap();
     let of = |object: &Value| (object["metadata"]["name"].as_str().unwrap().to_owned(), object.clone());
     list["items"].as_array().unwrap().iter().map(of).collect::<serde_json::Map<_, _>>().into()
 }
 
-fn apply(world: &World, objects: &[Value]) {
+pub fn apply(world: &World, objects: &[Value]) {
     world.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string());
 }
 

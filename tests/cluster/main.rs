@@ -17,6 +17,7 @@ mod alerting;
 mod autoscalers;
 mod bad_input;
 mod check;
+mod credentials;
 mod existing;
 mod install;
 mod network;
@@ -112,6 +113,7 @@ fn main() -> ExitCode {
             scaling::all_autoscalers_are_stopped_and_go_on,
             autoscalers::a_kind_that_the_scaler_may_not_scale_is_named_with_what_to_do,
             autoscalers::bad_input_is_named_and_the_others_go_on,
+            credentials::a_secret_is_read_by_a_role_that_its_owner_binds,
             autoscalers::every_answer_of_prometheus_has_its_reason,
             autoscalers::modes_bounds_and_rivals_are_kept,
             autoscalers::every_kind_of_workload_is_scaled,

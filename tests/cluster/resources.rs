@@ -11,52 +11,60 @@ const IMAGE: &str = "docker.io/library/busybox:1.35.0";
 /// Four scrapes and the window of the slope, or a round of metrics-server; figures that have to meet while they move.
 const MEASURED_WITHIN: Duration = Duration::from_secs(180);
 
-/// A pod that takes all that its limit gives it, which is the same all the time.
+/// A pod whose one container takes all that its limit gives it, which is the same all the time, and whose other takes next
+/// to nothing of what it asks for.
 pub async fn a_steady_load_begins(world: &World) {
     world.kubectl(["delete", "namespace", NAMESPACE, "--ignore-not-found"]);
     world.kubectl(["create", "namespace", NAMESPACE]);
     let labels = json!({"app": "burner"});
-    let limits = json!({"cpu": "50m", "memory": "32Mi"});
-    let container = json!({
-        "name": "main", "image": IMAGE, "command": ["sh", "-c", "while :; do :; done"],
-        "resources": {"requests": limits, "limits": limits},
-    });
+    let limits = json!({"cpu": "100m", "memory": "32Mi"});
+    let container = |name: &str, script: &str, resources: Value| {
+        json!({"name": name, "image": IMAGE, "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", script],
+            "resources": resources})
+    };
+    let busy = container("main", "while :; do :; done", json!({"requests": limits, "limits": limits}));
+    let idle = container("beside", "while :; do sleep 5; done", json!({"requests": {"cpu": "100m", "memory": "8Mi"}}));
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "burner", "namespace": NAMESPACE},
         "spec": {"selector": {"matchLabels": labels}, "template": {
             "metadata": {"labels": labels},
-            "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
+            "spec": {"terminationGracePeriodSeconds": 0, "containers": [busy, idle]},
         }},
     });
     world.apply(&deployment.to_string());
-    for (resource, average) in [("cpu", "1"), ("memory", "1Gi")] {
-        world.apply(&autoscaler(resource, average).to_string());
+    for metric in metrics() {
+        world.apply(&autoscaler(&metric).to_string());
+    }
+    if has_metrics_server(world) {
+        world.apply(&hpa().to_string());
     }
     world.until_replicas(NAMESPACE, "burner", 1, Duration::from_secs(60)).await;
 }
 
-/// The same numbers within 5 %, wherever they come from.
+/// The same numbers within 5 %, wherever they come from: as the kubelet says, and as an HPA sees them. Shares are in whole
+/// per cents, so they have a little more.
 pub async fn cpu_and_memory_are_what_the_kubelet_says(world: &World) {
-    let groups = world.kubectl(["get", "--raw", "/apis"]);
-    let from = if groups.contains("metrics.k8s.io") { "metrics-server" } else { "Prometheus" };
-    let labels = "namespace=\"scalekit-test-load\",container!=\"\"";
-    for (resource, unit, query) in [
-        ("memory", "bytes", format!("sum(container_memory_working_set_bytes{{{labels}}})")),
-        ("cpu", "cores", format!("sum(rate(container_cpu_usage_seconds_total{{{labels}}}[2m]))")),
-    ] {
+    let with_hpa = has_metrics_server(world);
+    let from = if with_hpa { "metrics-server" } else { "Prometheus" };
+    for metric in metrics() {
+        let Measured { name, unit, query, hpa_path, .. } = metric;
         let began = Instant::now();
         loop {
-            let object = world.kubectl(["get", "as", resource, "-n", NAMESPACE, "-o", "json"]);
-            let status = serde_json::from_str::<Value>(&object).unwrap()["status"].take();
-            let told = amount(&status["currentMetrics"][0]["averageValue"]);
+            let status = status(world, "as", name);
+            let told = number(&status["currentMetrics"][0]);
             let expected = world.query(&query).await.first().map_or(0.0, |sample| sample.value);
-            if told.is_some_and(|told| (told - expected).abs() <= 0.05 * expected) {
-                println!("{resource} from {from}: {told:?} {unit} a pod, the kubelet says {expected}");
+            let by_hpa = hpa_path.filter(|_| with_hpa).map(|path| status_of_hpa(world, path));
+            let bears = if hpa_path.is_some() { 0.08 } else { 0.05 };
+            let agrees = |told: f64, other: f64| (told - other).abs() <= bears * other;
+            if told.is_some_and(|told| {
+                agrees(told, expected) && by_hpa.is_none_or(|by_hpa| by_hpa.is_some_and(|by_hpa| agrees(told, by_hpa)))
+            }) {
+                println!("{name} from {from}: {told:?} {unit}, the kubelet says {expected}, an HPA {by_hpa:?}");
                 break;
             }
             assert!(
                 began.elapsed() < MEASURED_WITHIN,
-                "{resource} from {from}: {told:?} {unit}, the kubelet says {expected}; {status:#}"
+                "{name} from {from}: {told:?} {unit}, the kubelet says {expected}, an HPA {by_hpa:?}; {status:#}"
             );
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -64,24 +72,95 @@ pub async fn cpu_and_memory_are_what_the_kubelet_says(world: &World) {
     world.kubectl(["delete", "namespace", NAMESPACE, "--wait=false"]);
 }
 
-/// A quantity, which is in thousandths where it is no whole number.
-fn amount(quantity: &Value) -> Option<f64> {
-    let text = quantity.as_str()?;
+/// What is measured, and what it has to be.
+struct Measured {
+    name: &'static str,
+    metric: Value,
+    unit: &'static str,
+    query: String,
+    /// Where an HPA says it.
+    hpa_path: Option<&'static str>,
+}
+
+fn metrics() -> [Measured; 4] {
+    let labels = |container: &str| format!("namespace={NAMESPACE:?},container{container}");
+    let cores = |container: &str| format!("sum(rate(container_cpu_usage_seconds_total{{{}}}[2m]))", labels(container));
+    let any = "!=\"\"";
+    let average = |name: &str, value: &str| {
+        let target = json!({"type": "AverageValue", "averageValue": value});
+        json!({"type": "Resource", "resource": {"name": name, "target": target}})
+    };
+    let share = json!({"type": "Utilization", "averageUtilization": 50});
+    [
+        Measured {
+            name: "memory",
+            metric: average("memory", "1Gi"),
+            unit: "bytes a pod",
+            query: format!("sum(container_memory_working_set_bytes{{{}}})", labels(any)),
+            hpa_path: None,
+        },
+        Measured { name: "cpu", metric: average("cpu", "1"), unit: "cores a pod", query: cores(any), hpa_path: None },
+        Measured {
+            name: "cpu-share",
+            metric: json!({"type": "Resource", "resource": {"name": "cpu", "target": share}}),
+            unit: "% of what the pod requests",
+            query: format!("100 * {} / 0.2", cores(any)),
+            hpa_path: Some("/0/resource/current/averageUtilization"),
+        },
+        Measured {
+            name: "main-share",
+            metric: json!({"type": "ContainerResource",
+                "containerResource": {"name": "cpu", "container": "main", "target": share}}),
+            unit: "% of what the container requests",
+            query: format!("100 * {} / 0.1", cores("=\"main\"")),
+            hpa_path: Some("/1/containerResource/current/averageUtilization"),
+        },
+    ]
+}
+
+fn has_metrics_server(world: &World) -> bool {
+    // There may be others whose names end like it.
+    world.kubectl(["get", "--raw", "/apis"]).contains("\"metrics.k8s.io\"")
+}
+
+fn status(world: &World, kind: &str, name: &str) -> Value {
+    let object = world.kubectl(["get", kind, name, "-n", NAMESPACE, "-o", "json"]);
+    serde_json::from_str::<Value>(&object).unwrap()["status"].take()
+}
+
+fn status_of_hpa(world: &World, path: &str) -> Option<f64> {
+    status(world, "hpa", "shares")["currentMetrics"].pointer(path)?.as_f64()
+}
+
+/// What the Autoscaler says of a metric: in per cent, where it is a share, else a quantity, which is in thousandths where it
+/// is no whole number.
+fn number(metric: &Value) -> Option<f64> {
+    let share = metric["summary"].as_str()?.split_once('%').map(|(percent, _)| percent);
+    let text = share.or_else(|| metric["averageValue"].as_str())?;
     match text.strip_suffix('m') {
         Some(thousandths) => thousandths.parse().map(|number: f64| number / 1000.0).ok(),
         None => text.parse().ok(),
     }
 }
 
-fn autoscaler(resource: &str, average: &str) -> Value {
-    let target = json!({"type": "AverageValue", "averageValue": average});
+fn autoscaler(Measured { name, metric, .. }: &Measured) -> Value {
     json!({
         "apiVersion": "scalekit.dev/v1alpha1", "kind": "Autoscaler",
-        "metadata": {"name": resource, "namespace": NAMESPACE},
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "burner"},
-            "mode": "Recommend", "interval": "5s", "maxReplicas": 5,
-            "metrics": [{"type": "Resource", "resource": {"name": resource, "target": target}}],
-        },
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"scaleTargetRef": burner(), "mode": "Recommend", "interval": "5s", "maxReplicas": 5, "metrics": [metric]},
     })
+}
+
+/// Of all that is a share. It may not scale.
+fn hpa() -> Value {
+    let shares: Vec<Value> = metrics().into_iter().filter(|m| m.hpa_path.is_some()).map(|m| m.metric).collect();
+    json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "shares", "namespace": NAMESPACE},
+        "spec": {"scaleTargetRef": burner(), "minReplicas": 1, "maxReplicas": 1, "metrics": shares},
+    })
+}
+
+fn burner() -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "burner"})
 }

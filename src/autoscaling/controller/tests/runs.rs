@@ -70,12 +70,13 @@ async fn nothing_is_looked_at_before_all_hpas_are_listed() {
     running.await.expect("no panic").expect("no error");
 }
 
+const LAST_PAGE: &str = "/apis/scalekit.dev/v1alpha1/autoscalers?&limit=500&continue=more";
+
 /// What comes first of a long list may have an elder that comes last.
 #[tokio::test]
 async fn nothing_is_looked_at_before_all_autoscalers_are_listed() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let api = FakeApi::new(3, &spec(&json!({"interval": "1s"})));
-    const LAST_PAGE: &str = "/apis/scalekit.dev/v1alpha1/autoscalers?&limit=500&continue=more";
     let page = |items: Vec<serde_json::Value>, metadata: serde_json::Value| json!({"apiVersion": "scalekit.dev/v1alpha1", "kind": "AutoscalerList", "metadata": metadata, "items": items});
     let first = page(vec![api.cluster().autoscaler.clone()], json!({"resourceVersion": "1", "continue": "more"}));
     api.cluster().answers = vec![
