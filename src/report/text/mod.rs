@@ -168,8 +168,8 @@ pub(super) fn alert_explained(explained: &ExplainedAlert) -> String {
     match explained {
         ExplainedAlert::One { runbook, severity, after, expression } => {
             let after = after.as_deref().map_or_else(String::new, |after| format!(", when this has held for {after}"));
-            let expression: String = expression.lines().map(|line| format!("  {line}\n")).collect();
-            format!("{}: {severity}{after}:\n\n{expression}\n{}\n", runbook.alert, runbook.text())
+            let expression: Vec<String> = expression.lines().map(|line| format!("  {line}")).collect();
+            format!("{}: {severity}{after}:\n\n{}\n\n{}\n", runbook.alert, expression.join("\n"), runbook.text())
         }
         ExplainedAlert::All(runbooks) => {
             let width = runbooks.iter().map(|runbook| runbook.alert.len()).max().unwrap_or_default();
