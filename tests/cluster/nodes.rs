@@ -74,6 +74,10 @@ pub async fn a_node_that_is_not_ready_and_a_pod_that_was_evicted_hold_nothing_up
         targets.iter().all(|target| target.node.as_deref() != Some(LOST)).then_some(())
     })
     .await;
+    until("no alert waits because of it any more", async || {
+        world.query(&format!("ALERTS{{instance=\"{LOST}\"}}")).await.is_empty().then_some(())
+    })
+    .await;
     world.until_healthy(&[]).await;
 }
 
