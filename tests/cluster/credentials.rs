@@ -4,54 +4,18 @@ use serde_json::{Value, json};
 
 use crate::{
     autoscalers::{apply, is, listed, until, until_replicas},
+    guarded,
     tanks::{NAMESPACE, autoscaler, metric, tank},
     world::World,
 };
-use scalekit::catalog::Component;
 
-/// A Prometheus of the user's own. Its page of settings holds the hash of the password `open sesame`.
-const SERVER: &str = r#"
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: server, namespace: NAMESPACE}
-data:
-  prometheus.yml: "global: {}"
-  web.yml: |
-    basic_auth_users: {ali: "$2b$04$P3HEbQm2QYGF1BFgV2I2u.zUK.fvm34E75L0lN2GqWct93BrAs52q"}
----
+/// One key more than who asks needs.
+const SECRET: &str = "
 apiVersion: v1
 kind: Secret
 metadata: {name: server, namespace: NAMESPACE}
 stringData: {username: ali, password: open sesame, retired: close sesame}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: server, namespace: NAMESPACE}
-spec:
-  selector: {matchLabels: {app: server}}
-  template:
-    metadata: {labels: {app: server}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers:
-      - name: prometheus
-        image: IMAGE
-        imagePullPolicy: IfNotPresent
-        args: [--config.file=/etc/theirs/prometheus.yml, --web.config.file=/etc/theirs/web.yml, --storage.tsdb.path=/data]
-        readinessProbe:
-          httpGet:
-            path: /-/ready
-            port: 9090
-            httpHeaders: [{name: Authorization, value: Basic YWxpOm9wZW4gc2VzYW1l}]
-          periodSeconds: 1
-        volumeMounts: [{name: config, mountPath: /etc/theirs}, {name: data, mountPath: /data}]
-      volumes: [{name: config, configMap: {name: server}}, {name: data, emptyDir: {}}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: server, namespace: NAMESPACE}
-spec: {selector: {app: server}, ports: [{port: 9090}]}
-"#;
+";
 
 /// As docs/autoscaler.md has it.
 const WAY_OUT: &str = r"
@@ -88,7 +52,8 @@ subjects:
 
 pub async fn a_secret_is_read_by_a_role_that_its_owner_binds(world: &World) {
     let of_ours = |manifest: &str| manifest.replace("NAMESPACE", NAMESPACE);
-    world.apply(&of_ours(&SERVER.replace("IMAGE", Component::Prometheus.default_image())));
+    world.apply(&guarded::prometheus("server", NAMESPACE, "global: {}"));
+    world.apply(&of_ours(SECRET));
     world.apply(&of_ours(WAY_OUT));
     world.kubectl(["rollout", "status", "-n", NAMESPACE, "deployment/server", "--timeout=90s"]);
     let objects = [("allowed", "password"), ("refused", "retired"), ("keyless", "token")];

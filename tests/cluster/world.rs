@@ -285,7 +285,8 @@ impl World {
         self.prometheus().query(query).await.unwrap_or_else(|error| panic!("{query}: {error}"))
     }
 
-    /// Waits until a query has this many samples: two scrapes and an evaluation, at most.
+    /// Waits until a query has this many samples. A target that is gone is told as gone two scrapes later, and an alert of
+    /// it is seen an evaluation after that: a minute at the default interval, and more on a loaded machine.
     pub async fn until_samples(&self, query: &str, count: usize) {
         let began = Instant::now();
         loop {
@@ -293,7 +294,7 @@ impl World {
             if samples.len() == count {
                 return;
             }
-            assert!(began.elapsed() < Duration::from_secs(60), "{query}: {samples:?}");
+            assert!(began.elapsed() < Duration::from_secs(120), "{query}: {samples:?}");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }

@@ -56,18 +56,7 @@ const HPAS: &str = "/apis/autoscaling/v2/horizontalpodautoscalers";
 async fn nothing_is_looked_at_before_all_hpas_are_listed() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let api = FakeApi::new(3, &spec(&json!({"interval": "1s"})));
-    api.cluster().fails = Some((http::StatusCode::INTERNAL_SERVER_ERROR, http::Method::GET, HPAS));
-    let shutdown = CancellationToken::new();
-    let running = tokio::spawn(run(api.client(), options(), shutdown.clone()));
-    until("it was tried", || api.cluster().failed > 0).await;
-    // Longer than its interval.
-    tokio::time::sleep(Duration::from_millis(1300)).await;
-    let looked = api.cluster().writes.iter().filter(|write| !write.contains("/leases")).count();
-    assert_eq!(looked, 0, "{:?}", api.cluster().writes);
-    api.cluster().fails = None;
-    until("it is looked at", || !api.cluster().events.is_empty()).await;
-    shutdown.cancel();
-    running.await.expect("no panic").expect("no error");
+    looks_only_when_it_can_list(&api, HPAS).await;
 }
 
 const LAST_PAGE: &str = "/apis/scalekit.dev/v1alpha1/autoscalers?&limit=500&continue=more";
@@ -83,7 +72,12 @@ async fn nothing_is_looked_at_before_all_autoscalers_are_listed() {
         (LAST_PAGE.to_owned(), page(Vec::new(), json!({"resourceVersion": "1"}))),
         ("/apis/scalekit.dev/v1alpha1/autoscalers?&limit=500".to_owned(), first),
     ];
-    api.cluster().fails = Some((http::StatusCode::INTERNAL_SERVER_ERROR, http::Method::GET, LAST_PAGE));
+    looks_only_when_it_can_list(&api, LAST_PAGE).await;
+}
+
+/// While this list fails nothing is looked at, and then it is.
+async fn looks_only_when_it_can_list(api: &FakeApi, list: &'static str) {
+    api.cluster().fails = Some((http::StatusCode::INTERNAL_SERVER_ERROR, http::Method::GET, list));
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(run(api.client(), options(), shutdown.clone()));
     until("it was tried", || api.cluster().failed > 0).await;
