@@ -220,8 +220,7 @@ pub async fn no_alert_is_pending(world: &World) {
         assert!(began.elapsed() < Duration::from_secs(60), "{evaluated} groups of rules were evaluated in a minute");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    // The disk is that of the machine under the cluster, which may be filling up in earnest.
-    let alerts = world.query(r#"ALERTS{alertname!~"NodeDisk.+|NodeInodes.+"}"#).await;
-    let alerts: Vec<_> = alerts.into_iter().map(|sample| sample.labels).collect();
-    assert!(alerts.is_empty(), "{alerts:#?}");
+    // The disk is that of the machine under the cluster, which may be filling up in earnest. A change of the scrape interval
+    // ends what was known of the targets until they are scraped anew: that passes by itself.
+    world.until_samples(r#"ALERTS{alertname!~"NodeDisk.+|NodeInodes.+"}"#, 0).await;
 }
