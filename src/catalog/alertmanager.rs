@@ -2,7 +2,6 @@
 
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{assets, edit, labels, objects, secret_text::SecretText};
 
@@ -86,6 +85,6 @@ pub(super) fn adapt(deployment: &mut DynamicObject, alerting: &Alerting, mounted
         .filter(|object| edit::kind(object) == "ConfigMap" || matches!(alerting, Alerting::Config(_)))
         .map(|object| &object.data)
         .collect();
-    let hash = Sha256::digest(json!(read_at_the_start).to_string());
+    let hash = objects::content_digest(&read_at_the_start);
     template["metadata"]["annotations"][labels::CONFIG_HASH] = json!(labels::base64(&hash[..12]));
 }

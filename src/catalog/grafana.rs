@@ -2,7 +2,6 @@
 
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{
     Options, assets,
@@ -58,7 +57,7 @@ pub(super) fn set_memory_limit(deployment: &mut DynamicObject, limit: &str) {
 pub(super) fn set_config_hash(deployment: &mut DynamicObject, mounted: &[DynamicObject]) {
     let config: Vec<&Value> =
         mounted.iter().filter(|object| edit::kind(object) == "ConfigMap").map(|object| &object.data).collect();
-    let hash = Sha256::digest(serde_json::to_vec(&config).expect("JSON has a text form"));
+    let hash = objects::content_digest(&config);
     if let Some(template) = edit::pod_template(deployment) {
         template["metadata"]["annotations"][labels::CONFIG_HASH] = json!(labels::base64(&hash[..12]));
     }

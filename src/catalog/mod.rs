@@ -34,6 +34,7 @@ pub use labels::{
     APPLYSET_ID, APPLYSET_PART_OF, AUTOSCALER_FIELD_MANAGER, COMPONENT, CONFIG_HASH, CREATE_ONCE, FIELD_MANAGER,
     MANAGED_BY, NAME, PART_OF, SCALEKIT, VERSION, applyset_id,
 };
+pub use objects::content_digest;
 pub use profile::{Profile, Resources, UnknownProfile};
 pub use prometheus::{
     SCRAPES_SECRET, alert_rule, content_mark, expected_jobs, is_of_the_kubelet, is_optional, jobs, optional_jobs,

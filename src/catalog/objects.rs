@@ -3,6 +3,7 @@
 use kube::core::{DynamicObject, ObjectMeta, TypeMeta};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::labels;
 use crate::yaml;
@@ -35,6 +36,12 @@ pub(super) fn secret<'a, K: Into<String>>(name: &str, files: impl IntoIterator<I
         files.into_iter().map(|(key, text)| (key.into(), json!(labels::base64(text.as_bytes())))).collect();
     secret.data = json!({"type": "Opaque", "data": data});
     secret
+}
+
+/// SHA-256 of the JSON of a value. Maps of `serde_json` are sorted, so that equal content has one digest.
+#[expect(clippy::missing_panics_doc, reason = "what is hashed here has text keys, and so a text form")]
+pub fn content_digest<T: Serialize + ?Sized>(value: &T) -> [u8; 32] {
+    Sha256::digest(serde_json::to_vec(value).expect("JSON has a text form")).into()
 }
 
 /// The YAML of a configuration that came from YAML.

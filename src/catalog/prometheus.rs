@@ -2,12 +2,11 @@
 
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{
     Options, assets, control_plane,
     edit::{self, Namespaces},
-    one_process,
+    objects, one_process,
 };
 use crate::{
     additions::File,
@@ -213,10 +212,9 @@ pub(super) fn files(options: &Options, platform: &Platform, namespaces: &Namespa
     }
     let recorded = assets::config("prometheus", RECORDED);
     let own = options.additions.rules.iter().chain(&options.additions.scrapes).map(|file| (file.stem(), &file.text));
-    let all = (&config, &alerts, &recorded, own.collect::<Vec<_>>());
-    let all = serde_json::to_vec(&all).expect("JSON has a text form");
+    let digest = objects::content_digest(&(&config, &alerts, &recorded, own.collect::<Vec<_>>()));
     if let Some(patterns) = config["rule_files"].as_array_mut() {
-        patterns.push(json!(format!("{CONTENT}{}*", hex::encode(&Sha256::digest(all)[..8]))));
+        patterns.push(json!(format!("{CONTENT}{}*", hex::encode(&digest[..8]))));
     }
     vec![(CONFIG.to_owned(), config), (ALERTS.to_owned(), alerts), (RECORDED.to_owned(), recorded)]
 }

@@ -171,12 +171,11 @@ impl Installer<'_> {
         live: &mut [DynamicObject],
         inventory: &Inventory,
     ) -> Result<(), InstallError> {
-        for wanted in desired.iter().filter(|wanted| !inventory.knows(wanted)) {
-            let object = ObjectRef::of(wanted);
+        let secrets = desired.iter().map(|wanted| (wanted, ObjectRef::of(wanted)));
+        for (wanted, object) in secrets.filter(|(_, object)| object.kind == "Secret") {
             let found = live.iter_mut().find(|found| ObjectRef::of(found).same_object(&object));
-            let Some(found) = found.filter(|found| object.kind == "Secret" && !plan::is_created_once(found)) else {
-                continue;
-            };
+            let may_change = |found: &&mut DynamicObject| !plan::is_created_once(found) && !inventory.knows(wanted);
+            let Some(found) = found.filter(may_change) else { continue };
             match self.cluster.get(&object).await {
                 Ok(Some(whole)) => *found = whole,
                 Ok(None) | Err(cluster::Error::Forbidden { .. }) => {}

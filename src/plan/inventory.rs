@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use kube::core::DynamicObject;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
-use crate::{hex, object::ObjectRef};
+use crate::{catalog::content_digest, hex, object::ObjectRef};
 
 /// One installed object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +102,6 @@ impl Inventory {
 }
 
 /// Hash of what a manifest declares: the first 16 hex digits of SHA-256 over its JSON with sorted keys.
-#[expect(clippy::missing_panics_doc, reason = "JSON has a text form")]
 pub fn content_hash(object: &DynamicObject) -> String {
     /// In the order of their names, as everything below them is.
     #[derive(Serialize)]
@@ -114,8 +112,7 @@ pub fn content_hash(object: &DynamicObject) -> String {
     }
     let DynamicObject { metadata, data, .. } = object;
     let content = Content { annotations: &metadata.annotations, data, labels: &metadata.labels };
-    let text = serde_json::to_vec(&content).expect("JSON has a text form");
-    hex::encode(&Sha256::digest(text)[..8])
+    hex::encode(&content_digest(&content)[..8])
 }
 
 #[cfg(test)]

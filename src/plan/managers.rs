@@ -108,10 +108,10 @@ pub(super) fn beyond<'a>(
         let (step, declared, live) = if let Some(name) = element.strip_prefix("f:") {
             (Step::Key(name), declared.get(name), live.and_then(|live| live.get(name)))
         } else {
-            let position = |list: Option<&Value>| {
-                let list = list?.as_array()?;
-                list.iter().enumerate().position(|(position, item)| is_of(element, Some(item), position))
-            };
+            let items = live.and_then(Value::as_array);
+            let position = items.and_then(|items| {
+                items.iter().enumerate().position(|(position, item)| is_of(element, Some(item), position))
+            });
             // A key that is not declared has its default in the set.
             let declared = declared.as_array().and_then(|list| {
                 list.iter()
@@ -119,7 +119,7 @@ pub(super) fn beyond<'a>(
                     .find(|(position, item)| may_be_of(element, item, *position))
                     .map(|(_, item)| item)
             });
-            let Some(position) = position(live) else { continue };
+            let Some(position) = position else { continue };
             (Step::Position(position), declared, live.and_then(|live| live.get(position)))
         };
         path.push(step);
