@@ -178,6 +178,9 @@ pub async fn a_control_plane_that_can_be_reached_is_scraped(world: &World) {
 pub async fn a_job_that_lost_its_targets_is_an_alert_and_a_finding(world: &World) {
     // What Prometheus knew of a target ends two intervals after it.
     world.scalekit(["up", "--scrape-interval", "2s"]).exits(0);
+    // A target that goes between a reload and its next scrape gets no staleness marker: what was known of it then stays
+    // for the five minutes of Prometheus' lookback.
+    world.until_samples(r#"count_over_time(up{job="grafana"}[10s]) >= 3"#, 1).await;
     world.kubectl(["delete", "service", "-n", "monitoring", "grafana"]);
     let pending = r#"ALERTS{alertname="JobWithoutTargets", job="grafana", alertstate="pending"}"#;
     world.until_samples(pending, 1).await;
