@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use scalekit::yaml;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    built::{alerts, rules},
+    built::{alerts, file, rules, whole_stack},
     expressions::check_expression,
 };
 
@@ -44,8 +44,9 @@ fn every_alert_says_what_is_wrong_and_what_to_do() {
 }
 
 /// Alerts about a state: it holds or it does not, which no number says better than the labels do.
-const STATES: [&str; 15] = [
+const STATES: [&str; 16] = [
     "AggregatedApiDown",
+    "AnnotatedTargetDown",
     "AutoscalerInvalid",
     "AutoscalerUnableToScale",
     "ContainerNotStarting",
@@ -69,6 +70,22 @@ fn every_alert_about_an_amount_says_how_much_it_is() {
         let name = rule_name(&alert);
         assert_ne!(description.contains("$value"), STATES.contains(&name), "{name}: {description}");
         assert!(description.contains("{{ $"), "{name} says nothing of what it is about: {description}");
+    }
+}
+
+/// A target that is down has its node as a label, and would else silence all that is told of the node itself.
+#[test]
+fn warnings_about_a_node_give_way_to_alerts_about_the_node_alone() {
+    let config: Value =
+        yaml::parse(&file(&whole_stack("kind"), "alertmanager-config", "alertmanager.yml")).expect("YAML");
+    let rules = config["inhibit_rules"].as_array().expect("rules");
+    let of_nodes = rules.iter().find(|rule| rule["equal"] == json!(["node"])).expect("a rule for nodes");
+    let sources = of_nodes["source_matchers"].as_array().expect("matchers");
+    assert!(sources.contains(&json!(r#"alertname=~"Node.+""#)), "{of_nodes:#}");
+    for alert in alerts().filter(|alert| rule_name(alert).starts_with("Node")) {
+        let expression = alert["expr"].as_str().expect("an expression");
+        let by_node = ["by (node", "node_device:"].iter().any(|part| expression.contains(part));
+        assert!(by_node, "{} is told of no node", rule_name(&alert));
     }
 }
 

@@ -147,7 +147,8 @@ async fn a_configuration_of_the_users_own_groups_inhibits_and_resolves(
     fs::write(&given, config.to_string()).unwrap();
     up().exits(0);
 
-    // A node that is lost is slow as well, which nobody needs to be told; another one is slow in two ways.
+    // A node that is lost is slow as well, which nobody needs to be told; another one is slow in two ways, and that something
+    // else on it is broken says nothing about that.
     let rules = |lost: &str| {
         let fires = |alert: &str, expr: &str, severity: &str, node: &str| {
             json!({"alert": alert, "expr": expr, "labels": {"severity": severity, "node": node},
@@ -161,6 +162,7 @@ async fn a_configuration_of_the_users_own_groups_inhibits_and_resolves(
             fires("NodeLost", lost, "critical", "one"),
             fires("NodeSlow", "vector(1)", "warning", "one"),
             fires("DiskSlow", two, "warning", "two"),
+            fires("PageBroken", "vector(1)", "critical", "two"),
         ];
         let file = json!({"groups": [{"name": "nodes-of-mine", "interval": "1s", "rules": rules}]});
         fs::write(folder.join("rules/nodes.yml"), file.to_string()).unwrap();
@@ -175,7 +177,8 @@ async fn a_configuration_of_the_users_own_groups_inhibits_and_resolves(
         let mut of_it = messages.filter(|message| message["groupLabels"]["alertname"] == alert);
         of_it.find(|message| message["status"] == status)
     };
-    until("a group of two and a critical alert", || told("DiskSlow", "firing").and(told("NodeLost", "firing"))).await;
+    let all = || told("DiskSlow", "firing").and(told("PageBroken", "firing")).and(told("NodeLost", "firing"));
+    until("a group of two and two critical alerts", all).await;
     let group = told("DiskSlow", "firing").unwrap();
     assert_eq!(group["alerts"].as_array().unwrap().len(), 2, "{group:#}");
     let suppressed = || alert(world, "NodeSlow").filter(|alert| alert["status"]["state"] == "suppressed");
