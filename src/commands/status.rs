@@ -214,12 +214,17 @@ async fn asked(cluster: &Cluster, namespace: &str) -> Result<Scraped, Silence> {
     targets.map_err(|error| Silence::NotPermitted(format!("{refused}, and {error}")))
 }
 
+/// What each job gives, by the label that its series have: where one page is scraped for several jobs, the scrape has the name of
+/// one. Without what Prometheus adds to each scrape, what rules record, and alerts. It looks at every series once, which is
+/// for who asks by hand.
+const SERIES_BY_JOB: &str = r#"count by (job) ({job!="", __name__!~"up|scrape_.+|ALERTS.*|.*:.*"})"#;
+
 async fn series(cluster: &Cluster, namespace: &str) -> Result<health::Series, String> {
     let client = targets::prometheus(cluster, namespace).await.map_err(|error| error.to_string())?;
     let client = client.ok_or_else(|| "no pod of Prometheus is ready".to_owned())?;
     let said = |error: crate::prometheus::Error| error.to_string();
     let tsdb = client.tsdb().await.map_err(said)?;
-    let by_job = client.query("sum by (job) (scrape_samples_post_metric_relabeling)").await.map_err(said)?;
+    let by_job = client.query(SERIES_BY_JOB).await.map_err(said)?;
     let mut jobs_of = Vec::new();
     for metric in &tsdb.series_count_by_metric_name {
         let query = format!("group by (job) ({{__name__=\"{}\"}})", metric.name);

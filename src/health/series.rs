@@ -10,7 +10,7 @@ use crate::prometheus::{Sample, Tsdb};
 pub struct Series {
     /// All that are in Prometheus' head block, those that ended in the last hours among them.
     pub total: u64,
-    /// Those of each job at its last scrape, the most first.
+    /// Those that each job gives now, the most first.
     pub jobs: Vec<JobSeries>,
     /// The metrics with the most.
     pub largest: Vec<LargeMetric>,
@@ -21,7 +21,7 @@ pub struct Series {
 pub struct JobSeries {
     /// Its name.
     pub job: String,
-    /// How many it gave at its last scrape, after relabeling.
+    /// How many it gives, after relabeling.
     pub series: u64,
 }
 
@@ -38,8 +38,7 @@ pub struct LargeMetric {
     pub drop: String,
 }
 
-/// Puts the answers together: `by_job` is `sum by (job) (scrape_samples_post_metric_relabeling)`, and `jobs_of` gives
-/// for each of the largest metrics the answer to `group by (job) ({__name__="…"})`.
+/// Puts the answers together: `by_job` counts series by their label `job`, and `jobs_of` gives for each of the largest metrics the answer to `group by (job) ({__name__="…"})`.
 pub fn series(tsdb: &Tsdb, by_job: &[Sample], jobs_of: &[Vec<Sample>]) -> Series {
     let job = |sample: &Sample| sample.labels.get("job").cloned().unwrap_or_default();
     let mut jobs: Vec<JobSeries> =
