@@ -163,6 +163,8 @@ impl Telemetry {
 
     /// The count was changed as was decided.
     pub fn rescaled(&self, key: &Key, decision: &Decision, reason: &str) {
+        // Not only when it is looked at again: a scrape in between would tell of the old count at a time of the new one.
+        self.current.get_or_create(&Object::of(key)).set(decision.desired_replicas.into());
         let now = Rescale {
             namespace: key.namespace.clone(),
             name: key.name.clone(),

@@ -245,7 +245,7 @@ async fn our_own_metrics_say_what_was_decided() {
     let text = bench.context.telemetry.text();
     for line in [
         "scalekit_autoscaler_desired_replicas{namespace=\"demo\",name=\"w\"} 3",
-        "scalekit_autoscaler_current_replicas{namespace=\"demo\",name=\"w\"} 1",
+        "scalekit_autoscaler_current_replicas{namespace=\"demo\",name=\"w\"} 3",
         "scalekit_autoscaler_max_replicas{namespace=\"demo\",name=\"w\"} 5",
         "scalekit_autoscaler_metric_value{namespace=\"demo\",name=\"w\",metric=\"active-tasks\"} 25.0",
         "scalekit_autoscaler_metric_target{namespace=\"demo\",name=\"w\",metric=\"active-tasks\",type=\"AverageValue\"} 10.0",
