@@ -1,6 +1,9 @@
 //! Installing, and what is then there.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -236,6 +239,14 @@ pub async fn jobs_that_lost_their_rights_are_named(world: &World) {
     let field = &answer["drift"][0]["fields"][0];
     assert_eq!((&field["field"], &field["by"][0]["manager"]), (&json!("rules"), &json!("kubectl-patch")), "{field:#}");
     assert!(field["live"].is_array() && field["live"] != field["desired"], "{field:#}");
+    let empty = answer["targets"]["emptyJobs"].as_array().unwrap();
+    let empty: BTreeSet<String> = empty.iter().map(|job| job.as_str().unwrap().to_owned()).collect();
+    let began = Instant::now();
+    while jobs_that_the_alert_is_about(world) != empty {
+        let alert = jobs_that_the_alert_is_about(world);
+        assert!(began.elapsed() < Duration::from_secs(60), "status names {empty:?}, the alert {alert:?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
     // Somebody took the right away on purpose, perhaps: it is not taken back without a word.
     world
         .scalekit(["up"])
@@ -244,6 +255,24 @@ pub async fn jobs_that_lost_their_rights_are_named(world: &World) {
         .says("kubectl-patch");
     world.scalekit(["up", "--force-conflicts"]).exits(0);
     world.until_healthy(&[]).await;
+}
+
+/// What the rule of `JobWithoutTargets` finds of the last half minute. It waits until `up` of before a restart is forgotten, which
+/// takes five.
+fn jobs_that_the_alert_is_about(world: &World) -> BTreeSet<String> {
+    let path = "jsonpath={.data.alerts\\.rules\\.yml}";
+    let text = world.kubectl(["get", "configmap", "-n", "monitoring", "prometheus-config", "-o", path]);
+    let file: Value = scalekit::yaml::parse(&text).unwrap();
+    let groups = file["groups"].as_array().unwrap().iter();
+    let mut rules = groups.flat_map(|group| group["rules"].as_array().unwrap());
+    let rule = rules.find(|rule| rule["alert"] == "JobWithoutTargets").unwrap();
+    let asked = [("query", rule["expr"].as_str().unwrap()), ("lookback_delta", "30s")];
+    let url = reqwest::Url::parse_with_params("http://prometheus/api/v1/query", asked).unwrap();
+    let proxy = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy";
+    let path = format!("{proxy}{}?{}", url.path(), url.query().unwrap());
+    let answer: Value = serde_json::from_str(&world.kubectl(["get", "--raw", &path])).unwrap();
+    let found = answer["data"]["result"].as_array().unwrap();
+    found.iter().map(|sample| sample["metric"]["job"].as_str().unwrap().to_owned()).collect()
 }
 
 async fn all_pods(world: &World) -> Vec<Pod> {
