@@ -107,6 +107,17 @@ fn grafana_restarts_when_its_configuration_changes_and_only_then() {
     assert_ne!(usual, config_hash(&Options { scrape_interval_seconds: 5, ..test_options() }));
 }
 
+/// It answers when it has read its log of the last hours, which takes minutes on a slow disk: who is killed meanwhile begins anew.
+#[test]
+fn prometheus_has_ten_minutes_to_read_its_log() {
+    let objects = stack(&test_options(), &kind());
+    let pod = &find(&objects, "StatefulSet", "prometheus").data["spec"]["template"]["spec"];
+    let probe = &pod["containers"][0]["startupProbe"];
+    let number = |key: &str| probe[key].as_u64().unwrap_or_else(|| panic!("{key} of {probe}"));
+    assert_eq!(probe["httpGet"]["path"], "/-/ready");
+    assert!(number("failureThreshold") * number("periodSeconds") >= 600, "{probe}");
+}
+
 #[test]
 fn a_new_version_restarts_nothing() {
     let templates = |version: &str| -> Vec<Value> {
