@@ -58,6 +58,13 @@ pub(super) fn scrape(config: &mut Value, platform: &Platform, additions: &Additi
     }
 }
 
+/// An expression that passes over the parts by the names of their jobs, so that it does not pass over a job of the user's that
+/// has such a name.
+pub(super) fn with_theirs(expression: &str, additions: &Additions) -> String {
+    let theirs = Part::ALL.into_iter().filter(|part| is_theirs(*part, additions));
+    theirs.fold(expression.to_owned(), |expression, part| expression.replace(&format!("{}|", part.job()), ""))
+}
+
 /// Lets Prometheus out to the ports of these jobs: they are on addresses of nodes.
 pub(super) fn let_out(policy: &mut DynamicObject, platform: &Platform) {
     let ports = ports(platform).into_values().map(|port| json!({"port": port, "protocol": "TCP"}));
@@ -103,6 +110,14 @@ mod tests {
         config["scrape_configs"].as_array().unwrap().iter().filter_map(|job| job["job_name"].as_str()).collect()
     }
 
+    fn own(jobs: &[Part]) -> Additions {
+        let file = |part: &Part| File {
+            name: format!("{}.yml", part.job()),
+            text: format!("scrape_configs:\n- job_name: {}\n  static_configs: [{{targets: [\"a:1\"]}}]\n", part.job()),
+        };
+        Additions { scrapes: jobs.iter().map(file).collect(), ..Additions::default() }
+    }
+
     #[test]
     fn each_part_that_can_be_reached_has_a_job_at_its_port() {
         let mut config = json!({"scrape_configs": []});
@@ -127,11 +142,30 @@ mod tests {
 
     #[test]
     fn a_job_of_the_users_own_comes_before_ours() {
-        let text = "scrape_configs:\n- job_name: etcd\n  static_configs: [{targets: [\"etcd:2379\"]}]\n".to_owned();
-        let own = Additions { scrapes: vec![File { name: "etcd.yml".to_owned(), text }], ..Additions::default() };
         let mut config = json!({"scrape_configs": []});
-        scrape(&mut config, &platform(false), &own);
+        scrape(&mut config, &platform(false), &own(&[Part::Etcd]));
         assert_eq!(names(&config), ["scheduler"]);
+    }
+
+    #[test]
+    fn a_target_of_the_users_own_job_is_missed_whatever_its_name() {
+        let rule = crate::catalog::alert_rule("TargetDown").unwrap();
+        let all = rule["expr"].as_str().unwrap();
+        assert_eq!(with_theirs(all, &Additions::default()), all);
+        for part in Part::ALL {
+            let left: Vec<&str> = Part::ALL.into_iter().filter(|other| *other != part).map(Part::job).collect();
+            let expression = with_theirs(all, &own(&[part]));
+            assert!(left.iter().all(|job| expression.contains(job)), "{expression}");
+            assert!(!expression.contains(part.job()), "{expression}");
+        }
+        let expected = r#"up{job!~"annotated-.+"} == 0 and max_over_time(up[90s]) == 0"#;
+        assert_eq!(with_theirs(all, &own(&Part::ALL)), expected);
+
+        let options = crate::catalog::Options { additions: own(&[Part::Etcd]), ..test_options() };
+        let objects = stack(&options, &platform(false));
+        let config = objects.iter().find(|object| edit::name(object) == "prometheus-config").unwrap();
+        let alerts = config.data["data"]["alerts.rules.yml"].as_str().unwrap();
+        assert!(alerts.contains(r#"up{job!~"controller-manager|kube-proxy|scheduler|annotated-.+"}"#), "{alerts}");
     }
 
     #[test]

@@ -41,6 +41,15 @@ impl<'a> Namespaces<'a> {
         }
     }
 
+    /// A query, or JSON with queries in it, that asks about what is in these namespaces by their names.
+    pub(super) fn in_queries(&self, text: &str) -> String {
+        let selector = |quote: &str, namespace: &str| format!("namespace={quote}{namespace}{quote}");
+        let moved = |text: String, (from, to): &(&str, String)| {
+            ["\"", "\\\""].iter().fold(text, |text, quote| text.replace(&selector(quote, from), &selector(quote, to)))
+        };
+        self.renamed.iter().fold(text.to_owned(), moved)
+    }
+
     /// Moves the namespace that a value holds at a pointer, where it holds one.
     pub(super) fn apply_to(&self, value: &mut Value, pointer: &str) {
         if let Some(field) = value.pointer_mut(pointer)

@@ -26,7 +26,7 @@ pub(super) fn mounted(options: &Options, namespaces: &Namespaces<'_>) -> Vec<Dyn
         ("datasources.yaml", objects::yaml_text(&datasources)),
         ("dashboards.yaml", objects::yaml_text(&assets::config("grafana", "dashboards.yaml"))),
     ];
-    let dashboards = assets::dashboards().map(|(name, dashboard)| (name, dashboard.to_owned()));
+    let dashboards = assets::dashboards().map(|(name, dashboard)| (name, namespaces.in_queries(dashboard)));
     vec![
         objects::config_map("grafana-provisioning", provisioning),
         objects::config_map("grafana-dashboards", dashboards),

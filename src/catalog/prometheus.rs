@@ -204,6 +204,13 @@ pub(super) fn files(options: &Options, platform: &Platform, namespaces: &Namespa
                 let own = format!("-n {} ", namespaces.of("monitoring"));
                 rule["annotations"]["first_step"] = json!(step.replace("-n monitoring ", &own));
             }
+            if let Some(expression) = rule["expr"].as_str() {
+                let mut expression = namespaces.in_queries(expression);
+                if rule["alert"] == "TargetDown" {
+                    expression = control_plane::with_theirs(&expression, &options.additions);
+                }
+                rule["expr"] = json!(expression);
+            }
         }
         for rule in edit::items(group, "/rules").filter(|rule| rule["alert"] == "JobWithoutTargets") {
             let absent = expected_jobs(options, platform).into_iter().map(|job| format!("absent(up{{job=\"{job}\"}})"));
@@ -348,6 +355,8 @@ mod tests {
         let alerts = built(&test_options(), "kind")[ALERTS].to_string();
         assert!(alerts.contains("kubectl logs -n m deployment/scaler"), "{alerts}");
         assert!(!alerts.contains("-n monitoring"), "{alerts}");
+        assert!(alerts.contains(r#"namespace=\"m\", persistentvolumeclaim=\"prometheus-data\""#), "{alerts}");
+        assert!(!alerts.contains(r#"namespace=\"monitoring\""#), "{alerts}");
     }
 
     #[test]
@@ -375,6 +384,9 @@ mod tests {
             let rules = groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone());
             rules.map(|rule| (rule["alert"].clone(), rule["expr"].clone())).collect::<Vec<_>>()
         };
-        assert_eq!(rules(&assets::config("prometheus", ALERTS)), rules(&built(&test_options(), "kind")[ALERTS]));
+        let platform = platform::assume("kind".parse().unwrap(), &[], &[]);
+        let files = files(&test_options(), &platform, &Namespaces::new([("monitoring", "monitoring".to_owned())]));
+        let (_, installed) = files.iter().find(|(name, _)| name == ALERTS).unwrap();
+        assert_eq!(rules(&assets::config("prometheus", ALERTS)), rules(installed));
     }
 }

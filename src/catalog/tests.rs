@@ -36,7 +36,8 @@ fn another_namespace_leaves_no_trace_of_the_default_one() {
     let options = Options { namespace: "observability".to_owned(), ..test_options() };
     for object in stack(&options, &kind()) {
         let text = serde_json::to_string(&object).unwrap();
-        for trace in ["\"monitoring\"", "monitoring-nodes", "monitoring.svc", "- monitoring\\n"] {
+        let in_a_query = r#"\"monitoring\"#;
+        for trace in ["\"monitoring\"", "monitoring-nodes", "monitoring.svc", "- monitoring\\n", in_a_query] {
             assert!(!text.contains(trace), "{trace} in {text}");
         }
     }
