@@ -97,6 +97,12 @@ pub fn alerts() -> impl Iterator<Item = Value> {
     rules().into_iter().filter(|rule| rule["alert"].is_string())
 }
 
+/// The panels of a dashboard, rows and what is in those that are closed among them.
+pub fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    let all = dashboard["panels"].as_array().expect("panels").iter();
+    all.flat_map(|panel| [panel].into_iter().chain(panel["panels"].as_array().into_iter().flatten()))
+}
+
 pub fn dashboards() -> BTreeMap<String, Value> {
     let objects = stack("kind");
     let map = objects.iter().find(|object| title(object) == "ConfigMap grafana-dashboards").expect("dashboards");

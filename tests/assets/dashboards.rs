@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::{built::dashboards, expressions::check_expression};
+use crate::{
+    built::{self, dashboards},
+    expressions::check_expression,
+};
 
 const DASHBOARDS: [&str; 8] = [
     "scalekit-application",
@@ -19,7 +22,7 @@ const DASHBOARDS: [&str; 8] = [
 
 /// The panels that show something: a row is but a heading.
 fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
-    dashboard["panels"].as_array().expect("panels").iter().filter(|panel| panel["type"] != "row")
+    built::panels(dashboard).filter(|panel| panel["type"] != "row")
 }
 
 fn variables(dashboard: &Value) -> &Vec<Value> {
@@ -39,9 +42,8 @@ fn dashboards_are_classic_and_can_be_told_apart() {
         assert!(dashboard["description"].is_string(), "{name} does not say which question it answers");
         assert_eq!(dashboard["tags"], serde_json::json!(["scalekit"]), "by which the others link to {name}");
         assert_eq!(dashboard["links"][0]["tags"], serde_json::json!(["scalekit"]), "{name} links to no other");
-        let all = dashboard["panels"].as_array().expect("panels");
-        let ids: BTreeSet<_> = all.iter().map(|panel| panel["id"].as_u64()).collect();
-        assert_eq!(ids.len(), all.len(), "panel ids of {name}");
+        let ids: Vec<_> = built::panels(&dashboard).map(|panel| panel["id"].as_u64()).collect();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "panel ids of {name}");
         for panel in panels(&dashboard) {
             assert!(panel["description"].is_string(), "{name}: {} has no description", panel["title"]);
             assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{name}: {} has no unit", panel["title"]);
@@ -57,7 +59,7 @@ fn dashboards_are_classic_and_can_be_told_apart() {
 fn panels_stand_side_by_side_on_the_grid() {
     for (name, dashboard) in dashboards() {
         let mut taken = BTreeSet::new();
-        for panel in dashboard["panels"].as_array().expect("panels") {
+        for panel in built::panels(&dashboard) {
             let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().expect("a place"));
             assert!(x + w <= 24, "{name}: {} is wider than the grid", panel["title"]);
             for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
@@ -135,6 +137,22 @@ fn dashboards_read_metrics_that_are_kept() {
             if let Some(expression) = annotation["expr"].as_str() {
                 check_expression(expression, &format!("{name}: {}", annotation["name"]));
             }
+        }
+    }
+}
+
+/// promtool asks them (`dev/test-rules`): they have to be those that are shown.
+#[test]
+fn panels_are_tested_as_they_stand() {
+    let all = dashboards();
+    let targets = all.values().flat_map(panels).flat_map(|panel| panel["targets"].as_array().expect("targets"));
+    let shown: BTreeSet<&str> = targets.map(|target| target["expr"].as_str().expect("an expression")).collect();
+    let text = std::fs::read_to_string("tests/rules/panels.yaml").expect("tests of panels");
+    let file: Value = scalekit::yaml::parse(&text).expect("YAML");
+    for test in file["tests"].as_array().expect("tests") {
+        for asked in test["promql_expr_test"].as_array().expect("questions") {
+            let expression = asked["expr"].as_str().expect("an expression");
+            assert!(shown.contains(expression), "{}: no panel asks {expression}", test["name"]);
         }
     }
 }

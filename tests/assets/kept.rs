@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rstest::rstest;
 
 use crate::{
-    built::{dashboards, open_prometheus_config, rules},
+    built::{dashboards, open_prometheus_config, panels, rules},
     expressions::metrics_of,
 };
 
@@ -68,8 +68,7 @@ fn every_metric_that_is_kept_is_read_by_a_dashboard_or_a_rule() {
         read.extend(metrics_of(rule["expr"].as_str().expect("an expression")));
     }
     for dashboard in dashboards().values() {
-        let panels = dashboard["panels"].as_array().expect("panels").iter();
-        let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+        let targets = panels(dashboard).flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
         let annotations = dashboard["annotations"]["list"].as_array().expect("annotations").iter();
         for expression in targets.chain(annotations).filter_map(|asked| asked["expr"].as_str()) {
             read.extend(metrics_of(expression));

@@ -14,6 +14,12 @@ use serde_json::Value;
 
 use crate::world::World;
 
+/// All panels, those in rows that are closed among them.
+fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    let all = dashboard["panels"].as_array().unwrap().iter();
+    all.flat_map(|panel| [panel].into_iter().chain(panel["panels"].as_array().into_iter().flatten()))
+}
+
 /// A panel that shows nothing says what that means, and before there is any workload, too. Rates take a second scrape.
 pub async fn no_panel_of_a_fresh_installation_is_empty_without_a_word(world: &World) {
     let dashboards = dashboards(world).await;
@@ -24,7 +30,7 @@ pub async fn no_panel_of_a_fresh_installation_is_empty_without_a_word(world: &Wo
             let variables = variables(world, dashboard).await;
             let variables: Vec<(String, String)> =
                 variables.into_iter().map(|(name, value)| (name, value.unwrap_or_else(|| ".*".to_owned()))).collect();
-            for panel in dashboard["panels"].as_array().unwrap() {
+            for panel in panels(dashboard) {
                 let queries = queries(panel, &variables);
                 let says = panel["fieldConfig"]["defaults"]["noValue"].as_str();
                 if !queries.is_empty() && says.is_none() && samples(world, &queries).await == 0 {
@@ -86,9 +92,8 @@ pub async fn every_panel_has_data(world: &World) {
                 .iter()
                 .filter(|(uid, title, target, _)| {
                     let all = dashboards.iter().filter(|dashboard| dashboard["uid"] == *uid);
-                    let mut panels = all.flat_map(|dashboard| dashboard["panels"].as_array().unwrap());
-                    let mut targets = panels.by_ref().filter(|panel| panel["title"] == *title);
-                    !targets
+                    let mut of_title = all.flat_map(panels).filter(|panel| panel["title"] == *title);
+                    !of_title
                         .any(|panel| panel["targets"].as_array().unwrap().iter().any(|asked| asked["refId"] == *target))
                 })
                 .collect();
@@ -116,7 +121,7 @@ async fn look(world: &World, dashboard: &Value, shown: &mut BTreeSet<String>, em
         (name, value)
     });
     let variables: Vec<(String, String)> = variables.collect();
-    for panel in dashboard["panels"].as_array().unwrap() {
+    for panel in panels(dashboard) {
         let title = panel["title"].as_str().unwrap();
         for (target, query) in panel["targets"].as_array().into_iter().flatten().zip(queries(panel, &variables)) {
             let target = target["refId"].as_str().unwrap();
