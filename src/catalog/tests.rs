@@ -108,7 +108,7 @@ fn grafana_restarts_when_its_configuration_changes_and_only_then() {
     assert_ne!(usual, config_hash(&Options { scrape_interval_seconds: 5, ..test_options() }));
 }
 
-/// It answers when it has read its log of the last hours, which takes minutes on a slow disk: who is killed meanwhile begins anew.
+/// It answers when it has read its log of the last hours, which takes minutes on a slow disk: killed meanwhile, it begins anew.
 #[test]
 fn prometheus_has_ten_minutes_to_read_its_log() {
     let objects = stack(&test_options(), &kind());

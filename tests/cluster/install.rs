@@ -257,8 +257,8 @@ pub async fn jobs_that_lost_their_rights_are_named(world: &World) {
     world.until_healthy(&[]).await;
 }
 
-/// What the rule of `JobWithoutTargets` finds of the last half minute. It waits until `up` of before a restart is forgotten, which
-/// takes five.
+/// What the rule of `JobWithoutTargets` finds in the last half minute. The alert waits until `up` of before a restart is forgotten,
+/// five minutes.
 fn jobs_that_the_alert_is_about(world: &World) -> BTreeSet<String> {
     let path = "jsonpath={.data.alerts\\.rules\\.yml}";
     let text = world.kubectl(["get", "configmap", "-n", "monitoring", "prometheus-config", "-o", path]);
