@@ -147,11 +147,12 @@ impl Schedule {
         None
     }
 
-    /// Somebody has looked at an object. `wake` is when to look again, if that is before its next tick.
-    pub fn looked_at(&mut self, due: &Due, kept: Kept, wake: Option<Timestamp>, now: Timestamp) {
-        let Some(tracked) = self.tracked.get_mut(&due.key) else { return };
+    /// Somebody has looked at an object. `wake` is when to look again, if that is before its next tick. Returns whether
+    /// there is an object of its name still.
+    pub fn looked_at(&mut self, due: &Due, kept: Kept, wake: Option<Timestamp>, now: Timestamp) -> bool {
+        let Some(tracked) = self.tracked.get_mut(&due.key) else { return false };
         if tracked.object.metadata.uid != due.object.metadata.uid {
-            return; // Another object of the same name, which has been scheduled already.
+            return true; // Another one, which has been scheduled already.
         }
         tracked.kept = Some(kept);
         if tracked.due == due.at {
@@ -160,6 +161,7 @@ impl Schedule {
         }
         // Else its spec has changed meanwhile, and it is due already.
         self.queue.push(Reverse((tracked.due, due.key.clone())));
+        true
     }
 }
 
