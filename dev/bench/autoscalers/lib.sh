@@ -83,15 +83,16 @@ process() { # pgrep's arguments
 ticks() { awk '{print $14 + $15}' "/proc/$1/stat"; }
 rss() { awk '/^VmRSS/ {printf "%.1f", $2 / 1024}' "/proc/$1/status"; }
 metrics() { kubectl get --raw "/api/v1/namespaces/monitoring/services/scaler:8080/proxy/metrics"; }
-# A percentile of what was added to a histogram between two pages, in milliseconds: the upper edge of its bucket.
-percentile() { # before after share
-    awk -v share="$3" '
-        /^scalekit_autoscaler_tick_lateness_seconds_bucket/ {
+# A percentile of what was added to a histogram between two pages, in milliseconds: the upper edge of its bucket. – where there
+# is no such histogram, or nothing was added. SERIES is what its lines begin with.
+percentile() { # before after share [SERIES]
+    awk -v share="$3" -v series="${4:-scalekit_autoscaler_tick_lateness_seconds_bucket}" '
+        index($0, series) == 1 {
             edge = $1; sub(/.*le="/, "", edge); sub(/".*/, "", edge)
             if (FNR == NR) before[edge] = $2; else { edges[++n] = edge; added[edge] = $2 - before[edge] }
         }
         END {
-            if (!added[edges[n]]) { print "-"; exit }
+            if (!n || !added[edges[n]]) { print "–"; exit }
             for (i = 1; i <= n; i++) if (added[edges[i]] >= share * added[edges[n]]) break
             print edges[i] == "+Inf" ? "> last" : edges[i] * 1000
         }' "$1" "$2"

@@ -1,6 +1,9 @@
 //! How long to leave alone what did not answer.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -40,6 +43,50 @@ impl Backoff {
     /// What whoever asks meanwhile is told.
     pub fn answer(&self) -> Answer {
         Answer::LeftAlone { reason: self.reason, message: self.message.clone(), until: self.until }
+    }
+}
+
+/// Held by whoever tries whether a server answers again.
+pub type Trial = Arc<()>;
+
+/// Who comes while another one tries comes again between one and two of these later: the server may take that long to say no.
+const WHILE_TRIED: SignedDuration = SignedDuration::from_secs(4);
+
+/// A server that does not answer anything.
+#[derive(Clone, Debug)]
+pub struct Outage {
+    /// Until when it is left alone, and why.
+    pub backoff: Backoff,
+    /// It did not accept connections, or said at once that it does not serve: to look again costs it nothing.
+    pub at_once: bool,
+    /// When it was last looked whether it is back.
+    pub looked_at: Timestamp,
+    trial: Weak<()>,
+}
+
+impl Outage {
+    /// It did not answer, as was found just now.
+    pub fn of(backoff: Backoff, at_once: bool, now: Timestamp) -> Self {
+        Self { backoff, at_once, looked_at: now, trial: Weak::new() }
+    }
+
+    /// Lets one question through when the wait is over.
+    ///
+    /// # Errors
+    ///
+    /// What everybody else is told, with a time of his own to come again.
+    pub fn may_try(&mut self, now: Timestamp) -> Result<Trial, Answer> {
+        if self.backoff.until > now {
+            return Err(self.backoff.answer());
+        }
+        if self.trial.strong_count() > 0 {
+            let wait = WHILE_TRIED.as_secs_f64() * (1.0 + fastrand::f64());
+            let until = now.saturating_add(SignedDuration::from_secs_f64(wait)).unwrap_or(Timestamp::MAX);
+            return Err(Backoff { until, ..self.backoff.clone() }.answer());
+        }
+        let trial = Trial::default();
+        self.trial = Arc::downgrade(&trial);
+        Ok(trial)
     }
 }
 

@@ -44,10 +44,18 @@ struct Wish {
     in_crowd: bool,
 }
 
+/// An object that a source feeds.
+struct Fed {
+    /// By how many sources it is fed in all.
+    by: usize,
+    /// Its wish for fewer replicas, if it has one.
+    wish: Option<Wish>,
+}
+
 #[derive(Default)]
 struct Source {
-    /// Every object that is fed by it, and its wish for fewer replicas, if it has one.
-    wishes: HashMap<Key, Option<Wish>>,
+    /// Every object that is fed by it.
+    objects: HashMap<Key, Fed>,
     /// Until when nobody is believed, whenever his wish began.
     held_until: Option<Timestamp>,
 }
@@ -78,13 +86,20 @@ impl Crowd {
             return None;
         }
         let mut all = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let by = sources.len();
+        let is_known =
+            |name: &&str| all.get(*name).and_then(|source| source.objects.get(key)).is_some_and(|fed| fed.by == by);
+        // An object seldom gets other sources, and there may be thousands to look through.
+        if !sources.iter().all(is_known) {
+            take_away(&mut all, key, |name| !sources.contains(&name));
+        }
         let mut why = None;
         for name in sources {
             if !all.contains_key(*name) {
                 all.insert((*name).to_owned(), Source::default());
             }
             let Some(source) = all.get_mut(*name) else { continue };
-            let until = source.note(key, wants, self.share, now);
+            let until = source.note(key, by, wants, self.share, now);
             why = why.into_iter().chain(until.map(|until| (*name, until))).max_by_key(|(_, until)| *until);
         }
         why
@@ -107,32 +122,37 @@ impl Crowd {
     /// An object is gone.
     pub fn forget(&self, key: &Key) {
         let mut all = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, source| {
-            source.wishes.remove(key);
-            !source.wishes.is_empty()
-        });
+        take_away(&mut all, key, |_| true);
     }
 }
 
+/// These sources do not feed the object any more: it would count among those that do not want fewer replicas for ever.
+fn take_away(all: &mut HashMap<String, Source>, key: &Key, these: impl Fn(&str) -> bool) {
+    all.retain(|name, source| {
+        if these(name) {
+            source.objects.remove(key);
+        }
+        !source.objects.is_empty()
+    });
+}
+
 impl Source {
-    fn note(&mut self, key: &Key, wants: Wants, share: f64, now: Timestamp) -> Option<Timestamp> {
-        let before = self.wishes.get_mut(key).and_then(Option::take);
+    fn note(&mut self, key: &Key, by: usize, wants: Wants, share: f64, now: Timestamp) -> Option<Timestamp> {
+        let before = self.objects.get_mut(key).and_then(|fed| fed.wish.take());
         let begins = before.is_none() && wants != Wants::NoFewer;
         let wish = (wants != Wants::NoFewer).then(|| {
             let wish = before.unwrap_or(Wish { since: now, due: None, in_crowd: false });
             let due = (wants == Wants::FewerNow).then(|| wish.due.unwrap_or(now));
             Wish { due, ..wish }
         });
-        match self.wishes.get_mut(key) {
-            Some(known) => *known = wish,
-            None => {
-                self.wishes.insert(key.clone(), wish);
-            }
+        match self.objects.get_mut(key) {
+            Some(known) => *known = Fed { by, wish },
+            None => _ = self.objects.insert(key.clone(), Fed { by, wish }),
         }
-        if begins && self.wishes.len() >= FEWEST {
+        if begins && self.objects.len() >= FEWEST {
             self.look_for_a_crowd(share, now);
         }
-        let wish = self.wishes.get(key)?.as_ref()?;
+        let wish = self.objects.get(key)?.wish.as_ref()?;
         let due = wish.due?;
         let own = wish.in_crowd.then(|| due.saturating_add(HOLD).unwrap_or(Timestamp::MAX));
         self.held_until.max(own).filter(|until| *until > now)
@@ -140,8 +160,8 @@ impl Source {
 
     fn look_for_a_crowd(&mut self, share: f64, now: Timestamp) {
         let at_once = |wish: &&mut Wish| now.duration_since(wish.since) <= AT_ONCE;
-        let objects = self.wishes.len();
-        let began = self.wishes.values_mut().flatten().filter(at_once).count();
+        let objects = self.objects.len();
+        let began = self.wishes().filter(at_once).count();
         #[expect(clippy::cast_precision_loss, reason = "a share of some thousands")]
         if began as f64 <= objects as f64 * share {
             return;
@@ -152,12 +172,18 @@ impl Source {
             );
         }
         self.held_until = Some(now.saturating_add(HOLD).unwrap_or(Timestamp::MAX));
-        self.wishes.values_mut().flatten().filter(at_once).for_each(|wish| wish.in_crowd = true);
+        self.wishes().filter(at_once).for_each(|wish| wish.in_crowd = true);
+    }
+
+    fn wishes(&mut self) -> impl Iterator<Item = &mut Wish> {
+        self.objects.values_mut().filter_map(|fed| fed.wish.as_mut())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
@@ -256,6 +282,27 @@ mod tests {
             crowd.forget(&Key { namespace: "demo".to_owned(), name: format!("w-{place}") });
         }
         assert_eq!(tick(&crowd, 5, 5, 15), 5);
+    }
+
+    /// Most are fed by something else now, and the server before loses what it had.
+    #[rstest]
+    #[case::another(&["http://a"], &["http://b"])]
+    #[case::one_of_two(&["http://a", "http://b"], &["http://b"])]
+    fn who_gets_another_source_does_not_count_for_the_one_before(#[case] before: &[&str], #[case] after_it: &[&str]) {
+        let crowd = Crowd::new(0.5);
+        let key = |place: usize| Key { namespace: "demo".to_owned(), name: format!("w-{place}") };
+        for place in 0..100 {
+            crowd.note(&key(place), before, Wants::NoFewer, after(0));
+        }
+        for place in 15..100 {
+            crowd.note(&key(place), after_it, Wants::NoFewer, after(15));
+        }
+        let believed = |place: usize| crowd.note(&key(place), before, Wants::FewerNow, after(30)).is_none();
+        assert_eq!((0..15).filter(|place| believed(*place)).count(), 7, "the first half goes unnoticed");
+        for place in 0..15 {
+            crowd.note(&key(place), after_it, Wants::NoFewer, after(45));
+        }
+        assert_eq!(crowd.sources.lock().expect("a lock").keys().collect::<Vec<_>>(), after_it);
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub async fn reconcile(
             biased;
             () = shutdown.cancelled() => break,
             Some(looked) = looks.join_next() => match looked {
-                Ok(Looked { due, kept, wake }) => schedule.looked_at(&due, kept, wake, context.clock.now()),
+                Ok(looked) => ended(looked, &mut schedule, &context),
                 // A look that panicked would leave its object without a next time, unnoticed.
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Err(_) => {}
@@ -139,6 +139,13 @@ struct Looked {
     wake: Option<jiff::Timestamp>,
 }
 
+fn ended(Looked { due, kept, wake }: Looked, schedule: &mut Schedule, context: &Context) {
+    if !schedule.looked_at(&due, kept, wake, context.clock.now()) {
+        // It went while it was looked at, and what that look told of it came after what was forgotten then.
+        context.forget(&due.key);
+    }
+}
+
 fn take(event: Event<DeserializeGuard<Autoscaler>>, schedule: &mut Schedule, context: &Context, vitals: &Vitals) {
     match event {
         Event::Init => schedule.list_begins(),
@@ -170,10 +177,68 @@ fn seen(object: DeserializeGuard<Autoscaler>, schedule: &mut Schedule, context: 
         Err(invalid) => {
             tracing::warn!(autoscaler = %key, "the object cannot be read, it is not scaled: {invalid}");
             schedule.remove(&key);
+            context.forget(&key);
         }
     }
 }
 
 fn key(object: &DeserializeGuard<Autoscaler>) -> Key {
     Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::{
+        super::tests::fake::{Bench, spec},
+        *,
+    };
+
+    type Seen = Event<DeserializeGuard<Autoscaler>>;
+
+    fn guarded(object: &Value) -> DeserializeGuard<Autoscaler> {
+        serde_json::from_value(object.clone()).expect("whatever it is")
+    }
+
+    fn deleted(object: &Value) -> Seen {
+        Event::Delete(guarded(object))
+    }
+
+    /// As an older definition may have let it in.
+    fn unreadable(object: &Value) -> Seen {
+        let mut object = object.clone();
+        object["spec"] = json!(3);
+        Event::Apply(guarded(&object))
+    }
+
+    #[rstest]
+    #[case::deleted(deleted)]
+    #[case::unreadable(unreadable)]
+    #[tokio::test]
+    async fn of_an_object_that_goes_nothing_is_told_any_more(
+        #[case] goes: fn(&Value) -> Seen,
+        #[values(true, false)] while_it_is_looked_at: bool,
+    ) {
+        let bench = Bench::new(1, &spec(&json!({})), 25.0);
+        let object = bench.api.cluster().autoscaler.clone();
+        let context = bench.context;
+        let (mut schedule, vitals) = (Schedule::default(), Vitals::new(context.clock));
+        take(Event::Apply(guarded(&object)), &mut schedule, &context, &vitals);
+        let due = schedule.take_due(context.clock.now()).expect("it is new");
+        if while_it_is_looked_at {
+            take(goes(&object), &mut schedule, &context, &vitals);
+        }
+        let (kept, wake) = tick(&context, &due.key, &due.object, due.kept.clone(), None).await;
+        let key = due.key.clone();
+        let told = || context.telemetry.text().contains("name=\"w\"") || context.history.explain(&key, None).is_some();
+        assert!(told());
+        ended(Looked { due, kept, wake }, &mut schedule, &context);
+        if !while_it_is_looked_at {
+            assert!(told());
+            take(goes(&object), &mut schedule, &context, &vitals);
+        }
+        assert!(!told(), "{}", context.telemetry.text());
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, HashSet},
+    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -21,6 +21,10 @@ use crate::autoscaling::{api::Autoscaler, policy::interval};
 
 /// How long until an object whose interval cannot be read is looked at again.
 const UNREADABLE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How many objects that ask the same server are looked at at once: fewer than there are looks, so that a server that takes
+/// its time leaves some to all others.
+const MOST_OF_ONE_SERVER: usize = 96;
 
 struct Tracked {
     object: Arc<Autoscaler>,
@@ -45,6 +49,15 @@ pub struct Due {
     pub elder: Option<Key>,
 }
 
+/// The looks at objects that ask the same server.
+#[derive(Default)]
+struct Lane {
+    /// How many there are just now.
+    looks: usize,
+    /// Objects whose time has come meanwhile. May hold times that are no longer an object's, as the queue does.
+    waiting: VecDeque<(Timestamp, Key)>,
+}
+
 /// All objects and their times.
 #[derive(Default)]
 pub struct Schedule {
@@ -52,6 +65,8 @@ pub struct Schedule {
     /// May hold times that are no longer an object's: they are skipped.
     queue: BinaryHeap<Reverse<(Timestamp, Key)>>,
     siblings: Siblings,
+    /// By the server's address; empty for the one of metrics that name none.
+    lanes: HashMap<String, Lane>,
     /// During a list: what was listed so far.
     listed: Option<HashSet<Key>>,
 }
@@ -139,19 +154,30 @@ impl Schedule {
         while self.next().is_some_and(|due| due <= now) {
             let Reverse((at, key)) = self.queue.pop()?;
             let Some(tracked) = self.tracked.get_mut(&key).filter(|tracked| tracked.due == at) else { continue };
+            let object = tracked.object.clone();
+            let full = |server: &&str| self.lanes.get(*server).is_some_and(|lane| lane.looks >= MOST_OF_ONE_SERVER);
+            if let Some(lane) = servers(&object).into_iter().find(full).and_then(|server| self.lanes.get_mut(server)) {
+                lane.waiting.push_back((at, key));
+                continue;
+            }
             // Somebody still looks at it: it comes again when they have done.
             let Some(kept) = tracked.kept.take() else { continue };
-            let elder = self.siblings.elder(&key, &tracked.object);
-            return Some(Due { key, object: tracked.object.clone(), kept, at, elder });
+            for server in servers(&object) {
+                self.lanes.entry(server.to_owned()).or_default().looks += 1;
+            }
+            let elder = self.siblings.elder(&key, &object);
+            return Some(Due { key, object, kept, at, elder });
         }
         None
     }
 
-    /// Somebody has looked at an object. `wake` is when to look again, if that is before its next tick.
-    pub fn looked_at(&mut self, due: &Due, kept: Kept, wake: Option<Timestamp>, now: Timestamp) {
-        let Some(tracked) = self.tracked.get_mut(&due.key) else { return };
+    /// Somebody has looked at an object. `wake` is when to look again, if that is before its next tick. Returns whether
+    /// there is an object of its name still.
+    pub fn looked_at(&mut self, due: &Due, kept: Kept, wake: Option<Timestamp>, now: Timestamp) -> bool {
+        servers(&due.object).into_iter().for_each(|server| self.leave(server));
+        let Some(tracked) = self.tracked.get_mut(&due.key) else { return false };
         if tracked.object.metadata.uid != due.object.metadata.uid {
-            return; // Another object of the same name, which has been scheduled already.
+            return true; // Another one, which has been scheduled already.
         }
         tracked.kept = Some(kept);
         if tracked.due == due.at {
@@ -160,7 +186,33 @@ impl Schedule {
         }
         // Else its spec has changed meanwhile, and it is due already.
         self.queue.push(Reverse((tracked.due, due.key.clone())));
+        true
     }
+
+    /// A look at an object that asks this server has ended: the next one may begin.
+    fn leave(&mut self, server: &str) {
+        let Some(lane) = self.lanes.get_mut(server) else { return };
+        lane.looks = lane.looks.saturating_sub(1);
+        while let Some((at, key)) = lane.waiting.pop_front() {
+            if self.tracked.get(&key).is_some_and(|tracked| tracked.due == at && tracked.kept.is_some()) {
+                self.queue.push(Reverse((at, key)));
+                break;
+            }
+        }
+        if lane.looks == 0 && lane.waiting.is_empty() {
+            self.lanes.remove(server);
+        }
+    }
+}
+
+/// The servers that an object asks, each once.
+fn servers(object: &Autoscaler) -> Vec<&str> {
+    let metrics = object.spec.metrics.iter().filter_map(|metric| metric.prometheus.as_ref());
+    let mut all: Vec<&str> =
+        metrics.map(|prometheus| prometheus.server_address.as_deref().unwrap_or_default()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 #[cfg(test)]
@@ -215,6 +267,49 @@ mod tests {
         assert!(next > NOW && next <= after(15), "{next}");
         assert!(schedule.take_due(NOW).is_none());
         assert_eq!(schedule.take_due(next).map(|due| due.at), Some(next));
+    }
+
+    #[test]
+    fn what_is_there_at_the_start_is_spread_over_an_interval() {
+        let mut schedule = Schedule::default();
+        schedule.list_begins();
+        for place in 0..100 {
+            let key = Key { name: format!("w-{place}"), ..key() };
+            schedule.seen(key, object("1", 1), SERVER, NOW, kept);
+        }
+        assert_eq!(schedule.list_ends(), []);
+        let due = [0, 5, 10, 15].map(|second| std::iter::from_fn(|| schedule.take_due(after(second))).count());
+        assert_eq!((due[0], due.iter().sum::<usize>()), (0, 100), "{due:?}");
+        assert!(due[1..].iter().all(|count| (20..=50).contains(count)), "{due:?}");
+    }
+
+    /// A new object that asks this server.
+    fn asks(schedule: &mut Schedule, name: String, server: &str) {
+        let mut object = object("1", 1);
+        let metric = json!({"type": "Prometheus", "prometheus": {"name": "m", "query": "q", "serverAddress": server,
+            "target": {"type": "AverageValue", "averageValue": "10"}}});
+        object.spec.metrics = vec![serde_json::from_value(metric).expect("a metric")];
+        schedule.seen(Key { name, ..key() }, object, SERVER, NOW, kept);
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_leaves_looks_to_all_others() {
+        let mut schedule = Schedule::default();
+        (0..300).for_each(|place| asks(&mut schedule, format!("a-{place:03}"), "http://hangs"));
+        (0..10).for_each(|place| asks(&mut schedule, format!("b-{place}"), "http://answers"));
+        let mut looks: Vec<Due> = std::iter::from_fn(|| schedule.take_due(NOW)).collect();
+        let of = |looks: &[Due], letter| looks.iter().filter(|due| due.key.name.starts_with(letter)).count();
+        assert_eq!((of(&looks, 'a'), of(&looks, 'b')), (MOST_OF_ONE_SERVER, 10));
+        // Each that ends makes room for one more; one that is gone meanwhile takes no place.
+        schedule.remove(&Key { name: format!("a-{MOST_OF_ONE_SERVER:03}"), ..key() });
+        let mut looked_at = 0;
+        while let Some(due) = looks.pop() {
+            schedule.looked_at(&due, Kept::default(), None, NOW);
+            looked_at += 1;
+            looks.extend(std::iter::from_fn(|| schedule.take_due(NOW)));
+            assert!(of(&looks, 'a') <= MOST_OF_ONE_SERVER);
+        }
+        assert_eq!((looked_at, schedule.lanes.len()), (309, 0), "each once");
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! proxy refuses it, says nothing about the others: the server as a whole is left alone only when it does not answer the
 //! cheapest question either. How long does not depend on who asked. A server that is not there at all, or that says at
 //! once that it does not serve yet, as Prometheus does while it starts, is not made slower by being looked at: it is
-//! asked the cheapest question every few seconds, and its answer ends the wait.
+//! asked the cheapest question every few seconds, and its answer ends the wait. Else, when a wait is over, one question goes
+//! through, and all others are left alone until it is answered: each would wait in vain for as long as it does.
 
 use std::{
     collections::HashMap,
@@ -22,7 +23,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     Clock,
-    backoff::{Backoff, USUAL_INTERVAL},
+    backoff::{Backoff, Outage, Trial, USUAL_INTERVAL},
     source::{Connect, MetricSource, Question, ServerRef},
     telemetry::Telemetry,
 };
@@ -101,17 +102,9 @@ struct Server {
     older: HashMap<Question, (Timestamp, bool)>,
     /// Questions that were not answered lately.
     unanswered: HashMap<Question, Backoff>,
+    /// It does not answer anything.
     outage: Option<Outage>,
     used: Timestamp,
-}
-
-/// It does not answer anything.
-#[derive(Clone, Debug, PartialEq)]
-struct Outage {
-    backoff: Backoff,
-    /// It did not accept connections, or said at once that it does not serve: to look again costs it nothing.
-    at_once: bool,
-    looked_at: Timestamp,
 }
 
 /// All servers that were asked lately.
@@ -168,7 +161,8 @@ impl Servers {
         self.look_whether_it_is_back(server).await;
         let address = &server.address;
         let started = self.clock.now();
-        let question = self.question(server, what, started)?;
+        // While it is held, no other question tries whether the server answers again.
+        let (question, _trial) = self.question(server, what, started)?;
         let answer = question.await;
         match answer {
             Ok(series) => {
@@ -239,9 +233,7 @@ impl Servers {
             if let Some(server) = self.lock().get_mut(server) {
                 // Its questions failed for the same reason.
                 server.unanswered.clear();
-                if let Some(outage) = &mut server.outage {
-                    outage.backoff.until = now;
-                }
+                server.outage = None;
             }
         }
     }
@@ -264,7 +256,12 @@ impl Servers {
         }
     }
 
-    fn question(&self, server: &ServerRef, what: &Question, now: Timestamp) -> Result<Shared<Asking>, Answer> {
+    fn question(
+        &self,
+        server: &ServerRef,
+        what: &Question,
+        now: Timestamp,
+    ) -> Result<(Shared<Asking>, Option<Trial>), Answer> {
         let mut servers = self.lock();
         if !servers.contains_key(server) {
             let source =
@@ -288,12 +285,15 @@ impl Servers {
             return Err(Answer::Failed { reason: "InvalidServerAddress", message });
         };
         server.used = now;
-        let left_alone = server.outage.as_ref().map(|outage| &outage.backoff).or_else(|| server.unanswered.get(what));
-        if let Some(backoff) = left_alone.filter(|backoff| backoff.until > now) {
-            return Err(backoff.answer());
-        }
+        let trial = match &mut server.outage {
+            Some(outage) => Some(outage.may_try(now)?),
+            None => match server.unanswered.get(what).filter(|backoff| backoff.until > now) {
+                Some(backoff) => return Err(backoff.answer()),
+                None => None,
+            },
+        };
         if let Some(question) = server.in_flight.get(what).and_then(WeakShared::upgrade) {
-            return Ok(question);
+            return Ok((question, trial));
         }
         server.in_flight.retain(|_, question| question.upgrade().is_some_and(|question| question.peek().is_none()));
         let (source, slots, telemetry) = (server.source.clone(), server.slots.clone(), self.telemetry.clone());
@@ -312,7 +312,7 @@ impl Servers {
         if let Some(question) = question.downgrade() {
             server.in_flight.insert(what.clone(), question);
         }
-        Ok(question)
+        Ok((question, trial))
     }
 
     fn answered(&self, server: &ServerRef, what: &Question) {
@@ -362,8 +362,10 @@ impl Servers {
         if is_well {
             server.unanswered.retain(|_, old| now.duration_since(old.until) < FORGOTTEN);
             server.unanswered.insert(what.clone(), backoff);
+            // It was this question that tried whether it answers again, and it does.
+            server.outage = server.outage.take().filter(|outage| outage.backoff.until > now);
         } else {
-            server.outage = Some(Outage { backoff, at_once, looked_at: now });
+            server.outage = Some(Outage::of(backoff, at_once, now));
             // Who waits for a slot would only wait longer.
             std::mem::replace(&mut server.slots, Arc::new(Semaphore::new(CONCURRENCY))).close();
         }

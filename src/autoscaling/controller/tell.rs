@@ -11,14 +11,16 @@ use super::{
     FIELD_MANAGER, Key,
     act::Acted,
     event::Event,
-    line, status,
+    line,
+    rivals::backs_off,
+    status,
     target::TargetError,
     tick::{Context, Kept},
     words::in_time,
 };
 use crate::autoscaling::{
     api::{Autoscaler, AutoscalerStatus},
-    decision::{self, Action, Decision, Memory, Policy, memory::ConditionType, metrics::Failure},
+    decision::{self, Action, Decision, Memory, Mode, Policy, memory::ConditionType, metrics::Failure},
     policy::{InvalidSpec, longest_look_back},
 };
 
@@ -126,6 +128,9 @@ pub async fn tell_invalid(
 /// Tells that nothing is decided.
 pub async fn tell_paused(context: &Context, key: &Key, object: &Autoscaler, mut kept: Kept) -> Kept {
     let now = kept.rest(context.clock);
+    // While it is paused the count is everybody's to set, and nobody's rival.
+    (kept.left_at, kept.settled) = (None, None);
+    backs_off(&mut kept.memory, Mode::Paused, None, now);
     let message = "the autoscaler is paused; set spec.mode to Auto to go on";
     kept.memory.set(ConditionType::ScalingActive, false, "Paused", message, now);
     tell_status(context, key, object, &kept.memory, "Paused", message, now).await;

@@ -120,6 +120,7 @@ fn wakes(policy: &Policy, memory: &Memory) -> bool {
 
 fn decide_by_metrics(policy: &Policy, observation: &Observation, decision: &mut Decision, now: Timestamp) {
     let current = observation.spec_replicas;
+    caution::note_unmade(policy, observation, &mut decision.memory, now);
     decision.metrics = metrics::evaluate(policy, observation, now);
     gaps::fall_back(policy, current, &mut decision.memory, &mut decision.metrics, now);
     gaps::note_activity(policy, &mut decision.memory, &decision.metrics, now);
@@ -191,7 +192,8 @@ fn decide_by_metrics(policy: &Policy, observation: &Observation, decision: &mut 
     decision.desired_replicas = if current == 0 { limited.replicas.max(bounds.min()) } else { limited.replicas };
     (decision.stabilized, decision.limited) = (Some(stabilized), Some(limited));
     let cooling_down = cool_down(policy, decision, now);
-    decision.held = caution::caution(policy, observation, bounds, (current, decision.desired_replicas), now);
+    decision.held =
+        caution::caution(policy, observation, &decision.memory, bounds, (current, decision.desired_replicas), now);
     let (is_limited, reason, message) = match (&decision.held, cooling_down) {
         (Some(held), _) => {
             decision.desired_replicas = held.replicas;

@@ -144,3 +144,68 @@ async fn the_younger_of_two_autoscalers_stops_and_names_the_other() {
     assert_eq!(cluster.reason("Conflict", "True").as_deref(), Some("AnotherAutoscaler"));
     assert!(cluster.notes()[0].contains("demo/elder"), "{:?}", cluster.notes());
 }
+
+fn set_mode(bench: &Bench, mode: &str) {
+    bench.api.cluster().autoscaler["spec"]["mode"] = json!(mode);
+}
+
+/// With many objects a scale that needed no change is not read at every look.
+#[rstest]
+#[case::few(1)]
+#[case::many(5000)]
+#[tokio::test(start_paused = true)]
+async fn who_sets_the_count_while_it_is_paused_is_nobodys_rival(#[case] objects: usize) {
+    let mut bench = Bench::new(3, &spec(&json!({})), 25.0);
+    bench.context.objects.store(objects, std::sync::atomic::Ordering::Relaxed);
+    bench.look().await;
+    set_mode(&bench, "Paused");
+    bench.look().await;
+    written_by(&bench, "kubectl", 5);
+    tokio::time::advance(Duration::from_secs(15)).await;
+    bench.look().await;
+    set_mode(&bench, "Auto");
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!((cluster.replicas, cluster.reason("Conflict", "True")), (3, None));
+    assert!(cluster.events.iter().all(|event| event["reason"] != "ForeignWriter"), "{:?}", cluster.notes());
+}
+
+#[tokio::test]
+async fn while_it_is_paused_there_is_no_conflict() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.context.hpas.put("demo", &bench.object().spec.scale_target_ref, "old-hpa");
+    bench.look().await;
+    assert_eq!(bench.api.cluster().reason("Conflict", "True").as_deref(), Some("HorizontalPodAutoscaler"));
+    set_mode(&bench, "Paused");
+    bench.look().await;
+    assert_eq!(bench.api.cluster().reason("Conflict", "False").as_deref(), Some("NoConflict"));
+}
+
+/// Who else writes the count is in the status.
+#[tokio::test(start_paused = true)]
+async fn who_is_left_alone_is_left_alone_after_a_restart_as_well() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.look().await;
+    written_by(&bench, "argocd-controller", 1);
+    for seconds in [15, 30] {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        bench.look().await;
+        bench.restart();
+    }
+    bench.look().await;
+    {
+        let cluster = bench.api.cluster();
+        assert_eq!((cluster.replicas, cluster.reason("Conflict", "True").as_deref()), (1, Some("ForeignWriter")));
+    }
+    // The minute began when he wrote it, not when the scaler did.
+    tokio::time::advance(Duration::from_secs(31)).await;
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 3);
+    // And that it was not the first time is remembered as well.
+    bench.restart();
+    bench.look().await;
+    written_by(&bench, "argocd-controller", 1);
+    bench.look().await;
+    let notes = bench.api.cluster().notes().join("\n");
+    assert!(notes.contains("argocd-controller set the replica count from 3 to 1, for the 2th time"), "{notes}");
+}

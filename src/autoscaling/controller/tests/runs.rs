@@ -1,14 +1,14 @@
 //! The whole loop.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rstest::rstest;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{Options, TERMS, run},
-    fake::{FakeApi, spec},
+    super::{Options, TERMS, http::Vitals, reconcile::reconcile, run},
+    fake::{Bench, FakeApi, spec},
 };
 use crate::lease::Terms;
 
@@ -109,6 +109,23 @@ async fn hpas_that_can_never_be_listed_stop_nobody(#[case] status: http::StatusC
     tokio::time::timeout(Duration::from_secs(15), looked).await.expect("a look all the same");
     shutdown.cancel();
     running.await.expect("no panic").expect("no error");
+}
+
+/// It may come back, and so is waited for, but not for ever.
+#[tokio::test(start_paused = true)]
+async fn hpas_whose_list_fails_are_waited_for_for_thirty_seconds() {
+    let Bench { api, context, .. } = Bench::new(1, &spec(&json!({"interval": "1s"})), 25.0);
+    api.cluster().fails = Some((http::StatusCode::INTERNAL_SERVER_ERROR, http::Method::GET, HPAS));
+    let (vitals, shutdown) = (Vitals::new(context.clock), CancellationToken::new());
+    let (client, stop) = (api.client(), shutdown.clone());
+    let running = tokio::spawn(async move { reconcile(client, Arc::new(context), &vitals, &stop).await });
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert!(api.cluster().failed > 1, "it was tried again");
+    assert_eq!(api.cluster().replicas, 1, "and nothing was looked at");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(api.cluster().replicas, 3);
+    shutdown.cancel();
+    assert!(running.await.expect("no panic").expect("no error").all_looks_ended);
 }
 
 #[tokio::test]

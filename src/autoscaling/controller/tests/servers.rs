@@ -195,6 +195,66 @@ async fn when_a_server_hangs_who_waits_for_a_slot_is_told_soon() {
     assert!(fake.probed.load(Ordering::Relaxed) < 10, "asked once by all who want to know");
 }
 
+/// So many different ones, of which none is ever answered.
+fn slow_questions(number: u64) -> Vec<Question> {
+    (0..number).map(|age| Question { query: "slow".to_owned(), max_age: Some(Duration::from_secs(age)) }).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_a_wait_is_over_one_question_tries_and_nobody_else_waits_for_its_answer() {
+    let fake = Arc::new(Fake { accepts: AtomicBool::new(true), hangs: Some("slow"), ..Fake::default() });
+    let servers = servers_of(&fake);
+    let server = s();
+    let Answer::LeftAlone { until, .. } = servers.ask(&server, &q("slow"), INTERVAL).await else { panic!("it hangs") };
+    tokio::time::advance(until.duration_since(servers.clock.now()).unsigned_abs()).await;
+    let (retried, questions) = (servers.clock.now(), slow_questions(100));
+    let asked = questions.iter().map(async |question| {
+        let answer = servers.ask(&server, question, INTERVAL).await;
+        (answer, servers.clock.now().duration_since(retried))
+    });
+    let mut answers = futures::future::join_all(asked).await;
+    let (answer, took) = answers.remove(0);
+    let Answer::LeftAlone { until, .. } = answer else { panic!("{answer:?}") };
+    assert!(took >= SignedDuration::try_from(QUERY_LIMIT).expect("short"), "{took}");
+    let mut others = std::collections::BTreeSet::new();
+    for (answer, took) in answers {
+        let Answer::LeftAlone { reason: "PrometheusTimeout", until, .. } = answer else { panic!("{answer:?}") };
+        assert_eq!(took, SignedDuration::ZERO, "none of them waits");
+        others.insert(until);
+    }
+    // They do not come again all at once, and find the next wait then.
+    let (first, last) = (others.first().expect("one"), others.last().expect("one"));
+    assert!(others.len() > 90 && last.duration_since(*first) > SignedDuration::from_secs(2), "{first} {last}");
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert_eq!(
+        servers.ask(&server, &questions[1], INTERVAL).await,
+        Answer::LeftAlone {
+            reason: "PrometheusTimeout",
+            message: format!("s: {}", Error::Timeout(QUERY_LIMIT)),
+            until
+        }
+    );
+}
+
+/// Whoever tried is gone, or it was his question that is too slow.
+#[tokio::test(start_paused = true)]
+async fn a_trial_that_says_nothing_of_the_server_holds_nobody_up() {
+    let answers = vec![Ok(vec![1.0]), Ok(vec![2.0])];
+    let yes = || AtomicBool::new(true);
+    let fake = Arc::new(Fake { answers: Mutex::new(answers), accepts: yes(), hangs: Some("slow"), ..Fake::default() });
+    let servers = servers_of(&fake);
+    let (server, slow) = (s(), q("slow"));
+    servers.ask(&server, &slow, INTERVAL).await;
+    tokio::time::advance(Duration::from_secs(31)).await;
+    let left = tokio::time::timeout(Duration::from_secs(1), servers.ask(&server, &slow, INTERVAL)).await;
+    assert!(left.is_err(), "whoever asked is gone");
+    fake.well.store(true, Ordering::Relaxed);
+    assert!(matches!(servers.ask(&server, &slow, INTERVAL).await, Answer::LeftAlone { .. }), "it is slow still");
+    let (a, b) = (q("a"), q("b"));
+    let both = tokio::join!(servers.ask(&server, &a, INTERVAL), servers.ask(&server, &b, INTERVAL));
+    assert_eq!(both, (Answer::Values(vec![1000]), Answer::Values(vec![2000])));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_question_that_nobody_waits_for_any_more_gives_its_slot_back_and_is_asked_anew() {
     let fake = well(vec![Ok(vec![1.0])]);

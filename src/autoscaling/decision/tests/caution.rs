@@ -42,6 +42,34 @@ fn no_more_are_ordered_while_those_there_are_do_not_start(
     assert_eq!((decision.desired_replicas, limited(&decision)), (desired, reason));
 }
 
+/// So many that the API server has refused, beside three that serve.
+fn with_unmade(ordered: i32) -> Observation {
+    Observation { spec_replicas: 3 + ordered, ..seen(3, vec![tasks(65)]) }
+}
+
+/// What a quota refuses is never Pending: it does not exist.
+#[test]
+fn no_more_are_ordered_while_those_that_were_are_not_made() {
+    let pending_pods = Some(PendingPods { count: 2, longer_than: seconds(120) });
+    let policy = Policy { pending_pods, ..plain(1, 7) };
+    let mut memory = Memory::default();
+    let mut look = |observation: &Observation, second: i64| {
+        let decision = decide(&policy, observation, &memory, NOW + seconds(second));
+        memory = decision.memory.clone();
+        (decision.desired_replicas, limited(&decision).map(str::to_owned))
+    };
+    let free = || (7, None);
+    let held = |replicas| (replicas, Some("PodsPending".to_owned()));
+    assert_eq!(look(&with_unmade(1), 0), free(), "one is too few");
+    assert_eq!(look(&with_unmade(2), 60), free());
+    assert_eq!(look(&with_unmade(3), 180), free(), "not for long");
+    assert_eq!(look(&with_unmade(3), 181), held(6));
+    // A pod that is counted or listed is there, and the wait begins anew.
+    assert_eq!(look(&Observation { status_replicas: 5, ..with_unmade(3) }, 240), free());
+    assert_eq!(look(&with_unmade(3), 300), free());
+    assert_eq!(look(&Observation { pods: Pods::Unknown("no right".to_owned()), ..with_unmade(3) }, 600), free());
+}
+
 /// As the HPA wakes what it has put to sleep itself, with a minimum above 0.
 #[test]
 fn a_step_does_not_end_below_the_minimum() {
