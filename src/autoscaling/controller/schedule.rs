@@ -189,14 +189,18 @@ impl Schedule {
         true
     }
 
-    /// A look at an object that asks this server has ended: the next one may begin.
+    /// A look at an object that asks this server has ended: the next ones may begin.
     fn leave(&mut self, server: &str) {
         let Some(lane) = self.lanes.get_mut(server) else { return };
         lane.looks = lane.looks.saturating_sub(1);
-        while let Some((at, key)) = lane.waiting.pop_front() {
+        // As many as there is room for: one that asks a second server may have to wait for that, and take no place here.
+        let mut room = MOST_OF_ONE_SERVER.saturating_sub(lane.looks);
+        while room > 0
+            && let Some((at, key)) = lane.waiting.pop_front()
+        {
             if self.tracked.get(&key).is_some_and(|tracked| tracked.due == at && tracked.kept.is_some()) {
                 self.queue.push(Reverse((at, key)));
-                break;
+                room -= 1;
             }
         }
         if lane.looks == 0 && lane.waiting.is_empty() {
