@@ -47,7 +47,7 @@ impl<'a> Namespaces<'a> {
         let moved = |text: String, (from, to): &(&str, String)| {
             ["\"", "\\\""].iter().fold(text, |text, quote| text.replace(&selector(quote, from), &selector(quote, to)))
         };
-        self.renamed.iter().fold(text.to_owned(), moved)
+        self.renamed.iter().filter(|(from, to)| from != to).fold(text.to_owned(), moved)
     }
 
     /// Moves the namespace that a value holds at a pointer, where it holds one.

@@ -38,7 +38,8 @@ pub struct LargeMetric {
     pub drop: String,
 }
 
-/// Puts the answers together: `by_job` counts series by their label `job`, and `jobs_of` gives for each of the largest metrics the answer to `group by (job) ({__name__="…"})`.
+/// Puts the answers together: `by_job` counts series by their label `job`, and `jobs_of` gives for each of the largest metrics
+/// the answer to `group by (job) ({__name__="…"})`.
 pub fn series(tsdb: &Tsdb, by_job: &[Sample], jobs_of: &[Vec<Sample>]) -> Series {
     let job = |sample: &Sample| sample.labels.get("job").cloned().unwrap_or_default();
     let mut jobs: Vec<JobSeries> =

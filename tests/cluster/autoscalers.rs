@@ -12,9 +12,9 @@ use crate::{
 
 /// A look of every object, on a machine that is busy with other things.
 const SOON: Duration = Duration::from_secs(40);
-/// What is told at the next look is told within one interval of 15 s, and the time that a busy machine takes to deliver what
-/// was applied, and to say what was found.
-const WITHIN_AN_INTERVAL: Duration = Duration::from_secs(15 + 7);
+/// What is told at the next look is told within one interval of 15 s, and the time that a machine with two busy clusters takes
+/// to deliver what was applied, and to say what was found. A look later would be twice 15 s and that time.
+const WITHIN_AN_INTERVAL: Duration = Duration::from_secs(15 + 14);
 
 /// The namespace and the definition, without the right to scale objects of it.
 pub async fn a_kind_that_the_scaler_may_not_scale_is_named_with_what_to_do(world: &World) {
