@@ -174,7 +174,9 @@ impl Schedule {
     /// Somebody has looked at an object. `wake` is when to look again, if that is before its next tick. Returns whether
     /// there is an object of its name still.
     pub fn looked_at(&mut self, due: &Due, kept: Kept, wake: Option<Timestamp>, now: Timestamp) -> bool {
-        servers(&due.object).into_iter().for_each(|server| self.leave(server));
+        for server in servers(&due.object) {
+            self.leave(server);
+        }
         let Some(tracked) = self.tracked.get_mut(&due.key) else { return false };
         if tracked.object.metadata.uid != due.object.metadata.uid {
             return true; // Another one, which has been scheduled already.
@@ -299,8 +301,12 @@ mod tests {
     #[test]
     fn a_server_that_does_not_answer_leaves_looks_to_all_others() {
         let mut schedule = Schedule::default();
-        (0..300).for_each(|place| asks(&mut schedule, format!("a-{place:03}"), "http://hangs"));
-        (0..10).for_each(|place| asks(&mut schedule, format!("b-{place}"), "http://answers"));
+        for place in 0..300 {
+            asks(&mut schedule, format!("a-{place:03}"), "http://hangs");
+        }
+        for place in 0..10 {
+            asks(&mut schedule, format!("b-{place}"), "http://answers");
+        }
         let mut looks: Vec<Due> = std::iter::from_fn(|| schedule.take_due(NOW)).collect();
         let of = |looks: &[Due], letter| looks.iter().filter(|due| due.key.name.starts_with(letter)).count();
         assert_eq!((of(&looks, 'a'), of(&looks, 'b')), (MOST_OF_ONE_SERVER, 10));

@@ -62,8 +62,8 @@ pub fn caution(
     })
 }
 
-/// Notes since when too many pods that were ordered have not been made: a ResourceQuota or an admission webhook that refuses
-/// pods leaves none that could be Pending.
+/// Notes since when too many pods that were ordered have not been made: a quota or an admission webhook that refuses pods
+/// leaves none that could be Pending.
 pub fn note_unmade(policy: &Policy, observation: &Observation, memory: &mut Memory, now: Timestamp) {
     let unmade = unmade(observation);
     let too_many = policy.pending_pods.is_some_and(|limit| unmade.is_some_and(|unmade| unmade >= limit.count));
