@@ -228,6 +228,11 @@ impl Installer<'_> {
                 group => format!("{}.{group}", entry.object.kind),
             })
             .collect();
+        let elsewhere: BTreeSet<&str> = inventory
+            .entries()
+            .filter_map(|entry| entry.object.namespace.as_deref())
+            .filter(|namespace| *namespace != release.namespace)
+            .collect();
         let stored = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -243,6 +248,7 @@ impl Installer<'_> {
                 "annotations": {
                     (TOOLING): format!("scalekit/{}", release.version),
                     "applyset.kubernetes.io/contains-group-kinds": kinds.into_iter().collect::<Vec<_>>().join(","),
+                    "applyset.kubernetes.io/additional-namespaces": elsewhere.into_iter().collect::<Vec<_>>().join(","),
                 },
             },
             "data": {DATA_KEY: text},

@@ -42,6 +42,12 @@ async fn the_namespace_is_written_first_then_the_intention_then_the_rest_by_its_
         .filter(|call| call.to_string() == INVENTORY && call.is_write())
         .map(|call| call.body)
         .collect();
+    // By the convention of ApplySets: who lists its members has to know where they are.
+    for stored in &stored {
+        let annotation = |name: &str| &stored["metadata"]["annotations"][format!("applyset.kubernetes.io/{name}")];
+        assert_eq!(annotation("additional-namespaces"), "monitoring-nodes");
+        assert!(annotation("contains-group-kinds").as_str().unwrap().contains("DaemonSet.apps"));
+    }
     let (intended, done) = (inventory(&stored[0]), inventory(&stored[1]));
     assert_eq!(intended.len(), stack().len());
     assert!(intended.values().all(|known| !known), "nothing was there when the intention was written");
