@@ -90,8 +90,9 @@ impl ConnectError {
     }
 }
 
-/// How long the first answer may take. Later requests may take longer: a webhook alone has ten seconds.
-const FIRST_ANSWER: Duration = Duration::from_secs(5);
+/// How long the first answer may take: what cannot be used is named within five seconds. Later requests may take longer: a
+/// webhook alone has ten seconds.
+const FIRST_ANSWER: Duration = Duration::from_secs(4);
 
 /// Reads the kubeconfig, makes a client, and waits for a first answer: a server that takes the connection and
 /// says nothing would hold up every run for good.

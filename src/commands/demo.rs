@@ -19,7 +19,7 @@ use crate::{
     cluster::{Cluster, ForwardError, Kind, PodTunnel},
     event::{Event, Reporter, Step},
     health::{self, Facts},
-    install::{Installer, Release},
+    install::{InstallError, Installer, Release},
     object::ObjectRef,
     plan::{self, Data, teardown},
     platform::detect,
@@ -123,26 +123,39 @@ pub async fn demo_down(
     known(name)?;
     let began = Instant::now();
     let installer = Installer::new(cluster, reporter, timeout);
+    let release = demo_release(name, namespace);
     let of_release = |objects: Vec<DynamicObject>| {
-        let release = demo_release(name, namespace);
         objects
             .into_iter()
-            .filter(move |object| {
+            .filter(|object| {
                 let labels = object.metadata.labels.as_ref();
                 labels.and_then(|labels| labels.get(catalog::APPLYSET_PART_OF)) == Some(&release.applyset)
                     || ObjectRef::of(object) == release.inventory_object()
             })
             .collect::<Vec<_>>()
     };
-    let survey = installer.survey().await?;
-    let recorded = survey.recorded;
-    let ours = of_release(survey.ours);
+    let look_and_decide = async || {
+        let survey = installer.survey().await?;
+        let ours = of_release(survey.ours);
+        let decided = teardown(&ours, &survey.foreign, &[], Data::Purge);
+        Ok::<_, InstallError>((ours, decided, survey.recorded))
+    };
+    let (ours, decided, _) = look_and_decide().await?;
     if ours.is_empty() {
         return Ok(downed(false, began.elapsed()));
     }
-    let decided = teardown(&ours, &survey.foreign, &[], Data::Purge);
     reporter.report(Event::StepStarted { step: Step::Delete, total: Some(decided.delete.len()) });
-    installer.delete(&decided).await?;
+    let lock = installer.lock_for_removal(&release).await?;
+    let work = async {
+        // Another run may have written until then.
+        let (ours, decided, recorded) = look_and_decide().await?;
+        installer.delete(&decided, &[]).await?;
+        Ok((ours, decided, recorded))
+    };
+    let (ours, decided, recorded) = match lock {
+        Some(lock) => lock.hold(work).await?,
+        None => work.await?,
+    };
     let summary = format!("{name} is deleted");
     reporter.report(Event::StepFinished { step: Step::Delete, took: began.elapsed(), summary });
     let left: Vec<_> = installer

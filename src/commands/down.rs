@@ -226,11 +226,7 @@ pub async fn down(
     for Scaled { target, replicas, .. } in planned.scaled.iter().filter(|_| !reset_replicas) {
         reporter.report(Event::Note { message: format!("{target} stays at {replicas} replicas") });
     }
-    let work = async {
-        installer.delete(&planned.teardown).await?;
-        // Only now nobody scales them up again.
-        if reset_replicas { installer.reset_replicas(&planned.scaled).await } else { Ok(()) }
-    };
+    let work = installer.delete(&planned.teardown, if reset_replicas { &planned.scaled } else { &[] });
     let deleted = match lock {
         Some(lock) => lock.hold(work).await,
         None => work.await,

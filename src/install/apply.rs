@@ -35,11 +35,6 @@ const REFUSAL_HOLDS: Duration = Duration::from_secs(3);
 /// Reason of a definition that was taken and is not served.
 pub(super) const NOT_ESTABLISHED: &str = "NotEstablished";
 
-/// How long one answer may take. Admission webhooks alone have ten seconds each.
-const ANSWER: Duration = Duration::from_secs(30);
-/// And at least, when the run's deadline is near: long enough for a server that is well.
-const SHORTEST: Duration = Duration::from_secs(2);
-
 impl Installer<'_> {
     /// Writes what was planned by `state`, one run at a time: makes the namespace in which lock and inventory lie, takes
     /// the lock, reads and compares again if another run has written meanwhile, applies, and gives the lock back. Without
@@ -66,7 +61,7 @@ impl Installer<'_> {
             let state = if self.is_current(release, &state).await? {
                 State { live: state.live.into_iter().chain(opened.clone()).collect(), ..state }
             } else {
-                self.read(release, desired).await?
+                self.read_again(release, desired).await?
             };
             let desired = plan::adapted(desired, &state.live, classes);
             let mut changes = plan::plan(&desired, &state.live, &state.inventory);
@@ -303,62 +298,6 @@ impl Installer<'_> {
             }
         }
     }
-
-    /// Tries again what fails for a reason that passes (overload, a restart of the API server, a namespace on its
-    /// way out), with a growing pause, until the deadline; says so after the first second.
-    pub(super) async fn retrying<T, F>(
-        &self,
-        object: &ObjectRef,
-        attempt: impl FnMut() -> F,
-    ) -> Result<T, cluster::Error>
-    where
-        F: Future<Output = Result<T, cluster::Error>>,
-    {
-        self.retrying_if(object, passes, attempt).await
-    }
-
-    /// The same for what names no version: where somebody else was faster, it holds for what that one has left.
-    pub(super) async fn retrying_overtaken<T, F>(
-        &self,
-        object: &ObjectRef,
-        attempt: impl FnMut() -> F,
-    ) -> Result<T, cluster::Error>
-    where
-        F: Future<Output = Result<T, cluster::Error>>,
-    {
-        self.retrying_if(object, |error| passes(error) || error.is_overtaken(), attempt).await
-    }
-
-    async fn retrying_if<T, F>(
-        &self,
-        object: &ObjectRef,
-        passes: impl Fn(&cluster::Error) -> bool,
-        mut attempt: impl FnMut() -> F,
-    ) -> Result<T, cluster::Error>
-    where
-        F: Future<Output = Result<T, cluster::Error>>,
-    {
-        let mut pause = Duration::from_millis(100);
-        loop {
-            self.until_sure().await;
-            // A server that takes the request and says nothing is asked again; the run's deadline holds all the same.
-            let patience = self.deadline.saturating_duration_since(Instant::now()).clamp(SHORTEST, ANSWER);
-            let error = match timeout(patience, attempt()).await {
-                Ok(Ok(value)) => return Ok(value),
-                Ok(Err(error)) => error,
-                Err(_) => cluster::Error::Unreachable { cause: format!("no answer within {} s", patience.as_secs()) },
-            };
-            if !passes(&error) || Instant::now() + pause >= self.deadline {
-                return Err(error);
-            }
-            if pause >= Duration::from_millis(800) {
-                self.reporter
-                    .report(Event::InProgress { object: object.clone(), why: format!("trying again: {error}") });
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
-        }
-    }
 }
 
 fn not_established(message: String) -> cluster::Error {
@@ -368,9 +307,4 @@ fn not_established(message: String) -> cluster::Error {
 fn refuse_foreign(changes: &ChangeSet) -> Result<(), InstallError> {
     let objects: Vec<_> = changes.foreign().map(|(object, owner)| (object.clone(), owner.map(str::to_owned))).collect();
     if objects.is_empty() { Ok(()) } else { Err(InstallError::Foreign { objects }) }
-}
-
-/// Whether the reason of a failure passes by itself.
-fn passes(error: &cluster::Error) -> bool {
-    error.is_transient() || matches!(error, cluster::Error::Terminating { .. })
 }

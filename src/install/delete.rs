@@ -6,27 +6,26 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, future, stream};
-use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::{
     ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy},
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::json;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::{Failure, InstallError, Installer};
 use crate::{
-    catalog::{FIELD_MANAGER, MANAGED_BY, SCALEKIT},
+    catalog::{Component, FIELD_MANAGER, MANAGED_BY, SCALEKIT},
     cluster::{self, CONCURRENCY, Kind, LEASE},
     event::{Action, Event},
     object::ObjectRef,
-    plan::{KEPT, Scaled, Teardown, is_ours},
+    plan::{KEPT, Scaled, Target, Teardown, is_ours},
 };
 
 /// How often what is on its way out is looked at while no watch tells that something went: for what holds it, and for who
 /// may not watch.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// How long a finalizer's controller has, before it is taken off where that was asked for.
 const FINALIZED_WITHIN: Duration = Duration::from_secs(8);
@@ -39,12 +38,14 @@ pub(super) const BLOCKED_FOR: Duration = Duration::from_secs(20);
 const TOLD_WITHIN: Duration = Duration::from_secs(8);
 
 impl Installer<'_> {
-    /// Deletes what the teardown says: first what scales, then everything else at once; waits until it is gone.
+    /// Deletes what the teardown says: first what scales, then everything else at once; waits until it is gone. What is to
+    /// be `reset` goes back to its lower bound in between: when nothing scales it any more, and while the Autoscalers are
+    /// still there, by which a run that comes after a broken one knows what it is.
     ///
     /// # Errors
     ///
-    /// [`InstallError::Delete`], or [`InstallError::NotGone`] with what still holds each object.
-    pub async fn delete(&self, teardown: &Teardown) -> Result<(), InstallError> {
+    /// [`InstallError::Delete`], [`InstallError::Reset`], or [`InstallError::NotGone`] with what still holds each object.
+    pub async fn delete(&self, teardown: &Teardown, reset: &[Scaled]) -> Result<(), InstallError> {
         for kept in &teardown.keep {
             if kept.data {
                 self.mark_kept(&kept.object).await?;
@@ -60,24 +61,37 @@ impl Installer<'_> {
             teardown.delete.iter().partition(|target| Kind::of(&target.object) == Some(&LEASE));
         // And it could scale what is being deleted, as an aggregated API could hold its namespace.
         let (first, rest): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| target.first);
-        let mut waiting = BTreeMap::new();
-        for batch in [first, rest] {
-            let gone: Vec<(ObjectRef, String, bool)> = stream::iter(batch)
-                .map(|target| async move {
-                    let gone = self.delete_one(&target.object, &target.uid).await?;
-                    Ok::<_, InstallError>((target.object.clone(), target.uid.clone(), gone))
-                })
-                .buffer_unordered(CONCURRENCY)
-                .try_collect()
-                .await?;
-            waiting.extend(gone.into_iter().filter(|(.., gone)| !gone).map(|(object, uid, _)| (object, uid)));
+        let is_told_by = |target: &&Target| !reset.is_empty() && target.object.kind == "Autoscaler";
+        let (autoscalers, first): (Vec<_>, Vec<_>) = first.into_iter().partition(is_told_by);
+        let mut waiting = self.delete_all(first).await?;
+        if !reset.is_empty() {
+            self.until_gone(std::mem::take(&mut waiting), BLOCKED_FOR).await?;
+            self.until_ended(self.traces_of(Component::Scaler).await?).await?;
+            self.reset_replicas(reset).await?;
+        }
+        for batch in [autoscalers, rest] {
+            waiting.extend(self.delete_all(batch).await?);
         }
         self.until_gone(waiting, BLOCKED_FOR).await?;
-        self.until_pods_are_gone(teardown).await?;
+        self.until_ended(self.traces(teardown).await?).await?;
         for lease in leases {
             self.delete_lease(&lease.object).await?;
         }
-        self.until_volumes_are_gone(&teardown.emptied_namespaces()).await
+        self.until_volumes_are_gone(teardown).await
+    }
+
+    /// Deletes these at once. Gives those that are not gone by that.
+    async fn delete_all(&self, targets: Vec<&Target>) -> Result<BTreeMap<ObjectRef, String>, InstallError> {
+        let asked: Vec<(&Target, bool)> = stream::iter(targets)
+            .map(|target| async move {
+                let gone = self.delete_one(&target.object, &target.uid).await?;
+                Ok::<_, InstallError>((target, gone))
+            })
+            .buffer_unordered(CONCURRENCY)
+            .try_collect()
+            .await?;
+        let going = asked.into_iter().filter(|(_, gone)| !gone);
+        Ok(going.map(|(target, _)| (target.object.clone(), target.uid.clone())).collect())
     }
 
     /// Deletes a Lease of a program that has ended by now, as it is by now: it may have been made again since it was
@@ -92,8 +106,7 @@ impl Installer<'_> {
 
     /// Pods outlive what made them for as long as they take to end; in a namespace that stays they would be found by
     /// the proof.
-    async fn until_pods_are_gone(&self, teardown: &Teardown) -> Result<(), InstallError> {
-        let pods = self.traces(teardown).await?;
+    async fn until_ended(&self, pods: Vec<DynamicObject>) -> Result<(), InstallError> {
         let going = pods.iter().filter_map(|pod| Some((ObjectRef::of(pod), pod.metadata.uid.clone()?))).collect();
         self.until_gone(going, BLOCKED_FOR).await
     }
@@ -193,11 +206,7 @@ impl Installer<'_> {
 
     /// Takes workloads back to the lower bound of what scaled them. One that is not there any more, or that somebody else
     /// may scale, is left.
-    ///
-    /// # Errors
-    ///
-    /// [`InstallError::Reset`].
-    pub async fn reset_replicas(&self, workloads: &[Scaled]) -> Result<(), InstallError> {
+    async fn reset_replicas(&self, workloads: &[Scaled]) -> Result<(), InstallError> {
         for Scaled { target, replicas, least } in workloads.iter().filter(|one| one.replicas != one.least) {
             let scale = Patch::Merge(json!({"spec": {"replicas": least}}));
             let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
@@ -217,31 +226,6 @@ impl Installer<'_> {
             self.reporter.report(Event::Note { message });
         }
         Ok(())
-    }
-
-    /// A volume goes after its claim, by its provisioner; one whose policy is Retain stays, and the proof says so.
-    async fn until_volumes_are_gone(&self, namespaces: &[String]) -> Result<(), InstallError> {
-        let began = Instant::now();
-        loop {
-            let left: Vec<PersistentVolume> = self
-                .volumes_of(namespaces)
-                .await?
-                .into_iter()
-                .filter(|volume| {
-                    volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref())
-                        == Some("Delete")
-                })
-                .collect();
-            // A provisioner that does not come back within half a minute is not there; the proof names its volumes.
-            if left.is_empty() || self.expired() || began.elapsed() > Duration::from_secs(30) {
-                return Ok(());
-            }
-            for volume in &left {
-                let object = ObjectRef::new("v1", "PersistentVolume", None, &volume.name_any());
-                self.reporter.report(Event::InProgress { object, why: "its provisioner is removing it".to_owned() });
-            }
-            sleep(LOOK_AGAIN).await;
-        }
     }
 
     async fn mark_kept(&self, object: &ObjectRef) -> Result<(), InstallError> {

@@ -159,13 +159,18 @@ impl Installer<'_> {
             let seen = if abandoned { None } else { observed.as_ref() };
             match decide(&identity, TERMS, seen, now, wall()) {
                 Decision::Acquire(record) | Decision::Renew(record) => {
-                    match write(&leases, read, record).await {
+                    let written = self
+                        .retrying_if(&object, cluster::Error::is_transient, || {
+                            write(&leases, read.clone(), record.clone())
+                        })
+                        .await;
+                    match written {
                         Ok(acquired) => {
                             let (sure, interruption) = (self.sure.clone(), self.cluster.interruption());
                             return Ok(Lock::keep(leases, &acquired, identity, sure, interruption));
                         }
-                        // Somebody was faster, or the answer was lost: look again.
-                        Err(error) if error.is_transient() || matches!(error, cluster::Error::Conflict { .. }) => {}
+                        // Somebody was faster, or this one was, and the answer was lost: look again.
+                        Err(cluster::Error::Conflict { .. }) if !self.expired() => {}
                         Err(error) => return Err(failed(error)),
                     }
                 }

@@ -16,8 +16,10 @@ pub mod mode;
 mod nudge;
 mod proof;
 mod put_back;
+mod retry;
 mod run;
 mod state;
+mod volumes;
 mod wait;
 
 use std::time::Duration;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{InstallError, Installer};
 use crate::{
-    catalog::{FIELD_MANAGER, MANAGED_BY, NAME, SCALEKIT},
+    catalog::{Component, FIELD_MANAGER, MANAGED_BY, NAME, SCALEKIT},
     cluster::{INSTALLED, Kind, TRACES},
     object::ObjectRef,
     plan::{Kept, Teardown},
@@ -59,7 +59,7 @@ impl Installer<'_> {
                 .iter()
                 .map(|trace| Left { object: ObjectRef::of(trace), why: "it has not ended yet".to_owned() }),
         );
-        for volume in self.volumes_of(&teardown.emptied_namespaces()).await? {
+        for volume in self.volumes_left_by(teardown).await? {
             let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.clone()).unwrap_or_default();
             if teardown.keeps_claim(&claim.namespace.unwrap_or_default(), &claim.name.unwrap_or_default()) {
                 continue;
@@ -81,7 +81,7 @@ impl Installer<'_> {
     /// What scalekit made and does not carry its label any more: never deleted, since that is how somebody takes an object
     /// over, and never passed over in silence. By the inventories, where one was there, and by the managed fields.
     async fn unlabelled(&self, recorded: &[(ObjectRef, Option<String>)]) -> Result<Vec<DynamicObject>, InstallError> {
-        let applied = self.cluster.applied_by(&INSTALLED, FIELD_MANAGER).await.map_err(InstallError::Read)?;
+        let applied = self.looking(|| self.cluster.applied_by(&INSTALLED, FIELD_MANAGER)).await?;
         let labelled = |object: &DynamicObject| object.labels().get(MANAGED_BY).is_some_and(|value| value == SCALEKIT);
         let mut found: Vec<DynamicObject> = applied.into_iter().filter(|object| !labelled(object)).collect();
         let unknown = |object: &&ObjectRef| {
@@ -91,17 +91,14 @@ impl Installer<'_> {
         // Made anew by somebody else under the same name, it is theirs.
         let uids: BTreeSet<&str> = recorded.iter().filter_map(|(_, uid)| uid.as_deref()).collect();
         let is_it = |object: &DynamicObject| object.metadata.uid.as_deref().is_some_and(|uid| uids.contains(uid));
-        let there = self.get_all(unknown).await.map_err(InstallError::Read)?;
+        let there = self.looking(|| self.get_all(unknown.clone())).await?;
         found.extend(there.into_iter().filter(|object| !labelled(object) && is_it(object)));
         Ok(found)
     }
 
     /// What came into being through a workload that is deleted, and carries its name: pods and replica sets.
     pub(super) async fn traces(&self, teardown: &Teardown) -> Result<Vec<DynamicObject>, InstallError> {
-        let object = ObjectRef::new("v1", "Pod", None, "");
-        let selector = format!("{MANAGED_BY}={SCALEKIT}");
-        let mut traces =
-            self.retrying(&object, || self.cluster.list(&TRACES, &selector)).await.map_err(InstallError::Read)?;
+        let mut traces = self.traced(&format!("{MANAGED_BY}={SCALEKIT}")).await?;
         traces.retain(|trace| {
             let name = trace.metadata.labels.as_ref().and_then(|labels| labels.get(NAME));
             teardown.delete.iter().map(|target| &target.object).any(|object| {
@@ -109,5 +106,14 @@ impl Installer<'_> {
             })
         });
         Ok(traces)
+    }
+
+    /// The same through one component, whether what made it is still there or an earlier run has deleted that.
+    pub(super) async fn traces_of(&self, component: Component) -> Result<Vec<DynamicObject>, InstallError> {
+        self.traced(&format!("{MANAGED_BY}={SCALEKIT},{NAME}={}", component.name())).await
+    }
+
+    async fn traced(&self, selector: &str) -> Result<Vec<DynamicObject>, InstallError> {
+        self.looking(|| self.cluster.list(&TRACES, selector)).await
     }
 }

@@ -6,11 +6,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume};
 use kube::{
     Api,
-    api::{DynamicObject, ListParams, Patch, PatchParams},
+    api::{DynamicObject, Patch, PatchParams},
 };
 use serde_json::json;
 
-use super::{InstallError, Installer, Release, lock::LOCK};
+use super::{InstallError, Installer, Release, lock::LOCK, retry::passes};
 use crate::{
     catalog::{APPLYSET_ID, APPLYSET_PART_OF, FIELD_MANAGER, MANAGED_BY, NAME, PART_OF, SCALEKIT},
     cluster::{self, CONCURRENCY, INSTALLED, Kind, LEASE},
@@ -85,6 +85,24 @@ impl Installer<'_> {
         let rare = INSTALLED.iter().filter(asked).map(|kind| kind.kind).collect();
         let labelled = self.labelled(release, rare).await?;
         self.complete(release, desired, labelled).await
+    }
+
+    /// The same for who holds the lock already: what fails because of something that passes is read again until the
+    /// deadline.
+    ///
+    /// # Errors
+    ///
+    /// As [`Installer::read`].
+    pub(super) async fn read_again(&self, release: &Release, desired: &[DynamicObject]) -> Result<State, InstallError> {
+        let read = || async {
+            match self.read(release, desired).await {
+                Err(InstallError::Read(error) | InstallError::Inventory { source: error, .. }) if passes(&error) => {
+                    Err(error)
+                }
+                read => Ok(read),
+            }
+        };
+        self.looking(read).await?
     }
 
     /// Reads what carries the label of a release, and its inventory: what can be asked for before it is known what is to be
@@ -201,12 +219,11 @@ impl Installer<'_> {
     ///
     /// [`InstallError::Inventory`].
     pub(super) async fn is_current(&self, release: &Release, state: &State) -> Result<bool, InstallError> {
-        let failed = |source| InstallError::Inventory { object: release.inventory_object(), source };
+        let object = release.inventory_object();
         let found = self
-            .inventories(release)
-            .get_metadata_opt(&release.inventory)
+            .retrying(&object, || async { Ok(self.inventories(release).get_metadata_opt(&release.inventory).await?) })
             .await
-            .map_err(|error| failed(error.into()))?;
+            .map_err(|source| InstallError::Inventory { object: object.clone(), source })?;
         // Without an inventory a removal leaves no trace.
         let traceable = state.recorded.is_some() || state.live.is_empty();
         Ok(traceable && found.and_then(|inventory| inventory.metadata.resource_version) == state.recorded)
@@ -228,6 +245,11 @@ impl Installer<'_> {
                 group => format!("{}.{group}", entry.object.kind),
             })
             .collect();
+        let elsewhere: BTreeSet<&str> = inventory
+            .entries()
+            .filter_map(|entry| entry.object.namespace.as_deref())
+            .filter(|namespace| *namespace != release.namespace)
+            .collect();
         let stored = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -243,6 +265,7 @@ impl Installer<'_> {
                 "annotations": {
                     (TOOLING): format!("scalekit/{}", release.version),
                     "applyset.kubernetes.io/contains-group-kinds": kinds.into_iter().collect::<Vec<_>>().join(","),
+                    "applyset.kubernetes.io/additional-namespaces": elsewhere.into_iter().collect::<Vec<_>>().join(","),
                 },
             },
             "data": {DATA_KEY: text},
@@ -271,10 +294,9 @@ impl Installer<'_> {
     pub async fn survey(&self) -> Result<Survey, InstallError> {
         let selector = format!("{MANAGED_BY}={SCALEKIT}");
         let (installed, leases) = futures::try_join!(
-            self.cluster.list(&INSTALLED, &selector),
-            self.cluster.list_kind(&LEASE, None, &selector)
-        )
-        .map_err(InstallError::Read)?;
+            self.looking(|| self.cluster.list(&INSTALLED, &selector)),
+            self.looking(|| self.cluster.list_kind(&LEASE, None, &selector))
+        )?;
         // The lock of this very run is no object of the installation.
         let leases = leases.into_iter().filter(|lease| lease.metadata.name.as_deref() != Some(LOCK));
         let ours: Vec<DynamicObject> = installed.into_iter().chain(leases).collect();
@@ -287,37 +309,18 @@ impl Installer<'_> {
         let inside = if namespaces.is_empty() {
             Vec::new()
         } else {
-            self.cluster.list_everything(&namespaces, &others).await.map_err(InstallError::Read)?
+            self.looking(|| self.cluster.list_everything(&namespaces, &others)).await?
         };
         let counted: BTreeSet<&str> =
             ours.iter().chain(&inside).filter_map(|object| object.metadata.uid.as_deref()).collect();
         let foreign = inside.iter().filter(|object| is_somebodys(object, &counted)).map(ObjectRef::of).collect();
         let mut foreign_autoscalers = Vec::new();
         if let Some(kind) = Kind::named("scalekit.dev", AUTOSCALER) {
-            let found = self.cluster.list_kind(kind, None, &others).await.map_err(InstallError::Read)?;
-            foreign_autoscalers.extend(found);
+            foreign_autoscalers.extend(self.looking(|| self.cluster.list_kind(kind, None, &others)).await?);
         }
         let volumes = self.volumes_of(&namespaces).await?;
         let recorded = ours.iter().filter_map(recorded).flatten().collect();
         Ok(Survey { ours, foreign, foreign_autoscalers, volumes, recorded })
-    }
-
-    /// The volumes that are bound to claims in these namespaces.
-    pub(super) async fn volumes_of(&self, namespaces: &[String]) -> Result<Vec<PersistentVolume>, InstallError> {
-        let volumes: Api<PersistentVolume> = Api::all(self.cluster.client().clone());
-        let object = ObjectRef::new("v1", "PersistentVolume", None, "");
-        let all = self
-            .retrying(&object, || async { Ok(volumes.list(&ListParams::default()).await?) })
-            .await
-            .map_err(InstallError::Read)?;
-        Ok(all
-            .items
-            .into_iter()
-            .filter(|volume| {
-                let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
-                claim.and_then(|claim| claim.namespace.as_ref()).is_some_and(|namespace| namespaces.contains(namespace))
-            })
-            .collect())
     }
 }
 

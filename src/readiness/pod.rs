@@ -23,14 +23,33 @@ const SHORTEST_READINESS_GRACE: i64 = 15;
 const MOUNT_TRIED_WITHIN: i64 = 150;
 
 /// Pods that ended this way were put away by the node or the scheduler; their controller makes others.
-const SUPERSEDED: [&str; 7] =
-    ["Evicted", "Preempting", "NodeLost", "NodeAffinity", "Shutdown", "TaintToleration", "UnexpectedAdmissionError"];
+const SUPERSEDED: [&str; 9] = [
+    "Evicted",
+    "Preempting",
+    "NodeLost",
+    "NodeAffinity",
+    // A node that shuts down in good order ends what runs on it, and takes nothing new; older kubelets say `Shutdown`.
+    "Terminated",
+    "NodeShutdown",
+    "Shutdown",
+    "TaintToleration",
+    "UnexpectedAdmissionError",
+];
+
+/// How the reasons begin by which a kubelet turns away what the scheduler has sent it: `OutOfcpu`, `OutOfpods`.
+const NO_ROOM: &str = "OutOf";
 
 /// Whether a pod has been put away and says nothing about its workload any more.
 pub(super) fn is_superseded(pod: &Pod) -> bool {
     let status = pod.status.as_ref();
     pod.metadata.deletion_timestamp.is_some()
         || status.and_then(|status| status.reason.as_deref()).is_some_and(|reason| SUPERSEDED.contains(&reason))
+}
+
+/// Whether a pod was turned away by its node for want of room. That is a verdict as long as no pod came after it: for the
+/// next one the scheduler knows better.
+pub(super) fn is_turned_away(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|status| status.reason.as_deref()).is_some_and(|reason| reason.starts_with(NO_ROOM))
 }
 
 /// Judges one pod by itself and by the events about it, which may be about others too.

@@ -1,6 +1,6 @@
 //! Workloads: what their own status says, and what their pods say before the status does.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -74,19 +74,16 @@ pub(super) fn daemon_set(object: &DynamicObject, around: &Surroundings, now: Tim
     if status.desired_number_scheduled == 0 && !around.nodes.is_empty() {
         return on_no_node(&spec.template, around.nodes.len());
     }
-    let own: Vec<&Pod> = own_pods(object, &spec.selector, around);
-    let on_ready_node = |pod: &&&Pod| {
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-        node.is_none_or(|node| {
-            !around.nodes.iter().any(|known| known.metadata.name.as_deref() == Some(node) && !is_ready(known))
-        })
-    };
-    let counted: Vec<&Pod> = own.iter().filter(on_ready_node).copied().collect();
-    let held = i32::try_from(own.len() - counted.len()).unwrap_or(0);
-    let wanted = status.desired_number_scheduled - held;
+    let is_lost =
+        |node: &str| around.nodes.iter().any(|known| known.metadata.name.as_deref() == Some(node) && !is_ready(known));
+    // Whatever pod such a node has is held there: of the template before, or one that was deleted and cannot end.
+    let lost: BTreeSet<&str> =
+        pods_of(object, &spec.selector, around).filter_map(node_of).filter(|node| is_lost(node)).collect();
+    let mut counted: Vec<&Pod> = own_pods(object, &spec.selector, around);
+    counted.retain(|pod| node_of(pod).is_none_or(|node| !lost.contains(node)));
+    let wanted = status.desired_number_scheduled - i32::try_from(lost.len()).unwrap_or(0);
     let ready = status.number_ready;
-    let updated = status.updated_number_scheduled.unwrap_or(0);
-    if wanted <= ready && status.desired_number_scheduled - held <= updated {
+    if wanted <= ready && wanted <= status.updated_number_scheduled.unwrap_or(0) {
         return Readiness::Current;
     }
     not_done(object, &counted, ready, wanted, around, now)
@@ -134,25 +131,43 @@ fn counted(own: &[&Pod], ready: i32, wanted: i32, around: &Surroundings, now: Ti
     })
 }
 
+fn node_of(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref()
+}
+
+/// What tells the template that a pod was made from: Deployments and sets label it each in their own way.
+fn template(pod: &Pod) -> Option<&String> {
+    label(pod, "pod-template-hash").or_else(|| label(pod, "controller-revision-hash"))
+}
+
+fn label<'a>(pod: &'a Pod, name: &str) -> Option<&'a String> {
+    pod.metadata.labels.as_ref()?.get(name)
+}
+
+/// Pods that the selector takes. One without labels takes none.
+fn pods_of<'a>(
+    object: &'a DynamicObject,
+    selector: &'a LabelSelector,
+    around: &'a Surroundings,
+) -> impl Iterator<Item = &'a Pod> {
+    let inside = around.pods.iter().filter(|pod| pod.metadata.namespace == object.metadata.namespace);
+    inside.filter(|pod| {
+        let labels = selector.match_labels.as_ref();
+        labels.is_some_and(|wanted| wanted.iter().all(|(name, value)| label(pod, name) == Some(value)))
+    })
+}
+
 /// Pods that the selector takes, of the newest template only, without those that were put away.
-fn own_pods<'a>(object: &DynamicObject, selector: &LabelSelector, around: &'a Surroundings) -> Vec<&'a Pod> {
-    let wanted: &BTreeMap<String, String> = match &selector.match_labels {
-        Some(labels) => labels,
-        None => return Vec::new(),
-    };
-    let label = |pod: &Pod, name: &str| pod.metadata.labels.as_ref().and_then(|labels| labels.get(name)).cloned();
-    let mut own: Vec<&Pod> = around
-        .pods
-        .iter()
-        .filter(|pod| pod.metadata.namespace == object.metadata.namespace)
-        .filter(|pod| wanted.iter().all(|(name, value)| label(pod, name).as_ref() == Some(value)))
-        .filter(|pod| !pod::is_superseded(pod))
-        .collect();
-    own.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
-    // Deployments and sets label the template that a pod was made from each in their own way.
-    let template = |pod: &Pod| label(pod, "pod-template-hash").or_else(|| label(pod, "controller-revision-hash"));
-    let newest = own.last().and_then(|pod| template(pod));
+fn own_pods<'a>(object: &'a DynamicObject, selector: &'a LabelSelector, around: &'a Surroundings) -> Vec<&'a Pod> {
+    let mut own: Vec<&Pod> = pods_of(object, selector, around).filter(|pod| !pod::is_superseded(pod)).collect();
+    // Within a second, what was turned away came before what was made for it.
+    let age = |pod: &&Pod| (pod.metadata.creation_timestamp.as_ref().map(|time| time.0), !pod::is_turned_away(pod));
+    own.sort_by_key(age);
+    let newest = own.last().copied().and_then(template);
     own.retain(|pod| template(pod) == newest);
+    let last = own.pop();
+    own.retain(|pod| !pod::is_turned_away(pod));
+    own.extend(last);
     own
 }
 
@@ -208,6 +223,7 @@ fn unreadable() -> Readiness {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
     use serde_json::{Value, json};
 
     use super::*;
@@ -258,6 +274,32 @@ mod tests {
         assert!(matches!(judge(deployment(json!({"replicas": 2})), &around), Readiness::InProgress { .. }));
     }
 
+    /// As the kubelet of Kubernetes 1.37 leaves them on record (`nodeshutdown_manager.go`, `lifecycle/predicate.go`), beside
+    /// the pod that was made for them in the same second.
+    #[rstest]
+    #[case::ended_with_its_node("Terminated", "Pod was terminated in response to imminent node shutdown.", false)]
+    #[case::sent_to_a_node_that_ends("NodeShutdown", "Pod was rejected as the node is shutting down.", false)]
+    #[case::no_room_for_it("OutOfcpu", "Node didn't have enough resource: cpu", true)]
+    #[case::too_many_there("OutOfpods", "Node didn't have enough resource: pods", true)]
+    fn a_pod_that_its_node_put_away_does_not_count_beside_the_next(
+        #[case] reason: &str,
+        #[case] message: &str,
+        #[case] is_a_verdict_alone: bool,
+    ) {
+        let mut away = pod("2026-01-01T00:00:00Z", "h", "ContainerCreating");
+        away.status =
+            Some(serde_json::from_value(json!({"phase": "Failed", "reason": reason, "message": message})).unwrap());
+        let next = pod("2026-01-01T00:00:00Z", "h", "ContainerCreating");
+        let started = json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "unavailableReplicas": 1});
+        for pods in [vec![away.clone(), next.clone()], vec![next, away.clone()]] {
+            let around = Surroundings { pods, ..Surroundings::default() };
+            let answer = judge(deployment(started.clone()), &around);
+            assert!(matches!(answer, Readiness::InProgress { .. }), "{answer:?}");
+        }
+        let answer = judge(deployment(started), &Surroundings { pods: vec![away], ..Surroundings::default() });
+        assert_eq!(matches!(answer, Readiness::Failed { .. }), is_a_verdict_alone, "{answer:?}");
+    }
+
     /// It stays on record, beside the pod that was made for it.
     #[test]
     fn a_pod_that_was_evicted_does_not_count() {
@@ -298,6 +340,40 @@ mod tests {
         let around = Surroundings { pods: vec![waiting], nodes: vec![node], ..Surroundings::default() };
         assert_eq!(judge(set.clone(), &around), Readiness::Current);
         assert!(matches!(judge(set, &Surroundings { nodes: vec![], ..around }), Readiness::InProgress { .. }));
+    }
+
+    /// Its template has changed since the node was lost: the pod there was deleted for a new one, and cannot end.
+    #[rstest]
+    #[case::that_cannot_end("old", true)]
+    #[case::that_was_not_deleted_yet("old", false)]
+    #[case::of_the_new_template("new", false)]
+    fn whatever_pod_a_lost_node_has_does_not_hold_a_daemon_set(#[case] template: &str, #[case] deleted: bool) {
+        let set = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d", "namespace": "n"},
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {}},
+            "status": {"observedGeneration": 1, "desiredNumberScheduled": 2, "currentNumberScheduled": 2, "numberReady": 1,
+                "numberMisscheduled": 0, "updatedNumberScheduled": 1}});
+        let on = |node: &str, template: &str| {
+            let mut pod = pod("2026-01-01T00:00:00Z", template, "ContainerCreating");
+            pod.spec = Some(serde_json::from_value(json!({"containers": [], "nodeName": node})).unwrap());
+            pod
+        };
+        let mut there = on("lost", template);
+        if deleted {
+            there.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:01:00Z")).unwrap();
+        }
+        let node = |name: &str, ready: &str| -> Node {
+            serde_json::from_value(json!({"metadata": {"name": name},
+                "status": {"conditions": [{"type": "Ready", "status": ready}]}}))
+            .unwrap()
+        };
+        let mut around = Surroundings {
+            pods: vec![there, on("here", "new")],
+            nodes: vec![node("lost", "Unknown"), node("here", "True")],
+            ..Surroundings::default()
+        };
+        assert_eq!(judge(set.clone(), &around), Readiness::Current);
+        around.nodes[0] = node("lost", "True");
+        assert!(matches!(judge(set, &around), Readiness::InProgress { .. }));
     }
 
     #[test]

@@ -55,6 +55,28 @@ pub async fn a_node_that_is_not_ready_and_a_pod_that_was_evicted_hold_nothing_up
         assert!(finding["severity"] == "warning" && words.contains(LOST), "{finding:#}");
     }
 
+    for (verb, findings) in [("check", "checks"), ("status", "findings")] {
+        // Not said for two minutes after a pod of ours has started: until then a node may only not have listed it yet.
+        let lacks = until(&format!("{verb} says that the image is not there"), async || {
+            let report: Value = serde_json::from_str(&world.scalekit([verb, "-o", "json"]).stdout).unwrap();
+            let is_it = |finding: &&Value| {
+                finding["check"] == "image" && finding["message"].as_str().is_some_and(|words| words.contains(LOST))
+            };
+            report[findings].as_array().unwrap().iter().find(is_it).cloned()
+        })
+        .await;
+        assert!(lacks["severity"] == "warning" && lacks["hint"].is_string(), "{lacks:#}");
+    }
+    let sets: Api<DaemonSet> = Api::namespaced(world.client.clone(), "monitoring-nodes");
+    // Its pod there is deleted for one of the new template, and nobody ends it.
+    template_of_node_exporter(&sets, json!("new")).await;
+    let ran = world.scalekit(["up"]).exits(0).says("on nodes that are not ready");
+    println!("with another template of node-exporter: {:.1} s", ran.took.as_secs_f64());
+    let status = sets.get("node-exporter").await.unwrap().status.unwrap();
+    assert_eq!(status.updated_number_scheduled, Some(status.desired_number_scheduled - 1), "{status:?}");
+    assert!(exporters.get(&exporter.name_any()).await.unwrap().metadata.deletion_timestamp.is_some());
+    template_of_node_exporter(&sets, Value::Null).await;
+
     let pods: Api<Pod> = Api::namespaced(world.client.clone(), "monitoring");
     let at_once = DeleteParams::default().grace_period(0);
     pods.delete(EVICTED, &at_once).await.unwrap();
@@ -63,10 +85,12 @@ pub async fn a_node_that_is_not_ready_and_a_pod_that_was_evicted_hold_nothing_up
     tokio::time::timeout(WITHIN, await_condition(nodes, LOST, is_deleted(&uid))).await.unwrap().unwrap();
     // Whoever collects pods without a node may have been faster.
     let _gone = exporters.delete(&exporter.name_any(), &at_once).await;
-    let sets: Api<DaemonSet> = Api::namespaced(world.client.clone(), "monitoring-nodes");
     let as_before = await_condition(sets, "node-exporter", |set: Option<&DaemonSet>| {
-        set.and_then(|set| set.status.as_ref())
-            .is_some_and(|status| status.desired_number_scheduled == status.number_ready)
+        set.and_then(|set| Some((set.metadata.generation, set.status.as_ref()?))).is_some_and(|(generation, status)| {
+            status.observed_generation == generation
+                && status.updated_number_scheduled == Some(status.desired_number_scheduled)
+                && status.desired_number_scheduled == status.number_ready
+        })
     });
     tokio::time::timeout(WITHIN, as_before).await.unwrap().unwrap();
     until("Prometheus has forgotten the lost node", async || {
@@ -79,6 +103,13 @@ pub async fn a_node_that_is_not_ready_and_a_pod_that_was_evicted_hold_nothing_up
     })
     .await;
     world.until_healthy(&[]).await;
+}
+
+/// Changes what every pod of node-exporter is made from, and nothing that we declare of it.
+async fn template_of_node_exporter(sets: &Api<DaemonSet>, value: Value) {
+    let annotations = json!({"annotations": {"scalekit-test/template": value}});
+    let patch = json!({"spec": {"template": {"metadata": annotations}}});
+    sets.patch("node-exporter", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
 }
 
 /// A node whose kubelet has said that it is not ready, and nothing since.

@@ -2,6 +2,7 @@
 
 use k8s_openapi::{
     api::{
+        coordination::v1::Lease,
         core::v1::{Namespace, Pod},
         rbac::v1::ClusterRole,
         storage::v1::StorageClass,
@@ -11,7 +12,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DeleteParams, ListParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     runtime::wait::{await_condition, conditions::is_deleted},
 };
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
 const API: &str = "v1.scalekit-test.example";
 
 /// A pod of another monitoring that claims our port, a namespace that is too strict for our pods, a role and a definition of
-/// somebody else's under names of ours, and an API that nobody serves.
+/// somebody else's under names of ours, an API that nobody serves, and the heartbeat of a node whose clock is years behind.
 const IN_THE_WAY: &str = "
 apiVersion: v1
 kind: Pod
@@ -63,11 +64,21 @@ spec:
   versionPriority: 100
   insecureSkipTLSVerify: true
   service: {name: nobody, namespace: default}
+---
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {name: scalekit-test-slow, namespace: kube-node-lease}
+spec: {holderIdentity: scalekit-test-slow, leaseDurationSeconds: 40, renewTime: '2020-01-01T00:00:00.000000Z'}
 ";
 
 /// Every finding of `check --pre`, and its exit code.
 async fn checked(world: &World) -> (i32, Vec<Value>) {
-    let check = ["check", "--pre", "-o", "json", "-n", NAMESPACE, "--image", "scaler=example.org/scalekit:1"];
+    checks(world, &["--pre", "-n", NAMESPACE]).await
+}
+
+/// Every finding of `check` with these arguments, and its exit code.
+async fn checks(world: &World, arguments: &[&str]) -> (i32, Vec<Value>) {
+    let check = [&["check", "-o", "json", "--image", "scaler=example.org/scalekit:1"][..], arguments].concat();
     let Ended::Exited(code, words) = world.run(Plan::default(), &check).await else { panic!("nobody kills it") };
     assert_eq!(world.proxy.writes(), 0, "{words}");
     let report = words.find('{').and_then(|begin| Some(&words[begin..=words.rfind('}')?])).expect(&words);
@@ -137,6 +148,7 @@ pub async fn what_stands_in_the_way_is_found_with_a_way_out(world: &World) {
     remove(Api::<ClusterRole>::all(client.clone()), "scalekit-prometheus").await;
     remove(Api::<CustomResourceDefinition>::all(client.clone()), "autoscalers.scalekit.dev").await;
     remove(Api::<Namespace>::all(client.clone()), "in-checked-nodes").await;
+    remove(Api::<Lease>::namespaced(client.clone(), "kube-node-lease"), "scalekit-test-slow").await;
     let (_, well) = checked(world).await;
 
     assert_eq!(refused, 3, "{all:#?}");
@@ -153,6 +165,8 @@ pub async fn what_stands_in_the_way_is_found_with_a_way_out(world: &World) {
         found(&all, "ownership", "error", object);
     }
     found(&all, "ownership", "error", "managed by Helm");
+    found(&all, "clock", "warning", "clocks differ: node scalekit-test-slow is ");
+    found(&all, "clock", "warning", " s behind the API server");
     found(&all, "api-services", "warning", &format!("APIService {API} does not answer"));
     found(&ambiguous, "storage-class", "error", "several StorageClasses are the default one: one, other");
     let Ended::Exited(3, words) = up else { panic!("{up:?}") };
@@ -164,6 +178,7 @@ pub async fn what_stands_in_the_way_is_found_with_a_way_out(world: &World) {
         ("other-monitoring", "no other Prometheus".to_owned()),
         ("pod-security", "privileged".to_owned()),
         ("ownership", "no object of anybody else".to_owned()),
+        ("clock", "within 10 s".to_owned()),
         ("api-services", "every aggregated API answers".to_owned()),
     ] {
         found(&well, check, "ok", &said);
@@ -172,4 +187,26 @@ pub async fn what_stands_in_the_way_is_found_with_a_way_out(world: &World) {
     found(&well, "provisioner", "warning", "is not there");
     found(&well, "dns", "warning", "k8s-app=kube-dns");
     found(&well, "nodes", "warning", "not ready");
+}
+
+/// Nothing runs here: its kubelet would say this of a pod that does.
+pub async fn a_prometheus_that_never_gets_through_its_start_is_found(world: &World) {
+    world.settled().await;
+    world.runs(&World::up("in-replayed")).await;
+    let pods: Api<Pod> = Api::namespaced(world.client.clone(), "in-replayed");
+    let made = await_condition(pods.clone(), "prometheus-0", |pod: Option<&Pod>| pod.is_some());
+    tokio::time::timeout(LIMIT, made).await.expect("it is made").unwrap();
+    let killed = |restarts: u32| {
+        let status = json!({"name": "prometheus", "image": "i", "imageID": "", "ready": false, "restartCount": restarts,
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+            "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}});
+        Patch::Merge(json!({"status": {"phase": "Running", "containerStatuses": [status]}}))
+    };
+    let words = "prometheus-0 runs out of memory whenever it starts";
+    for (restarts, severity, said) in [(1, "ok", "Prometheus gets through its start"), (2, "error", words)] {
+        pods.patch_status("prometheus-0", &PatchParams::default(), &killed(restarts)).await.unwrap();
+        let (code, findings) = checks(world, &["-n", "in-replayed"]).await;
+        assert_eq!(code, 3, "nothing is ready here: {findings:#?}");
+        found(&findings, "wal-replay", severity, said);
+    }
 }

@@ -57,6 +57,24 @@ pub async fn an_api_server_that_is_away_for_twenty_seconds_is_waited_for(world: 
     assert_eq!(world.proxy.writes(), 0, "it was not finished");
 }
 
+/// The same when it has only just taken its lock, and reads what is there, and in the middle of its writes.
+pub async fn a_removal_waits_for_an_api_server_that_is_away_for_twenty_seconds(world: &World) {
+    world.settled().await;
+    for written in [1, 6] {
+        world.runs(&World::up("in-patience")).await;
+        world.proxy.follow(Plan { pause: Duration::from_millis(100), ..Plan::default() });
+        let run = world.start(None, &["down", "--purge-data", "--yes", "--timeout", "100s"]);
+        world.proxy.written(written).await;
+        let server = world.api_server();
+        signal("STOP", &server);
+        tokio::time::sleep(AWAY).await;
+        signal("CONT", &server);
+        let Ended::Exited(code, words) = finished(run).await else { unreachable!("nobody killed it") };
+        assert!(code == 0 && words.contains("nothing left"), "after {written} writes: {code}: {words}");
+        assert!(world.everything("in-patience").await.is_empty(), "after {written} writes");
+    }
+}
+
 pub async fn a_fifth_of_all_requests_fails_and_the_run_gets_through(world: &World) {
     world.settled().await;
     for round in 0..if soak() { 10 } else { 1 } {

@@ -145,7 +145,13 @@ impl State {
         if call.verb == "patch" {
             let mut value = found.expect("looked up before");
             merge_patch(&mut value, &call.body);
-            return Reply::Json(200, self.store.put(key, value, None));
+            let value = self.store.put(key, value, None);
+            if call.path.ends_with("/scale") {
+                let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale",
+                    "metadata": {"name": key.name, "namespace": key.namespace}, "spec": call.body["spec"]});
+                return Reply::Json(200, scale);
+            }
+            return Reply::Json(200, value);
         }
         let manager = call.query.get("fieldManager").map_or("unknown", String::as_str);
         let force = call.query.get("force").is_some_and(|force| force == "true");

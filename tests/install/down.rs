@@ -1,13 +1,19 @@
 //! Removing: what goes, what stays, and what is said of it.
 
 use rstest::rstest;
-use scalekit::commands::{CommandError, plan_removal};
+use scalekit::commands::{CommandError, Consent, demo_down, plan_removal};
 use scalekit::event::Silent;
 use scalekit::plan::Data;
 use serde_json::Value;
 use serde_json::json;
+use std::time::Duration;
+use tokio::time::Instant;
 
-use super::{down, fake::FakeCluster, installed, stack, stack_with, up};
+use super::{
+    TIMEOUT, down,
+    fake::{FakeCluster, Fault},
+    installed, stack, stack_with, up,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_removal_leaves_nothing_but_what_was_there_before() {
@@ -87,6 +93,27 @@ async fn a_volume_that_is_retained_is_named() {
     let error = down(&cluster, Data::Purge).await.unwrap_err();
     let CommandError::LeftBehind { left } = &error else { panic!("{error}") };
     assert!(left.len() == 1 && left[0].object.name == "pv-1" && left[0].why.contains("Retain"), "{left:#?}");
+}
+
+/// Their claim keeps the namespace, and its volume is in use: nothing waits for it, and nobody is told to delete it.
+#[rstest]
+#[case::that_goes_with_its_claim("Delete")]
+#[case::that_is_retained("Retain")]
+#[tokio::test(start_paused = true)]
+async fn a_volume_of_somebody_elses_claim_is_none_of_ours(#[case] policy: &str) {
+    let (fake, cluster) = installed().await;
+    fake.put(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "theirs", "namespace": "monitoring"}, "spec": {"storageClassName": "standard"}}));
+    let claim = fake.get("PersistentVolumeClaim", "theirs").unwrap();
+    fake.put(json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv-theirs"}, "spec": {
+        "persistentVolumeReclaimPolicy": policy,
+        "claimRef": {"namespace": "monitoring", "name": "theirs", "uid": claim["metadata"]["uid"]}}}));
+    let began = Instant::now();
+    let error = down(&cluster, Data::Purge).await.unwrap_err();
+    let CommandError::LeftBehind { left } = &error else { panic!("{error}") };
+    assert_eq!(left.len(), 1, "{left:#?}");
+    assert!(left[0].why.contains("persistentvolumeclaim/theirs"), "{left:#?}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,4 +202,66 @@ async fn what_lost_its_label_is_no_proof_that_nothing_is_left(#[case] by_fields:
     assert_eq!(left.len(), 1, "{left:#?}");
     assert!(left[0].object.name == "scalekit-prometheus" && left[0].why.contains("took its label off"), "{left:#?}");
     assert!(fake.get("ClusterRole", "scalekit-prometheus").is_some(), "it was taken over, and is not deleted");
+}
+
+/// Every LIST of claims in turn: those before the lock, under it, and of the proof. Each fails for longer than one request
+/// is tried for.
+#[tokio::test(start_paused = true)]
+async fn a_removal_gets_through_whatever_it_cannot_read_for_a_while() {
+    let (installed, cluster) = installed().await;
+    let start = installed.fork();
+    down(&cluster, Data::Purge).await.unwrap();
+    let lists = |path: &str| installed.calls().iter().filter(|call| call.verb == "list" && call.path == path).count();
+    for path in ["/api/v1/persistentvolumeclaims", "/api/v1/persistentvolumes", "/api/v1/pods"] {
+        assert!(lists(path) > 0, "{path} is not read");
+        for before in 0..lists(path) {
+            let fake = start.fork();
+            let fails = Fault::on("list", path).answers(503, "ServiceUnavailable", "it restarts");
+            fake.fault(fails.after(before).times(9));
+            if let Err(error) = down(&fake.cluster(), Data::Purge).await {
+                panic!("LIST {before} of {path}: {error:?}");
+            }
+        }
+    }
+}
+
+/// Somebody else writes the sample: this run has nothing to do until that is over.
+#[tokio::test(start_paused = true)]
+async fn a_sample_that_another_run_writes_is_left_alone() {
+    let (fake, cluster) = installed().await;
+    let inventory = scalekit::catalog::demo_inventory("watcherbot");
+    fake.put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}}));
+    fake.put(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": inventory, "namespace": "demo",
+        "labels": {"app.kubernetes.io/managed-by": "scalekit"}}}));
+    let lease = |renewed: u32| {
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "scalekit-lock", "namespace": "demo", "labels": {"app.kubernetes.io/managed-by": "scalekit"}},
+        "spec": {"holderIdentity": "elsewhere/7/another-boot", "leaseDurationSeconds": 15,
+            "renewTime": format!("2026-01-01T00:00:{renewed:02}.000000Z")}})
+    };
+    fake.put(lease(0));
+    fake.forget_calls();
+    let renewed = async {
+        for second in 1.. {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            fake.put(lease(second));
+        }
+    };
+    let remove = || demo_down("watcherbot", "demo", Consent::Given, TIMEOUT, &cluster, &Silent);
+    let error = tokio::select! {
+        ended = remove() => ended.unwrap_err(),
+        () = renewed => unreachable!(),
+    };
+    assert_eq!(error.exit_code(), 7, "{error}");
+    assert_eq!(fake.writes(), Vec::<String>::new());
+    assert!(fake.get("ConfigMap", &inventory).is_some());
+
+    // Once that one has ended, this one holds it itself, and gives it back.
+    fake.remove("Lease", "scalekit-lock");
+    fake.forget_calls();
+    assert!(remove().await.unwrap().anything);
+    let leases = fake.calls().into_iter().filter(|call| call.is_write() && call.path.contains("/leases"));
+    let verbs: Vec<&str> = leases.map(|call| call.verb).collect();
+    assert_eq!(verbs, ["create", "delete"]);
+    assert!(fake.get("Lease", "scalekit-lock").is_none() && fake.get("ConfigMap", &inventory).is_none());
 }

@@ -5,9 +5,10 @@ use scalekit::cluster::Cluster;
 use scalekit::commands::CommandError;
 use scalekit::object::ObjectRef;
 use scalekit::plan::Data;
+use serde_json::json;
 use std::collections::BTreeMap;
 
-use super::{down, fake::FakeCluster, installed, stack, stack_with, up};
+use super::{down, down_with, fake::FakeCluster, installed, stack, stack_with, up};
 
 /// What may become of the lock of a run that died.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -111,4 +112,28 @@ async fn data_that_was_kept_is_in_use_again_whenever_the_run_died() {
         Left::ForTheNextWriter,
     )
     .await;
+}
+
+/// By the Autoscalers the next run knows what was scaled, so they go when it is done.
+#[tokio::test(start_paused = true)]
+async fn workloads_go_back_to_their_lower_bound_whenever_the_removal_died() {
+    let (fake, cluster) = installed().await;
+    fake.put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));
+    fake.put(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"replicas": 4}}));
+    fake.put(json!({"apiVersion": "scalekit.dev/v1alpha1", "kind": "Autoscaler",
+        "metadata": {"name": "web", "namespace": "shop", "labels": {"app.kubernetes.io/managed-by": "scalekit"}},
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}, "minReplicas": 2},
+        "status": {"currentReplicas": 4}}));
+    let start = fake.fork();
+    let resetting = async |cluster: &Cluster| down_with(cluster, Data::Purge, true).await;
+    resetting(&cluster).await.unwrap();
+    assert_eq!(fake.get("Deployment", "web").unwrap()["spec"]["replicas"], 2);
+    let writes = fake.writes();
+    let at = |wanted: &str| writes.iter().position(|write| write.starts_with(wanted)).expect(wanted);
+    let scaler = at("delete /apis/apps/v1/namespaces/monitoring/deployments/scaler");
+    let reset = at("patch /apis/apps/v1/namespaces/shop/deployments/web/scale");
+    assert!(scaler < reset, "it may be scaled up again: {writes:#?}");
+    let points = at_every_kill_point(&start, resetting, &fake.everything(), Left::Nowhere).await;
+    assert!(points >= 5, "{points}");
 }

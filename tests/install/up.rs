@@ -42,6 +42,12 @@ async fn the_namespace_is_written_first_then_the_intention_then_the_rest_by_its_
         .filter(|call| call.to_string() == INVENTORY && call.is_write())
         .map(|call| call.body)
         .collect();
+    // By the convention of ApplySets: who lists its members has to know where they are.
+    for stored in &stored {
+        let annotation = |name: &str| &stored["metadata"]["annotations"][format!("applyset.kubernetes.io/{name}")];
+        assert_eq!(annotation("additional-namespaces"), "monitoring-nodes");
+        assert!(annotation("contains-group-kinds").as_str().unwrap().contains("DaemonSet.apps"));
+    }
     let (intended, done) = (inventory(&stored[0]), inventory(&stored[1]));
     assert_eq!(intended.len(), stack().len());
     assert!(intended.values().all(|known| !known), "nothing was there when the intention was written");
@@ -344,4 +350,33 @@ async fn what_cannot_be_changed_in_place_is_made_anew_and_its_data_stay() {
     fake.forget_calls();
     up(&cluster, stack()).await.unwrap();
     assert_eq!(fake.writes(), Vec::<String>::new());
+}
+
+/// What reads well may not take a write: a server without a quorum, or whose disk is full.
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_cannot_be_written_is_told_and_ends_the_run_in_time() {
+    let fake = FakeCluster::new();
+    fake.fault(Fault::on("create", "/leases").answers(500, "InternalError", "etcdserver: no leader"));
+    let (cluster, told, began) = (fake.cluster(), Told::default(), Instant::now());
+    let ended = tokio::time::timeout(2 * TIMEOUT, up_telling(&cluster, stack(), &told)).await.expect("it ends");
+    let error = ended.unwrap_err();
+    let is_the_lock = |object: &ObjectRef| object.name == "scalekit-lock";
+    assert!(matches!(&error, InstallError::Inventory { object, .. } if is_the_lock(object)), "{error}");
+    assert!(began.elapsed() <= TIMEOUT, "{:?}", began.elapsed());
+    let told = told.0.lock().unwrap();
+    let waits = |event: &&Event| matches!(event, Event::InProgress { object, .. } if is_the_lock(object));
+    assert!(told.iter().filter(waits).count() > 10, "it waited in silence");
+}
+
+/// Between the plan and the lock another run has written, so everything is read once more.
+#[rstest]
+#[case::the_inventory("get", "/configmaps/scalekit-inventory")]
+#[case::what_is_installed("list", "/configmaps")]
+#[tokio::test(start_paused = true)]
+async fn what_is_read_under_the_lock_is_read_until_it_can_be(#[case] verb: &'static str, #[case] path: &'static str) {
+    let (fake, cluster) = installed().await;
+    let installer = Installer::new(&cluster, &Silent, TIMEOUT);
+    let changes = plan::plan(stack(), &[], &Inventory::default());
+    fake.fault(Fault::on(verb, path).answers(503, "ServiceUnavailable", "it restarts").times(20));
+    installer.write(&release(), stack(), &[], &changes, State::default()).await.unwrap();
 }
