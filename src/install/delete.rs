@@ -66,14 +66,14 @@ impl Installer<'_> {
         let mut waiting = self.delete_all(first).await?;
         if !reset.is_empty() {
             self.until_gone(std::mem::take(&mut waiting), BLOCKED_FOR).await?;
-            self.until_ended(self.traces_of(Component::Scaler).await?).await?;
+            self.until_ended(&self.traces_of(Component::Scaler).await?).await?;
             self.reset_replicas(reset).await?;
         }
         for batch in [autoscalers, rest] {
             waiting.extend(self.delete_all(batch).await?);
         }
         self.until_gone(waiting, BLOCKED_FOR).await?;
-        self.until_ended(self.traces(teardown).await?).await?;
+        self.until_ended(&self.traces(teardown).await?).await?;
         for lease in leases {
             self.delete_lease(&lease.object).await?;
         }
@@ -106,7 +106,7 @@ impl Installer<'_> {
 
     /// Pods outlive what made them for as long as they take to end; in a namespace that stays they would be found by
     /// the proof.
-    async fn until_ended(&self, pods: Vec<DynamicObject>) -> Result<(), InstallError> {
+    async fn until_ended(&self, pods: &[DynamicObject]) -> Result<(), InstallError> {
         let going = pods.iter().filter_map(|pod| Some((ObjectRef::of(pod), pod.metadata.uid.clone()?))).collect();
         self.until_gone(going, BLOCKED_FOR).await
     }

@@ -69,13 +69,13 @@ pub async fn a_node_that_is_not_ready_and_a_pod_that_was_evicted_hold_nothing_up
     }
     let sets: Api<DaemonSet> = Api::namespaced(world.client.clone(), "monitoring-nodes");
     // Its pod there is deleted for one of the new template, and nobody ends it.
-    template_of_node_exporter(&sets, json!("new")).await;
+    template_of_node_exporter(&sets, &json!("new")).await;
     let ran = world.scalekit(["up"]).exits(0).says("on nodes that are not ready");
     println!("with another template of node-exporter: {:.1} s", ran.took.as_secs_f64());
     let status = sets.get("node-exporter").await.unwrap().status.unwrap();
     assert_eq!(status.updated_number_scheduled, Some(status.desired_number_scheduled - 1), "{status:?}");
     assert!(exporters.get(&exporter.name_any()).await.unwrap().metadata.deletion_timestamp.is_some());
-    template_of_node_exporter(&sets, Value::Null).await;
+    template_of_node_exporter(&sets, &Value::Null).await;
 
     let pods: Api<Pod> = Api::namespaced(world.client.clone(), "monitoring");
     let at_once = DeleteParams::default().grace_period(0);
@@ -106,7 +106,7 @@ pub async fn a_node_that_is_not_ready_and_a_pod_that_was_evicted_hold_nothing_up
 }
 
 /// Changes what every pod of node-exporter is made from, and nothing that we declare of it.
-async fn template_of_node_exporter(sets: &Api<DaemonSet>, value: Value) {
+async fn template_of_node_exporter(sets: &Api<DaemonSet>, value: &Value) {
     let annotations = json!({"annotations": {"scalekit-test/template": value}});
     let patch = json!({"spec": {"template": {"metadata": annotations}}});
     sets.patch("node-exporter", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
