@@ -83,26 +83,29 @@ pub(super) async fn prepare(
     let reference = options.images.get(&Component::Scaler).cloned();
     // Its digest takes a moment, and so do the answers.
     let own = spawn_blocking(move || image::own(reference.as_ref()));
-    // What is installed can be read before it is known what is to be.
-    let (facts, labelled) =
-        futures::join!(preflight::facts_and_kubelets(cluster), installer.labelled(&release, Vec::new()));
-    let facts = facts.map_err(|source| unusable(cluster, source))?;
-    let platform = facts.platform(asked);
-    let own = own.await.map_err(|error| CommandError::Io {
-        what: "cannot read this program".to_owned(),
-        source: std::io::Error::other(error),
-    })??;
-    tell(&health::of_cluster(&facts, &platform, options.storage.class.as_deref(), own.carries()), reporter)?;
-    let summary = format!("Kubernetes {} on {}", facts.version, platform.kind);
-    reporter.report(Event::StepFinished { step: Step::Preflight, took: step.elapsed(), summary });
+    let intended = async {
+        let facts = preflight::facts_and_kubelets(cluster).await.map_err(|source| unusable(cluster, source))?;
+        let platform = facts.platform(asked);
+        let own = own.await.map_err(|error| CommandError::Io {
+            what: "cannot read this program".to_owned(),
+            source: std::io::Error::other(error),
+        })??;
+        tell(&health::of_cluster(&facts, &platform, options.storage.class.as_deref(), own.carries()), reporter)?;
+        let summary = format!("Kubernetes {} on {}", facts.version, platform.kind);
+        reporter.report(Event::StepFinished { step: Step::Preflight, took: step.elapsed(), summary });
+        image::use_in(&mut options, &own);
+        options.grafana_password = password()?;
+        // What nobody can see now is as the installation has it, which is not read yet: mostly that is the same.
+        let looked_at = platform.clone().seen(facts.seen.clone());
+        let desired = catalog::stack(&options, &looked_at);
+        Ok::<_, CommandError>((facts, platform, own, looked_at, desired))
+    };
+    // What is installed can be read before it is known what is to be: the answers come while that is made.
+    let (intended, labelled) = futures::join!(intended, installer.labelled(&release, Vec::new()));
+    let (facts, platform, own, looked_at, mut desired) = intended?;
 
     let step = Instant::now();
     reporter.report(Event::StepStarted { step: Step::Plan, total: None });
-    image::use_in(&mut options, &own);
-    options.grafana_password = password()?;
-    // What nobody can see now is as the installation has it, which is not read yet: mostly that is the same.
-    let looked_at = platform.clone().seen(facts.seen.clone());
-    let mut desired = catalog::stack(&options, &looked_at);
     tell(&[health::room(&facts.nodes, &desired, options.profile)], reporter)?;
     let state = installer.complete(&release, &desired, labelled?).await?;
     // A cluster with an installation in it does not change its make: that need not be looked at again.
