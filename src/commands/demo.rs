@@ -149,7 +149,7 @@ pub async fn demo_down(
     let work = async {
         // Another run may have written until then.
         let (ours, decided, recorded) = look_and_decide().await?;
-        installer.delete(&decided, &[]).await?;
+        installer.tear_down(&decided, &[]).await?;
         Ok((ours, decided, recorded))
     };
     let (ours, decided, recorded) = match lock {

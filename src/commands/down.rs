@@ -226,7 +226,7 @@ pub async fn down(
     for Scaled { target, replicas, .. } in planned.scaled.iter().filter(|_| !reset_replicas) {
         reporter.report(Event::Note { message: format!("{target} stays at {replicas} replicas") });
     }
-    let work = installer.delete(&planned.teardown, if reset_replicas { &planned.scaled } else { &[] });
+    let work = installer.tear_down(&planned.teardown, if reset_replicas { &planned.scaled } else { &[] });
     let deleted = match lock {
         Some(lock) => lock.hold(work).await,
         None => work.await,

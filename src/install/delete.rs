@@ -45,7 +45,7 @@ impl Installer<'_> {
     /// # Errors
     ///
     /// [`InstallError::Delete`], [`InstallError::Reset`], or [`InstallError::NotGone`] with what still holds each object.
-    pub async fn delete(&self, teardown: &Teardown, reset: &[Scaled]) -> Result<(), InstallError> {
+    pub async fn tear_down(&self, teardown: &Teardown, reset: &[Scaled]) -> Result<(), InstallError> {
         for kept in &teardown.keep {
             if kept.data {
                 self.mark_kept(&kept.object).await?;

@@ -2,7 +2,7 @@
 //!
 //! Flow of an installation: [`Installer::read`] what is there, let `plan` decide, [`Installer::apply`] by edges,
 //! [`Installer::wait`] until it works. Of a removal: [`Installer::survey`], let `plan::teardown` decide,
-//! [`Installer::delete`], [`Installer::left`]. Every step can be run again: a run that died is finished by the
+//! [`Installer::tear_down`], [`Installer::left`]. Every step can be run again: a run that died is finished by the
 //! next one.
 
 mod apply;
