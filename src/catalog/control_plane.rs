@@ -158,14 +158,17 @@ mod tests {
             assert!(left.iter().all(|job| expression.contains(job)), "{expression}");
             assert!(!expression.contains(part.job()), "{expression}");
         }
-        let expected = r#"up{job!~"annotated-.+"} == 0 and max_over_time(up[90s]) == 0"#;
+        let expected = r#"up{job!~"annotated-(pods|services)"} == 0 and max_over_time(up[90s]) == 0"#;
         assert_eq!(with_theirs(all, &own(&Part::ALL)), expected);
 
         let options = crate::catalog::Options { additions: own(&[Part::Etcd]), ..test_options() };
         let objects = stack(&options, &platform(false));
         let config = objects.iter().find(|object| edit::name(object) == "prometheus-config").unwrap();
         let alerts = config.data["data"]["alerts.rules.yml"].as_str().unwrap();
-        assert!(alerts.contains(r#"up{job!~"controller-manager|kube-proxy|scheduler|annotated-.+"}"#), "{alerts}");
+        assert!(
+            alerts.contains(r#"up{job!~"controller-manager|kube-proxy|scheduler|annotated-(pods|services)"}"#),
+            "{alerts}"
+        );
     }
 
     #[test]

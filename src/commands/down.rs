@@ -102,7 +102,7 @@ async fn look_and_decide(
     installer: &Installer<'_>,
     cluster: &Cluster,
     data: Data,
-) -> Result<PlannedRemoval, CommandError> {
+) -> Result<PlannedRemoval, InstallError> {
     let (survey, blocked) = futures::join!(installer.survey(), blocking(cluster));
     Ok(decide(&survey?, data, blocked))
 }
@@ -218,22 +218,26 @@ pub async fn down(
         Some(release) => installer.lock_for_removal(release).await?,
         None => None,
     };
-    // Between the question and the answer somebody may have put something into our namespaces.
-    let planned = &look_and_decide(&installer, cluster, planned.data).await?;
-    for finding in &planned.blocked {
-        reporter.report(Event::Finding(finding.clone()));
-    }
-    for Scaled { target, replicas, .. } in planned.scaled.iter().filter(|_| !reset_replicas) {
-        reporter.report(Event::Note { message: format!("{target} stays at {replicas} replicas") });
-    }
-    let work = installer.tear_down(&planned.teardown, if reset_replicas { &planned.scaled } else { &[] });
+    let work = async {
+        // Between the question and the answer somebody may have put something into our namespaces.
+        let planned = look_and_decide(&installer, cluster, planned.data).await?;
+        for finding in &planned.blocked {
+            reporter.report(Event::Finding(finding.clone()));
+        }
+        for Scaled { target, replicas, .. } in planned.scaled.iter().filter(|_| !reset_replicas) {
+            reporter.report(Event::Note { message: format!("{target} stays at {replicas} replicas") });
+        }
+        installer.tear_down(&planned.teardown, if reset_replicas { &planned.scaled } else { &[] }).await?;
+        Ok(planned)
+    };
     let deleted = match lock {
         Some(lock) => lock.hold(work).await,
         None => work.await,
     };
-    if let Err(error) = deleted {
-        return Err(named(error, &blocking(cluster).await).into());
-    }
+    let planned = match deleted {
+        Ok(planned) => planned,
+        Err(error) => return Err(named(error, &blocking(cluster).await).into()),
+    };
     let summary = match planned.data {
         Data::Keep => "everything but the data is deleted",
         Data::Purge => "everything is deleted, the data too",

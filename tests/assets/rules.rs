@@ -73,7 +73,8 @@ fn every_alert_about_an_amount_says_how_much_it_is() {
     }
 }
 
-/// A target that is down has its node as a label, and would else silence all that is told of the node itself.
+/// A target that is down has its node as a label, and would else silence all that is told of the node itself, or be silenced
+/// while a disk fills up.
 #[test]
 fn warnings_about_a_node_give_way_to_alerts_about_the_node_alone() {
     let config: Value =
@@ -82,6 +83,11 @@ fn warnings_about_a_node_give_way_to_alerts_about_the_node_alone() {
     let of_nodes = rules.iter().find(|rule| rule["equal"] == json!(["node"])).expect("a rule for nodes");
     let sources = of_nodes["source_matchers"].as_array().expect("matchers");
     assert!(sources.contains(&json!(r#"alertname=~"Node.+""#)), "{of_nodes:#}");
+    let targets = of_nodes["target_matchers"].as_array().expect("matchers");
+    assert!(targets.contains(&json!(r#"alertname!="AnnotatedTargetDown""#)), "{of_nodes:#}");
+    let away = rules.iter().find(|rule| rule["source_matchers"][0] == r#"alertname="NodeNotReady""#);
+    let away = away.expect("what a node that is away takes with it");
+    assert_eq!(away["target_matchers"][0], r#"alertname="AnnotatedTargetDown""#, "{away:#}");
     for alert in alerts().filter(|alert| rule_name(alert).starts_with("Node")) {
         let expression = alert["expr"].as_str().expect("an expression");
         let by_node = ["by (node", "node_device:"].iter().any(|part| expression.contains(part));

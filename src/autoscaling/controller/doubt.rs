@@ -153,8 +153,8 @@ impl Doubts<'_> {
     }
 }
 
-/// Where the metrics of a spec come from.
-fn sources<'a>(spec: &'a AutoscalerSpec, default_server: &'a str) -> Vec<&'a str> {
+/// Where the metrics of a spec come from, each once: addresses of servers, and names of metrics APIs.
+pub(super) fn sources<'a>(spec: &'a AutoscalerSpec, default_server: &'a str) -> Vec<&'a str> {
     let of = |metric: &'a MetricSpec| match (metric.kind, &metric.prometheus) {
         (_, Some(prometheus)) => prometheus.server_address.as_deref().unwrap_or(default_server),
         (MetricType::Resource | MetricType::ContainerResource, _) => metrics::RESOURCE,

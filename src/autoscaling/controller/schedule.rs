@@ -13,18 +13,22 @@ use jiff::Timestamp;
 
 use super::{
     Key,
+    doubt::sources,
     phase::{next_tick, phase},
     rivals::Siblings,
     tick::Kept,
 };
-use crate::autoscaling::{api::Autoscaler, policy::interval};
+use crate::autoscaling::{
+    api::{Autoscaler, ModeSpec},
+    policy::interval,
+};
 
 /// How long until an object whose interval cannot be read is looked at again.
 const UNREADABLE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How many objects that ask the same server are looked at at once: fewer than there are looks, so that a server that takes
-/// its time leaves some to all others.
-const MOST_OF_ONE_SERVER: usize = 96;
+/// How many objects that are fed by the same server, or the same metrics API, are looked at at once: fewer than half of all
+/// looks, so that even two that take their time leave some to all others.
+const MOST_OF_ONE_SOURCE: usize = 56;
 
 struct Tracked {
     object: Arc<Autoscaler>,
@@ -33,6 +37,7 @@ struct Tracked {
     due: Timestamp,
     interval: Duration,
     phase: Duration,
+    sources: Arc<[String]>,
 }
 
 /// An object whose time has come.
@@ -47,9 +52,11 @@ pub struct Due {
     pub at: Timestamp,
     /// An older Autoscaler of the same workload.
     pub elder: Option<Key>,
+    /// What its look waits for.
+    sources: Arc<[String]>,
 }
 
-/// The looks at objects that ask the same server.
+/// The looks at objects that are fed by the same source.
 #[derive(Default)]
 struct Lane {
     /// How many there are just now.
@@ -65,7 +72,7 @@ pub struct Schedule {
     /// May hold times that are no longer an object's: they are skipped.
     queue: BinaryHeap<Reverse<(Timestamp, Key)>>,
     siblings: Siblings,
-    /// By the server's address; empty for the one of metrics that name none.
+    /// By the name of the source.
     lanes: HashMap<String, Lane>,
     /// During a list: what was listed so far.
     listed: Option<HashSet<Key>>,
@@ -111,11 +118,15 @@ impl Schedule {
             },
         );
         self.siblings.seen(&key, self.tracked.get(&key).map(|tracked| &*tracked.object), &object);
+        // A look at one that is paused asks nobody.
+        let asked = Some(&object.spec).filter(|spec| spec.mode != ModeSpec::Paused);
+        let sources = asked.map(|spec| sources(spec, default_server)).unwrap_or_default();
+        let sources: Arc<[String]> = sources.into_iter().map(str::to_owned).collect();
         let object = Arc::new(object);
         let due = match self.tracked.get_mut(&key) {
             Some(tracked) if tracked.object.metadata.uid == object.metadata.uid => {
                 let changed = tracked.object.metadata.generation != object.metadata.generation;
-                (tracked.object, tracked.interval, tracked.phase) = (object, interval, phase);
+                (tracked.object, tracked.interval, tracked.phase, tracked.sources) = (object, interval, phase, sources);
                 if !changed {
                     return;
                 }
@@ -125,7 +136,7 @@ impl Schedule {
             _ => {
                 let due = if in_list { next_tick(now, interval, phase) } else { now };
                 let kept = Some(restored(&object));
-                self.tracked.insert(key.clone(), Tracked { object, kept, due, interval, phase });
+                self.tracked.insert(key.clone(), Tracked { object, kept, due, interval, phase, sources });
                 due
             }
         };
@@ -154,19 +165,22 @@ impl Schedule {
         while self.next().is_some_and(|due| due <= now) {
             let Reverse((at, key)) = self.queue.pop()?;
             let Some(tracked) = self.tracked.get_mut(&key).filter(|tracked| tracked.due == at) else { continue };
-            let object = tracked.object.clone();
-            let full = |server: &&str| self.lanes.get(*server).is_some_and(|lane| lane.looks >= MOST_OF_ONE_SERVER);
-            if let Some(lane) = servers(&object).into_iter().find(full).and_then(|server| self.lanes.get_mut(server)) {
+            let (object, sources) = (tracked.object.clone(), tracked.sources.clone());
+            let full = |name: &&String| self.lanes.get(*name).is_some_and(|lane| lane.looks >= MOST_OF_ONE_SOURCE);
+            if let Some(lane) = sources.iter().find(full).and_then(|name| self.lanes.get_mut(name)) {
                 lane.waiting.push_back((at, key));
                 continue;
             }
             // Somebody still looks at it: it comes again when they have done.
             let Some(kept) = tracked.kept.take() else { continue };
-            for server in servers(&object) {
-                self.lanes.entry(server.to_owned()).or_default().looks += 1;
+            for name in &*sources {
+                match self.lanes.get_mut(name) {
+                    Some(lane) => lane.looks += 1,
+                    None => _ = self.lanes.insert(name.clone(), Lane { looks: 1, ..Lane::default() }),
+                }
             }
             let elder = self.siblings.elder(&key, &object);
-            return Some(Due { key, object, kept, at, elder });
+            return Some(Due { key, object, kept, at, elder, sources });
         }
         None
     }
@@ -174,8 +188,8 @@ impl Schedule {
     /// Somebody has looked at an object. `wake` is when to look again, if that is before its next tick. Returns whether
     /// there is an object of its name still.
     pub fn looked_at(&mut self, due: &Due, kept: Kept, wake: Option<Timestamp>, now: Timestamp) -> bool {
-        for server in servers(&due.object) {
-            self.leave(server);
+        for name in &*due.sources {
+            self.leave(name);
         }
         let Some(tracked) = self.tracked.get_mut(&due.key) else { return false };
         if tracked.object.metadata.uid != due.object.metadata.uid {
@@ -191,12 +205,12 @@ impl Schedule {
         true
     }
 
-    /// A look at an object that asks this server has ended: the next ones may begin.
-    fn leave(&mut self, server: &str) {
-        let Some(lane) = self.lanes.get_mut(server) else { return };
+    /// A look at an object that this source feeds has ended: the next ones may begin.
+    fn leave(&mut self, name: &str) {
+        let Some(lane) = self.lanes.get_mut(name) else { return };
         lane.looks = lane.looks.saturating_sub(1);
-        // As many as there is room for: one that asks a second server may have to wait for that, and take no place here.
-        let mut room = MOST_OF_ONE_SERVER.saturating_sub(lane.looks);
+        // As many as there is room for: one that another source feeds too may have to wait for that, and take no place here.
+        let mut room = MOST_OF_ONE_SOURCE.saturating_sub(lane.looks);
         while room > 0
             && let Some((at, key)) = lane.waiting.pop_front()
         {
@@ -206,19 +220,9 @@ impl Schedule {
             }
         }
         if lane.looks == 0 && lane.waiting.is_empty() {
-            self.lanes.remove(server);
+            self.lanes.remove(name);
         }
     }
-}
-
-/// The servers that an object asks, each once.
-fn servers(object: &Autoscaler) -> Vec<&str> {
-    let metrics = object.spec.metrics.iter().filter_map(|metric| metric.prometheus.as_ref());
-    let mut all: Vec<&str> =
-        metrics.map(|prometheus| prometheus.server_address.as_deref().unwrap_or_default()).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
 }
 
 #[cfg(test)]
@@ -289,37 +293,79 @@ mod tests {
         assert!(due[1..].iter().all(|count| (20..=50).contains(count)), "{due:?}");
     }
 
-    /// A new object that asks this server.
-    fn asks(schedule: &mut Schedule, name: String, server: &str) {
+    /// A new object that asks these servers.
+    fn asks(schedule: &mut Schedule, name: String, servers: &[&str]) {
         let mut object = object("1", 1);
-        let metric = json!({"type": "Prometheus", "prometheus": {"name": "m", "query": "q", "serverAddress": server,
-            "target": {"type": "AverageValue", "averageValue": "10"}}});
-        object.spec.metrics = vec![serde_json::from_value(metric).expect("a metric")];
+        let metric = |server: &&str| {
+            json!({"type": "Prometheus", "prometheus": {"name": "m", "query": "q", "serverAddress": server,
+                "target": {"type": "AverageValue", "averageValue": "10"}}})
+        };
+        object.spec.metrics = servers.iter().map(|it| serde_json::from_value(metric(it)).expect("a metric")).collect();
         schedule.seen(Key { name, ..key() }, object, SERVER, NOW, kept);
+    }
+
+    fn take_all(schedule: &mut Schedule) -> Vec<Due> {
+        std::iter::from_fn(|| schedule.take_due(NOW)).collect()
+    }
+
+    fn of(looks: &[Due], letter: char) -> usize {
+        looks.iter().filter(|due| due.key.name.starts_with(letter)).count()
     }
 
     #[test]
     fn a_server_that_does_not_answer_leaves_looks_to_all_others() {
         let mut schedule = Schedule::default();
-        for place in 0..300 {
-            asks(&mut schedule, format!("a-{place:03}"), "http://hangs");
-        }
-        for place in 0..10 {
-            asks(&mut schedule, format!("b-{place}"), "http://answers");
-        }
-        let mut looks: Vec<Due> = std::iter::from_fn(|| schedule.take_due(NOW)).collect();
-        let of = |looks: &[Due], letter| looks.iter().filter(|due| due.key.name.starts_with(letter)).count();
-        assert_eq!((of(&looks, 'a'), of(&looks, 'b')), (MOST_OF_ONE_SERVER, 10));
+        (0..300).for_each(|place| asks(&mut schedule, format!("a-{place:03}"), &["http://hangs"]));
+        (0..10).for_each(|place| asks(&mut schedule, format!("b-{place}"), &["http://answers"]));
+        let mut looks = take_all(&mut schedule);
+        assert_eq!((of(&looks, 'a'), of(&looks, 'b')), (MOST_OF_ONE_SOURCE, 10));
         // Each that ends makes room for one more; one that is gone meanwhile takes no place.
-        schedule.remove(&Key { name: format!("a-{MOST_OF_ONE_SERVER:03}"), ..key() });
+        schedule.remove(&Key { name: format!("a-{MOST_OF_ONE_SOURCE:03}"), ..key() });
         let mut looked_at = 0;
         while let Some(due) = looks.pop() {
             schedule.looked_at(&due, Kept::default(), None, NOW);
             looked_at += 1;
-            looks.extend(std::iter::from_fn(|| schedule.take_due(NOW)));
-            assert!(of(&looks, 'a') <= MOST_OF_ONE_SERVER);
+            looks.extend(take_all(&mut schedule));
+            assert!(of(&looks, 'a') <= MOST_OF_ONE_SOURCE);
         }
         assert_eq!((looked_at, schedule.lanes.len()), (309, 0), "each once");
+    }
+
+    #[test]
+    fn the_default_server_is_the_same_whether_it_is_named_or_not_and_who_is_paused_waits_for_none() {
+        let mut schedule = Schedule::default();
+        (0..MOST_OF_ONE_SOURCE).for_each(|place| asks(&mut schedule, format!("a-{place}"), &[SERVER]));
+        let mut unnamed = object("1", 1);
+        let metric = json!({"type": "Prometheus", "prometheus": {"name": "m", "query": "q",
+            "target": {"type": "AverageValue", "averageValue": "10"}}});
+        unnamed.spec.metrics = vec![serde_json::from_value(metric).expect("a metric")];
+        let mut paused = unnamed.clone();
+        paused.spec.mode = ModeSpec::Paused;
+        schedule.seen(Key { name: "unnamed".to_owned(), ..key() }, unnamed, SERVER, NOW, kept);
+        schedule.seen(Key { name: "paused".to_owned(), ..key() }, paused, SERVER, NOW, kept);
+        let looks = take_all(&mut schedule);
+        assert_eq!((of(&looks, 'a'), of(&looks, 'u'), of(&looks, 'p')), (MOST_OF_ONE_SOURCE, 0, 1));
+    }
+
+    #[test]
+    fn who_waits_for_two_servers_keeps_no_place_of_the_one_free() {
+        // The one that has room again is the first that is looked at.
+        let (slow, hangs) = ("http://a-slow", "http://b-hangs");
+        let mut schedule = Schedule::default();
+        for place in 0..MOST_OF_ONE_SOURCE {
+            asks(&mut schedule, format!("a-{place}"), &[slow]);
+            asks(&mut schedule, format!("b-{place}"), &[hangs]);
+        }
+        let looks = take_all(&mut schedule);
+        // More than there are looks to end.
+        (0..=MOST_OF_ONE_SOURCE).for_each(|place| asks(&mut schedule, format!("c-{place}"), &[slow, hangs]));
+        asks(&mut schedule, "d".to_owned(), &[slow]);
+        assert_eq!(take_all(&mut schedule).len(), 0);
+        for due in looks.iter().filter(|due| due.key.name.starts_with('a')) {
+            schedule.looked_at(due, Kept::default(), None, NOW);
+        }
+        let names: Vec<String> = take_all(&mut schedule).into_iter().map(|due| due.key.name).collect();
+        assert_eq!(names, ["d"]);
     }
 
     #[test]

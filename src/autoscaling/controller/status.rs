@@ -207,7 +207,7 @@ pub fn restore(status: &AutoscalerStatus, now: Timestamp) -> (Option<String>, Me
             let of = |missing: &MissingStatus| Missing { metric: missing.metric.clone(), since: missing.since.0 };
             memory.missing.iter().map(of).collect()
         }),
-        unmade_since: None,
+        unmade: None,
     };
     (memory.map(|memory| memory.target_uid.clone()), memory_of_target)
 }
@@ -220,7 +220,7 @@ pub fn forget_target(memory: Memory) -> Memory {
         scale_downs: Vec::new(),
         idle: None,
         rivalry: None,
-        unmade_since: None,
+        unmade: None,
         ..memory
     }
 }

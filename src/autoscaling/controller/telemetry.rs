@@ -84,7 +84,7 @@ impl Default for Telemetry {
 
         let scaler = registry.sub_registry_with_prefix("scalekit_autoscaler");
         scaler.register("desired_replicas", "Replicas that the autoscaler decided on", desired.clone());
-        scaler.register("current_replicas", "Replicas that were ordered when it last looked", current.clone());
+        scaler.register("current_replicas", "Replicas that are ordered", current.clone());
         scaler.register("min_replicas", "Fewest replicas", min.clone());
         scaler.register("max_replicas", "Most replicas", max.clone());
         scaler.register("target_info", "Which workload it scales", workload.clone());

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::{
-    memory::{Memory, age},
+    memory::{Memory, Unmade, age},
     observation::{Observation, Phase, Pods},
     policy::{Bounds, Policy},
 };
@@ -42,7 +42,7 @@ pub fn caution(
 ) -> Option<Held> {
     if desired > current
         && let Some(held) =
-            policy.pending_pods.and_then(|limit| pending(limit, observation, current, memory.unmade_since, now))
+            policy.pending_pods.and_then(|limit| pending(limit, observation, current, memory.unmade, now))
     {
         return Some(held);
     }
@@ -62,29 +62,35 @@ pub fn caution(
     })
 }
 
-/// Notes since when too many pods that were ordered have not been made: a quota or an admission webhook that refuses pods
-/// leaves none that could be Pending.
+/// Notes since when too many pods that were ordered have not been made: a quota or an admission webhook that refuses
+/// pods leaves none that could be Pending. While one comes after the other, as those of a StatefulSet do, none is refused.
 pub fn note_unmade(policy: &Policy, observation: &Observation, memory: &mut Memory, now: Timestamp) {
-    let unmade = unmade(observation);
-    let too_many = policy.pending_pods.is_some_and(|limit| unmade.is_some_and(|unmade| unmade >= limit.count));
-    memory.unmade_since = memory.unmade_since.or(Some(now)).filter(|_| too_many);
+    let is_held = |count: usize| policy.pending_pods.is_some_and(|limit| count >= limit.count);
+    memory.unmade = there(observation).filter(|there| is_held(not_made(observation, *there))).map(|there| {
+        let before = memory.unmade.filter(|before| there <= before.there);
+        Unmade { since: before.map_or(now, |before| before.since), there }
+    });
 }
 
-/// How many pods were ordered and not made. Either the target's own count or its pods suffice to say that one is there: a
-/// kind of somebody's own may not count, or have pods that are not listed.
-fn unmade(observation: &Observation) -> Option<usize> {
+/// How many pods there are. Either the target's own count or its pods suffice to say that one is: a kind of somebody's own may
+/// not count, or have pods that are not listed.
+fn there(observation: &Observation) -> Option<usize> {
     let Pods::Listed(pods) = &observation.pods else { return None };
     let listed =
         pods.iter().filter(|pod| !pod.deleting && matches!(pod.phase, Phase::Pending | Phase::Running)).count();
-    let counted = usize::try_from(observation.status_replicas).unwrap_or(0);
-    Some(usize::try_from(observation.spec_replicas).unwrap_or(0).saturating_sub(listed.max(counted)))
+    Some(listed.max(usize::try_from(observation.status_replicas).unwrap_or(0)))
+}
+
+/// How many pods were ordered and not made.
+fn not_made(observation: &Observation, there: usize) -> usize {
+    usize::try_from(observation.spec_replicas).unwrap_or(0).saturating_sub(there)
 }
 
 fn pending(
     limit: PendingPods,
     observation: &Observation,
     current: i32,
-    unmade_since: Option<Timestamp>,
+    unmade: Option<Unmade>,
     now: Timestamp,
 ) -> Option<Held> {
     let Pods::Listed(pods) = &observation.pods else { return None };
@@ -100,8 +106,8 @@ fn pending(
             limit.longer_than
         )));
     }
-    let count =
-        unmade(observation).filter(|_| unmade_since.is_some_and(|since| age(since, now) > limit.longer_than))?;
+    let Unmade { there, .. } = unmade.filter(|unmade| age(unmade.since, now) > limit.longer_than)?;
+    let count = not_made(observation, there);
     Some(held(format!(
         "{count} pods that were ordered have not been made, {} or more of them for longer than {:#}, as with a ResourceQuota \
          that is used up: more would not be made either",

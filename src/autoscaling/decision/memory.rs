@@ -31,8 +31,17 @@ pub struct Memory {
     pub rivalry: Option<Rivalry>,
     /// Metrics that could not be read, and since when; empty where the policy has no fallback.
     pub missing: Vec<Missing>,
-    /// Since when as many pods that were ordered have not been made as hold the count; not kept over a restart.
-    pub unmade_since: Option<Timestamp>,
+    /// That as many pods that were ordered have not been made as hold the count; not kept over a restart.
+    pub unmade: Option<Unmade>,
+}
+
+/// Pods that were ordered and are not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unmade {
+    /// Since when none was.
+    pub since: Timestamp,
+    /// How many there were at the last look.
+    pub there: usize,
 }
 
 /// How long no metric has been positive. It runs only while the metrics are read at every look.
@@ -155,7 +164,7 @@ impl Memory {
         self.recommendations.iter_mut().flatten().for_each(|entry| shift(&mut entry.at));
         self.scale_ups.iter_mut().chain(&mut self.scale_downs).for_each(|event| shift(&mut event.at));
         self.missing.iter_mut().for_each(|missing| shift(&mut missing.since));
-        self.unmade_since.iter_mut().for_each(shift);
+        self.unmade.iter_mut().for_each(|unmade| shift(&mut unmade.since));
         if let Some(Idle::Since(at)) = &mut self.idle {
             shift(at);
         }
@@ -168,7 +177,7 @@ impl Memory {
     /// The metrics are not read at this look: whether one was positive is not known, so that time does not count. Nor are
     /// the pods.
     pub fn rest(&mut self, now: Timestamp) {
-        self.unmade_since = None;
+        self.unmade = None;
         self.idle = self.idle.map(|idle| Idle::For(idle.lasted(now)));
     }
 

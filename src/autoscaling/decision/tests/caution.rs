@@ -70,6 +70,24 @@ fn no_more_are_ordered_while_those_that_were_are_not_made() {
     assert_eq!(look(&Observation { pods: Pods::Unknown("no right".to_owned()), ..with_unmade(3) }, 600), free());
 }
 
+/// A StatefulSet makes the next pod when the one before is ready.
+#[test]
+fn pods_that_come_one_by_one_are_being_made() {
+    let pending_pods = Some(PendingPods { count: 2, longer_than: seconds(120) });
+    let policy = Policy { pending_pods, ..plain(1, 20) };
+    let mut memory = Memory::default();
+    let mut look = |status_replicas: i32, second: i64| {
+        let observation = Observation { spec_replicas: 12, status_replicas, ..seen(3, vec![tasks(200)]) };
+        let decision = decide(&policy, &observation, &memory, NOW + seconds(second));
+        memory = decision.memory.clone();
+        limited(&decision).map(str::to_owned)
+    };
+    for minute in 0..6 {
+        assert_ne!(look(3 + minute, i64::from(minute) * 60).as_deref(), Some("PodsPending"), "minute {minute}");
+    }
+    assert_eq!(look(8, 421).as_deref(), Some("PodsPending"), "none has come for two minutes");
+}
+
 /// As the HPA wakes what it has put to sleep itself, with a minimum above 0.
 #[test]
 fn a_step_does_not_end_below_the_minimum() {
