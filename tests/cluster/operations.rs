@@ -99,7 +99,7 @@ pub async fn a_watch_tells_each_change_and_ends_with_ctrl_c(world: &World) {
     let line = line.join(" ");
     let mut script = Command::new("script");
     script.args(["-qefc", &format!("{line} status --watch"), "/dev/null"]);
-    script.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", "/nowhere").env("TERM", "xterm");
+    script.env_clear().env("PATH", world.path()).env("HOME", "/nowhere").env("TERM", "xterm");
     let mut terminal = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut shown = Vec::new();
     let mut stdout = terminal.stdout.take().unwrap();

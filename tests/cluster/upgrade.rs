@@ -19,7 +19,7 @@ pub async fn an_older_build_is_brought_up_to_date_with_its_samples_and_its_passw
     let old = PathBuf::from(env::var_os(OLD).unwrap());
     let old = |arguments: &[&str]| {
         let mut command = Command::new(&old);
-        command.env("HOME", world.state()).arg("--kubeconfig").arg(world.kubeconfig());
+        command.env("HOME", world.state()).env("PATH", world.path()).arg("--kubeconfig").arg(world.kubeconfig());
         World::run(command.arg("--config").arg(world.settings()).args(arguments))
     };
     old(&["up"]).exits(0);

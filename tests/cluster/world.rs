@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -125,8 +125,14 @@ impl World {
     /// The binary without any argument, in an empty environment.
     pub fn bare(&self) -> Command {
         let mut command = Command::new(&self.binary);
-        command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default()).env("HOME", &self.state);
+        command.env_clear().env("PATH", self.path()).env("HOME", &self.state);
         command
+    }
+
+    /// Where programs are looked for: at last among those of the cluster, for not every machine has a ctr.
+    pub fn path(&self) -> OsString {
+        let path = env::var_os("PATH").unwrap_or_default();
+        env::join_paths(env::split_paths(&path).chain([self.state.join("bin")])).unwrap()
     }
 
     pub fn run(command: &mut Command) -> Ran {
