@@ -239,12 +239,14 @@ pub async fn jobs_that_lost_their_rights_are_named(world: &World) {
     let field = &answer["drift"][0]["fields"][0];
     assert_eq!((&field["field"], &field["by"][0]["manager"]), (&json!("rules"), &json!("kubectl-patch")), "{field:#}");
     assert!(field["live"].is_array() && field["live"] != field["desired"], "{field:#}");
-    let empty = answer["targets"]["emptyJobs"].as_array().unwrap();
-    let empty: BTreeSet<String> = empty.iter().map(|job| job.as_str().unwrap().to_owned()).collect();
+    // What needs no right that is missing is discovered some seconds after the start.
     let began = Instant::now();
-    while jobs_that_the_alert_is_about(world) != empty {
-        let alert = jobs_that_the_alert_is_about(world);
-        assert!(began.elapsed() < Duration::from_secs(60), "status names {empty:?}, the alert {alert:?}");
+    loop {
+        let (named, alert) = (jobs_that_status_names(world), jobs_that_the_alert_is_about(world));
+        if named == alert && named.contains("coredns") && !named.contains("kubelet") {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(90), "status names {named:?}, the alert {alert:?}");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     // Somebody took the right away on purpose, perhaps: it is not taken back without a word.
@@ -255,6 +257,12 @@ pub async fn jobs_that_lost_their_rights_are_named(world: &World) {
         .says("kubectl-patch");
     world.scalekit(["up", "--force-conflicts"]).exits(0);
     world.until_healthy(&[]).await;
+}
+
+fn jobs_that_status_names(world: &World) -> BTreeSet<String> {
+    let answer: Value = serde_json::from_str(&world.scalekit(["status", "-o", "json"]).exits(6).stdout).unwrap();
+    let empty = answer["targets"]["emptyJobs"].as_array().unwrap();
+    empty.iter().map(|job| job.as_str().unwrap().to_owned()).collect()
 }
 
 /// What the rule of `JobWithoutTargets` finds in the last half minute. The alert waits until `up` of before a restart is forgotten,
