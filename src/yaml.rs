@@ -30,12 +30,24 @@ impl Error {
 impl From<serde_yaml::Error> for Error {
     fn from(error: serde_yaml::Error) -> Self {
         let place = error.location().map(|place| (place.line(), place.column()));
-        let bare = error.without_snippet().to_string();
+        let bare = plainly(&error.without_snippet().to_string());
         let first = bare.lines().next().unwrap_or_default();
         // The place is known apart.
         let cause = first.split(" at line ").next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        Self { message: error.to_string(), cause, place }
+        Self { message: plainly(error.to_string().trim_start_matches("error: ")), cause, place }
     }
+}
+
+/// The library's words for whoever writes a file, not for whoever programs it.
+fn plainly(text: &str) -> String {
+    [
+        (", set DuplicateKeyPolicy in Options if acceptable", ""),
+        ("duplicate mapping key: ", "this key is there already: "),
+        ("expected mapping start", "expected keys and values here"),
+        ("expected sequence start", "expected a list here"),
+    ]
+    .into_iter()
+    .fold(text.to_owned(), |text, (library, plain)| text.replace(library, plain))
 }
 
 /// A value and where it stands in the text, from line 1 and column 1.

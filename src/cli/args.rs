@@ -231,7 +231,7 @@ pub struct ExplainArgs {
     /// Namespace of the workload [default: the context's]
     #[arg(short, long, value_name = "NAME", value_parser = parse_namespace)]
     pub namespace: Option<String>,
-    /// A past time: 2026-11-25T14:05:00Z, or how long ago, 10m
+    /// A past time: 2026-11-25T14:05:00Z, or how long ago, 10m or 1d
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub at: Option<At>,
     /// How to print

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
+use jiff::SignedDuration;
 use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::Service};
 use kube::{Api, ResourceExt, api::ListParams};
 use serde::Serialize;
@@ -18,9 +19,11 @@ use crate::{
     },
     catalog::{self, Component},
     cluster::{self, Cluster, Kind, PodTunnel},
-    settings::{At, Named},
+    settings::{At, Named, SettingsError},
 };
 
+/// How far the clocks of this machine and of the scaler's may be apart.
+const CLOCKS: SignedDuration = SignedDuration::from_secs(60);
 const PORT: u16 = 8080;
 /// The longest time without a leader, when the last one died.
 const ELECTION: Duration = Duration::from_secs(18);
@@ -62,6 +65,14 @@ pub async fn explain(
     named: &Named,
     at: Option<At>,
 ) -> Result<Explained, CommandError> {
+    let now = super::up::now();
+    if let Some(At::Instant(at)) = at
+        && at.duration_since(now) > CLOCKS
+    {
+        return Err(
+            SettingsError::Value { origin: "--at".to_owned(), reason: format!("{at} lies in the future") }.into()
+        );
+    }
     let all = autoscalers(cluster, namespace).await.map_err(|source| unusable(cluster, source))?;
     let mut found = all.iter().filter(|object| is_named(named, object));
     let Some(object) = found.next() else {
@@ -73,9 +84,11 @@ pub async fn explain(
         None => notes(cluster, namespace, &object.spec.scale_target_ref).await,
         Some(_) => Vec::new(),
     };
+    let at = at.map(|at| at.instant(now));
     if let Some(at) = at {
-        path = format!("{path}&at={}", at.instant(super::up::now()));
+        path = format!("{path}&at={at}");
     }
+    let made = object.creation_timestamp().map(|time| time.0);
     Ok(Explained {
         namespace: namespace.to_owned(),
         autoscaler: object.name_any(),
@@ -83,7 +96,13 @@ pub async fn explain(
         mode: object.spec.mode,
         others: found.map(ResourceExt::name_any).collect(),
         notes,
-        explanation: ask_until_one_leads(cluster, &path).await?,
+        explanation: ask_until_one_leads(cluster, &path).await.map_err(|error| match (error, at, made) {
+            (CommandError::Unexplained { why, hint: None }, Some(at), Some(made)) if at < made => {
+                let hint = Some(format!("Autoscaler {namespace}/{} was made at {made}", object.name_any()));
+                CommandError::Unexplained { why, hint }
+            }
+            (other, ..) => other,
+        })?,
     })
 }
 

@@ -188,6 +188,9 @@ pub struct Autoscaler {
     /// The last decision in one line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_decision: Option<String>,
+    /// What decided, in one word: `TooManyReplicas` where more are called for than there may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Conditions that say that it cannot do its work.
     pub problems: Vec<String>,
 }
@@ -392,6 +395,7 @@ fn autoscaler(object: &DynamicObject) -> Autoscaler {
         current: number("/status/currentReplicas"),
         desired: number("/status/desiredReplicas"),
         last_decision: text("/status/lastDecision/message"),
+        reason: text("/status/lastDecision/reason"),
         problems,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, Unit};
 
 /// An Autoscaler, or a workload that one scales: `deploy/watcherbot`, `deployment.apps/watcherbot`, `as/watcherbot`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,16 +83,19 @@ pub enum At {
 }
 
 impl At {
-    /// The instant, as seen from now.
+    /// The instant, as seen from now; how long ago in whole seconds, as nobody means it finer.
     pub fn instant(self, now: Timestamp) -> Timestamp {
         match self {
             Self::Instant(at) => at,
-            Self::Ago(ago) => now.saturating_sub(ago).unwrap_or(Timestamp::MIN),
+            Self::Ago(ago) => {
+                let at = now.saturating_sub(ago).unwrap_or(Timestamp::MIN);
+                at.round(Unit::Second).unwrap_or(at)
+            }
         }
     }
 }
 
-/// Parses an instant (RFC 3339) or how long ago (`10m`).
+/// Parses an instant (RFC 3339) or how long ago (`10m`, `1d`: a day has 24 hours).
 impl FromStr for At {
     type Err = String;
 
@@ -101,10 +104,11 @@ impl FromStr for At {
             return Ok(Self::Instant(at));
         }
         let ago = text.strip_suffix("ago").unwrap_or(text).trim();
-        match ago.parse::<SignedDuration>() {
+        let days = SpanRelativeTo::days_are_24_hours();
+        match ago.parse::<Span>().and_then(|ago| ago.to_duration(days)) {
             Ok(ago) if !ago.is_negative() => Ok(Self::Ago(ago)),
             _ => Err(format!(
-                "`{text}` is neither an instant such as 2026-11-25T14:05:00Z nor how long ago, such as 10m"
+                "`{text}` is neither an instant such as 2026-11-25T14:05:00Z nor how long ago, such as 10m or 1d"
             )),
         }
     }
@@ -153,6 +157,13 @@ mod tests {
         assert_eq!(at("2026-11-25T13:50:00+01:00").as_deref(), Ok("2026-11-25T12:50:00Z"));
         assert_eq!(at("10m").as_deref(), Ok("2026-11-25T13:50:00Z"));
         assert_eq!(at("1h30m ago").as_deref(), Ok("2026-11-25T12:30:00Z"));
+        assert_eq!(at("1d").as_deref(), Ok("2026-11-24T14:00:00Z"));
         assert!(at("noon").is_err() && at("-5m").is_err());
+    }
+
+    #[test]
+    fn how_long_ago_is_whole_seconds() {
+        let now: Timestamp = "2026-11-25T14:00:00.25432354Z".parse().expect("an instant");
+        assert_eq!(At::Ago(SignedDuration::from_mins(5)).instant(now).to_string(), "2026-11-25T13:55:00Z");
     }
 }

@@ -162,58 +162,70 @@ pub fn resolve(connection: Connection, flags: StackFlags, file: FileSettings) ->
         timeout,
         force_conflicts,
     } = flags;
+    let path = file.path;
+    // A value that no flag gave is the file's, which may be one that nobody named.
+    let key = |key: &str| path.as_ref().map_or_else(|| key.to_owned(), |path| format!("{}: {key}", path.display()));
+    let given = |by_flag: bool, flag: &str, of_file: &str| if by_flag { flag.to_owned() } else { key(of_file) };
     let mut options = catalog::Options::new(String::new(), env!("CARGO_PKG_VERSION"));
     let sized = |text: &str| Profile::from_str(text).map_err(|error| error.to_string());
-    if let Some(profile) = profile.or(checked_if("profile", file.profile, sized)?) {
+    if let Some(profile) = profile.or(checked_if(&key("profile"), file.profile, sized)?) {
         options = options.sized(profile);
     }
+    let origin = given(namespace.is_some(), "--namespace", "namespace");
     if let Some(namespace) = namespace.or(file.namespace) {
-        options.namespace = checked("namespace", &namespace, values::stack_namespace)?;
+        options.namespace = checked(&origin, &namespace, values::stack_namespace)?;
     }
     for (name, reference) in file.images {
-        let origin = format!("images.{name}");
+        let origin = key(&format!("images.{name}"));
         let component = checked(&origin, &name, |name| Component::from_str(name).map_err(|error| error.to_string()))?;
         options.images.insert(component, checked(&origin, &reference, references::image)?);
     }
     options.images.extend(images);
-    options.registry = checked_if("registry", registry.or(file.registry), references::registry)?;
-    let url = checked_if("prometheusUrl", prometheus_url.or(file.prometheus_url), values::server_url)?;
+    let origin = given(registry.is_some(), "--registry", "registry");
+    options.registry = checked_if(&origin, registry.or(file.registry), references::registry)?;
+    let origin = given(prometheus_url.is_some(), "--prometheus-url", "prometheusUrl");
+    let url = checked_if(&origin, prometheus_url.or(file.prometheus_url), values::server_url)?;
+    let origin = given(prometheus_secret.is_some(), "--prometheus-secret", "prometheusSecret");
     let secret = prometheus_secret.or(file.prometheus_secret);
-    options.external = match (url, checked_if("prometheusSecret", secret, values::object_name)?) {
+    options.external = match (url, checked_if(&origin, secret, values::object_name)?) {
         (Some(url), secret) => Some(catalog::ExternalPrometheus { url, secret }),
         (None, None) => None,
         (None, Some(_)) => {
-            let reason = "it is for a Prometheus of your own: give prometheusUrl too".to_owned();
-            return Err(SettingsError::Value { origin: "prometheusSecret".to_owned(), reason });
+            let reason =
+                "it is for a Prometheus of your own: give its URL too (prometheusUrl, --prometheus-url)".to_owned();
+            return Err(SettingsError::Value { origin, reason });
         }
     };
-    let interval = checked_if("scrapeInterval", file.scrape_interval, parse_duration)?;
+    let interval = checked_if(&key("scrapeInterval"), file.scrape_interval, parse_duration)?;
+    let origin = given(scrape_interval.is_some(), "--scrape-interval", "scrapeInterval");
     if let Some(interval) = scrape_interval.or(interval) {
-        options.scrape_interval_seconds = whole_seconds(interval)?;
+        let seconds = whole_seconds(interval).map_err(|reason| SettingsError::Value { origin, reason })?;
+        options.scrape_interval_seconds = seconds;
     }
     let FileStorage { class, prometheus, grafana } = file.storage;
     let storage = &mut options.storage;
-    storage.class = checked_if("storage class", storage_class.or(class), values::storage_class)?;
-    let volume = checked_if("storage.prometheus", prometheus, values::storage_size)?;
+    let origin = given(storage_class.is_some(), "--storage-class", "storage.class");
+    storage.class = checked_if(&origin, storage_class.or(class), values::storage_class)?;
+    let volume = checked_if(&key("storage.prometheus"), prometheus, values::storage_size)?;
     let FileRetention { time, size } = file.retention;
     let kept = &mut options.retention;
-    set(&mut kept.time, checked_if("retention.time", time, values::retention_time)?);
-    let size = checked_if("retention.size", size, values::retention_size)?;
+    set(&mut kept.time, checked_if(&key("retention.time"), time, values::retention_time)?);
+    let size = checked_if(&key("retention.size"), size, values::retention_size)?;
     set(&mut kept.size, size.or_else(|| volume.as_deref().and_then(catalog::retention::size_for)));
     set(&mut storage.prometheus, volume);
     if let Some(reason) = catalog::retention::misfit(&kept.size, &storage.prometheus) {
-        return Err(SettingsError::Value { origin: "retention.size".to_owned(), reason });
+        return Err(SettingsError::Value { origin: key("retention.size"), reason });
     }
-    set(&mut storage.grafana, checked_if("storage.grafana", grafana, values::storage_size)?);
+    set(&mut storage.grafana, checked_if(&key("storage.grafana"), grafana, values::storage_size)?);
     for metric in file.drop_metrics {
-        options.drop_metrics.push(checked("dropMetrics", &metric, values::metric_name)?);
+        options.drop_metrics.push(checked(&key("dropMetrics"), &metric, values::metric_name)?);
     }
-    if let Some(page) = checked_if("runbooks.baseUrl", file.runbooks.base_url, values::page)? {
+    if let Some(page) = checked_if(&key("runbooks.baseUrl"), file.runbooks.base_url, values::page)? {
         options.runbooks = Some(page);
     }
     let named = |text: &str| PlatformKind::from_str(text).map_err(|error| error.to_string());
-    let platform = platform.or(checked_if("platform", file.platform, named)?);
-    let timeout = timeout.or(checked_if("timeout", file.timeout, parse_duration)?).unwrap_or(DEFAULT_TIMEOUT);
+    let platform = platform.or(checked_if(&key("platform"), file.platform, named)?);
+    let timeout = timeout.or(checked_if(&key("timeout"), file.timeout, parse_duration)?).unwrap_or(DEFAULT_TIMEOUT);
     Ok(StackSettings {
         connection,
         options,
@@ -254,14 +266,11 @@ fn checked_if<T>(
 }
 
 /// A minute at most: rates look back five, and an alert on `up` one and a half.
-fn whole_seconds(interval: Duration) -> Result<u32, SettingsError> {
-    u32::try_from(interval.as_secs())
-        .ok()
-        .filter(|seconds| (1..=60).contains(seconds) && interval.subsec_nanos() == 0)
-        .ok_or_else(|| SettingsError::Value {
-            origin: "scrape interval".to_owned(),
-            reason: "between 1s and 1m, in whole seconds: rules and dashboards look back five minutes".to_owned(),
-        })
+fn whole_seconds(interval: Duration) -> Result<u32, String> {
+    let whole = u32::try_from(interval.as_secs()).ok().filter(|_| interval.subsec_nanos() == 0);
+    whole
+        .filter(|seconds| (1..=60).contains(seconds))
+        .ok_or_else(|| "between 1s and 1m, in whole seconds: rules and dashboards look back five minutes".to_owned())
 }
 
 #[cfg(test)]
@@ -357,8 +366,8 @@ mod tests {
     #[case::page("runbooks: {baseUrl: docs/x}\n", "runbooks.baseUrl: `docs/x`")]
     #[case::component("images: {grafna: x}\n", "images.grafna")]
     #[case::interval("scrapeInterval: soon\n", "scrapeInterval")]
-    #[case::too_short("scrapeInterval: 500ms\n", "scrape interval")]
-    #[case::too_long("scrapeInterval: 2m\n", "scrape interval")]
+    #[case::too_short("scrapeInterval: 500ms\n", "scrapeInterval: between")]
+    #[case::too_long("scrapeInterval: 2m\n", "scrapeInterval: between")]
     #[case::platform("platform: minikube\n", "platform")]
     #[case::image("images: {grafana: ''}\n", "images.grafana")]
     #[case::registry("registry: https://r.example\n", "registry")]
@@ -368,11 +377,28 @@ mod tests {
     #[case::age("retention: {time: 7 days}\n", "retention.time")]
     #[case::size("retention: {size: 4Gi}\n", "retention.size")]
     #[case::more_than_the_volume("retention: {size: 10GB}\n", "retention.size")]
-    #[case::class("storage: {class: 'a b'}\n", "storage class")]
+    #[case::class("storage: {class: 'a b'}\n", "storage.class")]
     #[case::volume("storage: {prometheus: 5GB}\n", "storage.prometheus")]
     #[case::other_volume("storage: {grafana: lots}\n", "storage.grafana")]
     fn a_bad_value_names_its_key(#[case] text: &str, #[case] expected: &str) {
         let error = resolved(StackFlags::default(), text).unwrap_err().to_string();
-        assert!(error.starts_with(expected), "{error}");
+        assert!(error.starts_with(&format!("scalekit.yaml: {expected}")), "{error}");
+    }
+
+    #[test]
+    fn a_bad_value_of_a_flag_is_not_the_file_s() {
+        let flags = StackFlags { registry: Some("https://r.example".to_owned()), ..StackFlags::default() };
+        let error = resolved(flags, "namespace: a\nregistry: b\n").unwrap_err().to_string();
+        assert!(error.starts_with("--registry: "), "{error}");
+    }
+
+    #[rstest]
+    #[case::unknown_key("foo: 1\n", "scalekit.yaml:1:1", "expected one of")]
+    #[case::twice("namespace: a\nnamespace: b\n", "this key is there already: namespace", "DuplicateKeyPolicy")]
+    #[case::no_map("images: foo\n", "expected keys and values here", "mapping")]
+    #[case::no_list("dropMetrics: foo\n", "expected a list here", "sequence")]
+    fn a_broken_file_is_told_in_plain_words(#[case] text: &str, #[case] expected: &str, #[case] unwanted: &str) {
+        let error = file(text).unwrap_err().to_string();
+        assert!(error.contains(expected) && !error.contains(unwanted), "{error}");
     }
 }

@@ -47,6 +47,9 @@ const ALIKE: f64 = 0.7;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct FileSettings {
+    /// The file that was read; none where there is none.
+    #[serde(skip)]
+    pub path: Option<PathBuf>,
     /// Namespace of the stack.
     pub namespace: Option<String>,
     /// Size of the stack.
@@ -179,10 +182,15 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<FileSettings, SettingsErr
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(FileSettings::default());
     }
-    yaml::parse(text).map_err(|error| SettingsError::Invalid {
-        path: path.to_owned(),
-        reason: error.to_string(),
-        unknown: unknown_keys(text),
+    let parsed: Result<FileSettings, _> = yaml::parse(text);
+    parsed.map(|settings| FileSettings { path: Some(path.to_owned()), ..settings }).map_err(|error| {
+        let unknown = unknown_keys(text);
+        let mut reason = error.to_string().replace("<input>", &path.display().to_string());
+        // The hint says it better, and once.
+        for key in &unknown {
+            reason = reason.replace(&format!(", expected one of {}", key.known.join(", ")), "");
+        }
+        SettingsError::Invalid { path: path.to_owned(), reason, unknown }
     })
 }
 

@@ -7,7 +7,7 @@ mod status;
 
 use std::fmt::Write;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 
 pub(super) use self::{
     plan::plan,
@@ -276,7 +276,54 @@ pub(super) fn plain_table(header: &[&str]) -> Table {
     table
 }
 
+/// A table whose last column alone is wrapped: names that are cut in two cannot be copied.
+pub(super) fn wrapping_last(table: &mut Table) -> &Table {
+    let last = table.column_count().saturating_sub(1);
+    for column in table.column_iter_mut().take(last) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    table
+}
+
+/// The mark of a severity as a cell has it, one column wide: colours would be counted as text. [`marked`] paints it.
+pub(super) fn mark(severity: Severity) -> char {
+    match severity {
+        Severity::Ok => '\u{e000}',
+        Severity::Info => '\u{e001}',
+        Severity::Warning => '\u{e002}',
+        Severity::Error => '\u{e003}',
+    }
+}
+
+/// A table that was laid out, with each [`mark`] as it is shown.
+pub(super) fn marked(table: &str) -> String {
+    [Severity::Ok, Severity::Info, Severity::Warning, Severity::Error]
+        .into_iter()
+        .fold(table.to_owned(), |table, severity| table.replace(mark(severity), &severity_mark(severity)))
+}
+
 /// A table without the blanks at the ends of its lines.
 pub(super) fn trimmed(table: &Table) -> String {
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_column_is_wrapped_and_a_mark_is_one_column_wide() {
+        let name = "persistentvolumeclaim/prometheus-data";
+        let mut table = plain_table(&["OBJECT", "STATE"]);
+        table.add_row([name.to_owned(), format!("{} ready", mark(Severity::Ok))]);
+        table.add_row([name.to_owned(), format!("{} no node has room for it", mark(Severity::Error))]);
+        // Two columns with a blank at each side.
+        table.set_width(37 + 2 + 7 + 2);
+        let text = marked(&trimmed(wrapping_last(&mut table)));
+        let lines: Vec<&str> = text.lines().collect();
+        let first = format!("{name}  {} ready", severity_mark(Severity::Ok));
+        assert_eq!(lines[1].trim_start(), first);
+        assert_eq!(text.matches(name).count(), 2);
+        assert!(lines.len() > 3, "the last column is wrapped:\n{text}");
+    }
 }

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{plain_table, trimmed};
+use super::{mark, marked, plain_table, trimmed, wrapping_last};
 use crate::{
-    health::{Scraping, Series, Severity, Status},
+    health::{Autoscaler, Scraping, Series, Severity, Status},
     readiness::Readiness,
     report::progress::{dim, severity_mark},
 };
@@ -21,9 +21,9 @@ pub(in crate::report) fn status(status: &Status) -> String {
                 Readiness::Failed { why, .. } => (Severity::Error, why.clone()),
             };
             let object = format!("{}/{}", component.object.kind.to_lowercase(), component.object.name);
-            table.add_row([component.name.clone(), object, format!("{} {state}", severity_mark(severity))]);
+            table.add_row([component.name.clone(), object, format!("{} {state}", mark(severity))]);
         }
-        let _ = writeln!(text, "\n{}", trimmed(&table));
+        let _ = writeln!(text, "\n{}", marked(&trimmed(wrapping_last(&mut table))));
     }
     if let Some(targets) = &status.targets {
         // A pod that has just come is scraped within one interval: neither up nor down until then.
@@ -64,10 +64,10 @@ pub(in crate::report) fn status(status: &Status) -> String {
                 autoscaler.max.to_string(),
                 number(autoscaler.current),
                 number(autoscaler.desired),
-                autoscaler.last_decision.clone().unwrap_or_else(|| "-".to_owned()),
+                last_decision(autoscaler),
             ]);
         }
-        let _ = writeln!(text, "\n{}", trimmed(&table));
+        let _ = writeln!(text, "\n{}", trimmed(wrapping_last(&mut table)));
     }
     if !status.findings.is_empty() {
         text.push('\n');
@@ -80,6 +80,16 @@ pub(in crate::report) fn status(status: &Status) -> String {
     }
     let _ = writeln!(text, "\n{}", if status.healthy { "healthy" } else { "not healthy" });
     text
+}
+
+/// The decision in one line. At a bound it says so: "holding" alone is what a workload at rest has too.
+fn last_decision(autoscaler: &Autoscaler) -> String {
+    let line = autoscaler.last_decision.as_deref().unwrap_or("-");
+    match autoscaler.reason.as_deref() {
+        Some("TooManyReplicas") => format!("{line} (at MAX, more are called for)"),
+        Some("TooFewReplicas") => format!("{line} (at MIN, fewer are called for)"),
+        _ => line.to_owned(),
+    }
 }
 
 fn series_table(series: &Series) -> String {
