@@ -102,7 +102,7 @@ fn a_port_forward_that_is_told_to_end_is_no_error() {
     Command::new("kill").args(["-INT", &opened.id().to_string()]).status().unwrap();
     let mut errors = String::new();
     opened.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-    assert_eq!((opened.wait().unwrap().code(), errors.as_str()), (Some(130), ""));
+    assert_eq!((opened.wait().unwrap().code(), errors.as_str()), (Some(130), "Ctrl-C ends the port-forward\n"));
 }
 
 /// A user who may write Secrets and ConfigMaps, and may not even list the nodes.
