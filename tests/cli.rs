@@ -4,6 +4,8 @@
 
 #[path = "cli/access.rs"]
 mod access;
+#[path = "cli/astray.rs"]
+mod astray;
 #[path = "cli/home.rs"]
 mod home;
 #[path = "cli/rendering.rs"]

@@ -42,7 +42,7 @@ pub fn main() -> ExitCode {
 
 fn run(common: CommonArgs, command: Command) -> Result<ExitCode, CommandError> {
     logs::trace(common.verbose, matches!(command, Command::Run(_)));
-    let watches = matches!(command, Command::Status(StatusArgs { watch: true, .. }));
+    let ends_when_told = matches!(command, Command::Status(StatusArgs { watch: true, .. }) | Command::Open(_));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -69,8 +69,8 @@ fn run(common: CommonArgs, command: Command) -> Result<ExitCode, CommandError> {
             () = interruption.released() => {}
             () = tokio::time::sleep(LET_GO_WITHIN) => {}
         }
-        // How a watch ends is no error; its exit code says that it was told to.
-        if watches { Ok(ExitCode::from(130)) } else { Err(CommandError::Interrupted) }
+        // How a watch or a port-forward ends is no error; its exit code says that it was told to.
+        if ends_when_told { Ok(ExitCode::from(130)) } else { Err(CommandError::Interrupted) }
     });
     // A port-forward that is being closed is not waited for.
     runtime.shutdown_background();

@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::{
     CommandError, targets,
     up::{now, unusable},
+    whereabouts::without_a_pod,
 };
 use crate::{
     alerting::{self, Counters, Delivery, Outcome, Refusal, Routed, TEST_LABEL},
@@ -56,8 +57,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 ///
-/// [`CommandError::NotInstalled`] when there is no ready Alertmanager; [`CommandError::Forward`] and
-/// [`CommandError::UnexpectedAnswer`] when it does not answer. That a receiver refuses is in the answer.
+/// [`CommandError::NotInstalled`], [`CommandError::Elsewhere`] or [`CommandError::NotReady`] when there is no ready
+/// Alertmanager; [`CommandError::Forward`] and [`CommandError::UnexpectedAnswer`] when it does not answer. That a receiver refuses is in the answer.
 pub async fn alert_test(
     namespace: &str,
     severity: &str,
@@ -67,11 +68,7 @@ pub async fn alert_test(
     let failed = |source| unusable(cluster, source);
     let selector = format!("{}={}", catalog::NAME, Component::Alertmanager);
     let Some(pod) = targets::ready_pod(cluster, namespace, &selector).await.map_err(failed)? else {
-        return Err(CommandError::NotInstalled {
-            what: format!("a ready alertmanager in namespace {namespace}"),
-            fix: "name a receiver: `scalekit up --slack-webhook-file FILE`, or `alerting` in scalekit.yaml; then `scalekit status`"
-                .to_owned(),
-        });
+        return Err(without_a_pod(cluster, namespace, Component::Alertmanager, "alert test").await);
     };
     let unlinked = unlinked(cluster, namespace).await.map_err(failed)?;
     let began = Instant::now();

@@ -11,12 +11,14 @@ use super::{
 };
 use crate::{
     catalog::{self, Component},
-    cluster::Cluster,
+    cluster::{self, Cluster},
     event::Silent,
-    health::{self, Observed, Report, Stage},
-    install::Installer,
+    health::{self, Observed, Report, Severity, Stage},
+    install::{InstallError, Installer},
     object::{ByName, ObjectRef},
-    plan, preflight,
+    plan,
+    platform::{self, PlatformKind},
+    preflight,
     settings::StackSettings,
 };
 
@@ -24,8 +26,45 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Only when the cluster cannot be read; what is wrong with it is in the answer.
+/// Only when the cluster cannot be read; what is wrong with it is in the answer. Who may not read it is told every right that
+/// is missing: [`CommandError::Preflight`].
 pub async fn check(settings: StackSettings, before: bool, cluster: &Cluster) -> Result<Report, CommandError> {
+    let (options, asked) = (settings.options.clone(), settings.platform.clone());
+    match look(settings, before, cluster).await {
+        Err(refused) if is_refused(&refused) => Err(missing_rights(refused, cluster, &options, asked).await),
+        report => report,
+    }
+}
+
+/// Whether the API server said no, and not what it was asked for.
+fn is_refused(error: &CommandError) -> bool {
+    let (CommandError::Cluster { source, .. }
+    | CommandError::Install(InstallError::Read(source) | InstallError::Inventory { source, .. })) = error
+    else {
+        return false;
+    };
+    matches!(source, cluster::Error::Forbidden { .. })
+}
+
+/// Every right that is missing to who was refused one; what was refused, where the others cannot be told.
+async fn missing_rights(
+    refused: CommandError,
+    cluster: &Cluster,
+    options: &catalog::Options,
+    asked: Option<PlatformKind>,
+) -> CommandError {
+    // What the cluster is cannot be seen. Of what is installed little depends on it, and no right.
+    let platform = platform::assume(asked.unwrap_or(PlatformKind::Generic), &[], &[]);
+    let desired = catalog::stack(options, &platform);
+    let rights = preflight::permissions_from_the_first_look(cluster, &options.namespace, &desired).await;
+    let finding = rights.map(|rights| health::permissions(&rights));
+    match finding {
+        Ok(finding) if finding.severity == Severity::Error => CommandError::Preflight { findings: vec![finding] },
+        _ => refused,
+    }
+}
+
+async fn look(settings: StackSettings, before: bool, cluster: &Cluster) -> Result<Report, CommandError> {
     let StackSettings {
         connection: _,
         mut options,

@@ -92,7 +92,11 @@ pub async fn plan_removal(
     let installed = planned.release.as_ref().map(|release| release.namespace.as_str());
     match namespace {
         Some(asked) if planned.anything && installed != Some(asked) => {
-            Err(CommandError::Elsewhere { asked: asked.to_owned(), installed: installed.map(str::to_owned) })
+            let fix = match installed {
+                Some(installed) => format!("`scalekit down -n {installed}`, or without -n"),
+                None => "`scalekit down` without -n shows all of scalekit's that is there, and asks".to_owned(),
+            };
+            Err(CommandError::Elsewhere { asked: asked.to_owned(), installed: installed.map(str::to_owned), fix })
         }
         _ => Ok(planned),
     }

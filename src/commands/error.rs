@@ -4,6 +4,7 @@ use std::{io, time::Duration};
 
 use crate::{
     autoscaling::controller::MissingServiceAccount,
+    catalog::Component,
     cluster::{self, ConnectError, ForwardError},
     health::Finding,
     images::{self, TransferError},
@@ -89,7 +90,15 @@ pub enum CommandError {
         /// How to install it.
         fix: String,
     },
-    /// What is to be removed is not where it was said to be.
+    /// No pod of what was asked for is ready.
+    #[error("no pod of {component} is ready in namespace {namespace}")]
+    NotReady {
+        /// Of what.
+        component: Component,
+        /// Where.
+        namespace: String,
+    },
+    /// The stack is not where it was said to be.
     #[error("{}", match installed {
         Some(installed) => format!("the stack is in namespace {installed}, not in {asked}"),
         None => format!("no stack is known to be in namespace {asked}"),
@@ -99,6 +108,8 @@ pub enum CommandError {
         asked: String,
         /// The one in which it is, where that can be told.
         installed: Option<String>,
+        /// The command that finds it.
+        fix: String,
     },
     /// What is to be opened has no login.
     #[error("only Grafana has a password: --reset-password is for `open grafana`")]
@@ -232,7 +243,11 @@ impl CommandError {
             | Self::NoPassword
             | Self::Elsewhere { .. }
             | Self::ImageUnnamed
-            | Self::Connect(ConnectError::UnknownContext { .. } | ConnectError::Kubeconfig { .. }) => 2,
+            | Self::Connect(
+                ConnectError::NoKubeconfig { .. }
+                | ConnectError::UnknownContext { .. }
+                | ConnectError::Kubeconfig { .. },
+            ) => 2,
             Self::Unasked { source } => source.exit_code(),
             Self::Transfer(error) => transfer_code(error),
             Self::Preflight { findings } if only_rights(findings) => 4,
@@ -255,7 +270,11 @@ impl CommandError {
                 InstallError::Apply { not_permitted: true, .. } => 4,
                 InstallError::Apply { .. } => 1,
             },
-            Self::Reload { .. } | Self::Targets { .. } | Self::NotInstalled { .. } | Self::Unexplained { .. } => 6,
+            Self::Reload { .. }
+            | Self::Targets { .. }
+            | Self::NotInstalled { .. }
+            | Self::NotReady { .. }
+            | Self::Unexplained { .. } => 6,
             Self::LeftBehind { .. } => 8,
             Self::Modes { .. }
             | Self::Declined
@@ -301,13 +320,8 @@ impl CommandError {
                 Some("mend what it names, and run `scalekit up` again; until then the configuration of before is in its place".to_owned())
             }
             Self::Targets { .. } => Some("`scalekit status` shows each with Prometheus' own error".to_owned()),
-            Self::NotInstalled { fix, .. } => Some(fix.clone()),
-            Self::Elsewhere { installed: Some(installed), .. } => {
-                Some(format!("`scalekit down -n {installed}`, or without -n"))
-            }
-            Self::Elsewhere { installed: None, .. } => {
-                Some("`scalekit down` without -n shows all of scalekit's that is there, and asks".to_owned())
-            }
+            Self::NotInstalled { fix, .. } | Self::Elsewhere { fix, .. } => Some(fix.clone()),
+            Self::NotReady { namespace, .. } => Some(format!("`scalekit status -n {namespace}` says why")),
             Self::PasswordUnknown { namespace } => Some(format!(
                 "somebody has changed it in Grafana; this makes the Secret's the right one again:\n  \
                  kubectl exec -n {namespace} deployment/grafana -- grafana cli admin reset-admin-password \

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::StatusCode;
 use jiff::SignedDuration;
-use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::Service};
-use kube::{Api, ResourceExt, api::ListParams};
+use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease};
+use kube::{Api, ResourceExt};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
-use super::{CommandError, targets, up::unusable};
+use super::{CommandError, targets, up::unusable, whereabouts};
 use crate::{
     autoscaling::{
         api::{Autoscaler, ModeSpec, ScaleTargetRef},
@@ -222,19 +222,10 @@ fn answer(status: StatusCode, body: &Bytes) -> Option<Result<Explanation, Comman
     }
 }
 
-/// The namespace of the stack, by the labels of the scaler's Service. Who may not look everywhere is taken to have it
-/// where it usually is.
+/// The namespace of the stack. Who may not look everywhere is taken to have it where it usually is.
 async fn stack(cluster: &Cluster) -> Result<String, cluster::Error> {
-    let services: Api<Service> = Api::all(cluster.client().clone());
-    let selector = format!("{}={},{}={}", catalog::NAME, Component::Scaler.name(), catalog::PART_OF, catalog::SCALEKIT);
-    match cluster::answered(services.list_metadata(&ListParams::default().labels(&selector))).await {
-        Ok(found) => {
-            let namespace = found.items.into_iter().find_map(|service| service.metadata.namespace);
-            Ok(namespace.unwrap_or_else(|| catalog::DEFAULT_NAMESPACE.to_owned()))
-        }
-        Err(cluster::Error::Forbidden { .. }) => Ok(catalog::DEFAULT_NAMESPACE.to_owned()),
-        Err(error) => Err(error),
-    }
+    let found = whereabouts::stacks(cluster).await?.into_iter().next();
+    Ok(found.unwrap_or_else(|| catalog::DEFAULT_NAMESPACE.to_owned()))
 }
 
 /// The pod that leads, if the Lease may be read: its holder is the pod's name and a number.

@@ -24,6 +24,7 @@ mod status_watch;
 mod support_bundle;
 mod targets;
 mod up;
+mod whereabouts;
 
 pub use alert::{AlertTested, alert_test};
 pub use alert_explain::{ExplainedAlert, alert_explain};

@@ -5,9 +5,9 @@ use std::{io, net::SocketAddr};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
-use super::{CommandError, targets, up::unusable};
+use super::{CommandError, targets, up::unusable, whereabouts::without_a_pod};
 use crate::{
-    catalog,
+    catalog::{self, Component},
     cluster::{self, Cluster, PodTunnel},
 };
 
@@ -23,11 +23,11 @@ pub enum Service {
 }
 
 impl Service {
-    fn name(self) -> &'static str {
+    fn component(self) -> Component {
         match self {
-            Self::Grafana => "grafana",
-            Self::Prometheus => "prometheus",
-            Self::Alertmanager => "alertmanager",
+            Self::Grafana => Component::Grafana,
+            Self::Prometheus => Component::Prometheus,
+            Self::Alertmanager => Component::Alertmanager,
         }
     }
 
@@ -54,7 +54,8 @@ pub struct Opening<F> {
 ///
 /// # Errors
 ///
-/// [`CommandError::NotInstalled`] when there is no ready pod; [`CommandError::Io`] when the port is taken.
+/// [`CommandError::NotInstalled`], [`CommandError::Elsewhere`] or [`CommandError::NotReady`] when there is no ready pod;
+/// [`CommandError::Io`] when the port is taken.
 pub async fn open(
     service: Service,
     namespace: &str,
@@ -62,12 +63,10 @@ pub async fn open(
     cluster: &Cluster,
 ) -> Result<Opening<impl Future<Output = io::Result<()>> + use<>>, CommandError> {
     let failed = |source| unusable(cluster, source);
-    let selector = format!("{}={}", catalog::NAME, service.name());
+    let component = service.component();
+    let selector = format!("{}={component}", catalog::NAME);
     let Some(pod) = targets::ready_pod(cluster, namespace, &selector).await.map_err(failed)? else {
-        return Err(CommandError::NotInstalled {
-            what: format!("a ready {} in namespace {namespace}", service.name()),
-            fix: "`scalekit up`, then `scalekit status`".to_owned(),
-        });
+        return Err(without_a_pod(cluster, namespace, component, &format!("open {component}")).await);
     };
     let credentials = match service {
         Service::Grafana => Some(("admin".to_owned(), grafana_password(cluster, namespace).await.map_err(failed)?)),

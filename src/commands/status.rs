@@ -12,6 +12,7 @@ use super::{
     service_proxy::ServiceProxy,
     targets,
     up::{now, stack_release, unusable},
+    whereabouts,
 };
 use crate::{
     catalog::{self, Component},
@@ -64,6 +65,7 @@ pub async fn status(settings: StackSettings, with_series: bool, cluster: &Cluste
     );
     let around = around.map_err(failed)?;
     let live = state?.live;
+    let elsewhere = if live.is_empty() { whereabouts::elsewhere(cluster, &options.namespace).await } else { None };
     let installed = catalog::scraped_as(&live);
     let unscraped = catalog::unscraped(&facts.seen, &installed, &options);
     let platform = facts.platform(asked).seen(facts.seen.clone().of_installation(installed));
@@ -74,7 +76,8 @@ pub async fn status(settings: StackSettings, with_series: bool, cluster: &Cluste
     let source = sent.then(|| {
         image::source(&own, &facts.nodes, &platform, containerd_socket.as_deref()).known_by(&around.pods, now())
     });
-    let observed = Observed { unscraped, series, ..observed(facts, &platform, &options, desired, live, around) };
+    let observed =
+        Observed { unscraped, series, elsewhere, ..observed(facts, &platform, &options, desired, live, around) };
     let mut status = health::status(&observed, now());
     // Nothing of the stack waits for a node that is not ready, and somebody should know.
     let nodes = health::nodes(&observed.around.nodes);
@@ -129,6 +132,7 @@ pub(super) fn observed(
         unscraped: Vec::new(),
         kubernetes: facts.version,
         namespace: options.namespace.clone(),
+        elsewhere: None,
         desired,
         live,
         // Who looks once takes it that everything has been there for as long as it says.

@@ -17,7 +17,11 @@ use k8s_openapi::{
 };
 
 use super::{Finding, Severity};
-use crate::platform::{Platform, PlatformKind, StorageChoice};
+use crate::{
+    catalog::{MANAGED_BY, SCALEKIT},
+    plan,
+    platform::{Platform, PlatformKind, StorageChoice},
+};
 
 /// What was looked at, or why it could not be.
 pub type Looked<T> = Result<T, String>;
@@ -35,7 +39,7 @@ pub struct Environment {
     pub provisioners: Looked<(Vec<Deployment>, Vec<CSINode>)>,
     /// Every aggregated API.
     pub api_services: Looked<Vec<APIService>>,
-    /// Pods that are not ours.
+    /// Pods that are not of this installation.
     pub others: Looked<Vec<Pod>>,
     /// Whether the definitions of the Prometheus Operator are there.
     pub operator: Looked<bool>,
@@ -260,12 +264,16 @@ fn other_monitoring(others: &Looked<Vec<Pod>>, operator: &Looked<bool>, platform
         Ok(pods) => pods,
         Err(why) => return unseen(CHECK, "whether there is another monitoring", why),
     };
-    let mut found: Vec<String> = pods
+    let same: Vec<&Pod> = pods
         .iter()
         .filter(|pod| {
             let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
             containers.filter_map(|container| container.image.as_deref()).any(|image| SAME.contains(&program(image)))
         })
+        .collect();
+    let scalekits = !same.is_empty() && same.iter().all(|pod| is_scalekits(pod));
+    let mut found: Vec<String> = same
+        .iter()
         .map(|pod| {
             let name = pod.metadata.name.as_deref().unwrap_or_default();
             format!("{}/{name}", pod.metadata.namespace.as_deref().unwrap_or_default())
@@ -280,11 +288,18 @@ fn other_monitoring(others: &Looked<Vec<Pod>>, operator: &Looked<bool>, platform
     }
     let message = format!("there is another monitoring, and both would scrape the same: {}", shortened(&found));
     let finding = Finding::new(CHECK, Severity::Warning, message);
-    if addon {
+    if scalekits {
+        finding.hint(plan::ONE_A_CLUSTER)
+    } else if addon {
         finding.hint("microk8s disable observability")
     } else {
         finding.hint("keep one of them; two do no harm but cost twice, and only one node-exporter gets port 9100")
     }
+}
+
+/// Whether a pod that is not of this installation is of another one.
+pub(super) fn is_scalekits(pod: &Pod) -> bool {
+    pod.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == SCALEKIT)
 }
 
 /// The last part of an image's path: what it is, whoever's it is.

@@ -65,7 +65,10 @@ pub fn ownership(changes: &plan::ChangeSet) -> Finding {
     if changes.foreign().next().is_none() {
         return Finding::new(CHECK, Severity::Ok, "no object of anybody else has the name of one of ours");
     }
-    let message = format!("not scalekit's, and in the way: {}", plan::foreign_in_words(changes.foreign()));
+    // What is another installation's is scalekit's all the same.
+    let theirs = changes.foreign().any(|(_, owner)| owner == Some(plan::OTHER_INSTALLATION));
+    let whose = if theirs { "this installation" } else { "scalekit" };
+    let message = format!("not {whose}'s, and in the way: {}", plan::foreign_in_words(changes.foreign()));
     Finding::new(CHECK, Severity::Error, message).hint(plan::foreign_hint(changes.foreign()))
 }
 

@@ -2,7 +2,11 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Finding, Severity, environment::shortened};
+use super::{
+    Finding, Severity,
+    environment::{is_scalekits, shortened},
+};
+use crate::plan;
 
 /// node-exporter listens on this port of every node.
 pub const NODE_EXPORTER_PORT: u16 = 9100;
@@ -22,9 +26,14 @@ pub enum Listener {
 /// tried. `ours` says whether our own node-exporter runs, which then is who listens.
 pub(super) fn node_exporter_port(pods: Option<&[Pod]>, listeners: &[(String, Listener)], ours: bool) -> Finding {
     const CHECK: &str = "port-9100";
-    let users: Vec<String> = pods.unwrap_or_default().iter().filter(|pod| takes(pod)).map(named).collect();
+    let users: Vec<&Pod> = pods.unwrap_or_default().iter().filter(|pod| takes(pod)).collect();
     if !users.is_empty() {
-        let message = format!("port {NODE_EXPORTER_PORT} of the nodes is taken by {}", users.join(", "));
+        let names: Vec<String> = users.iter().map(|pod| named(pod)).collect();
+        let message = format!("port {NODE_EXPORTER_PORT} of the nodes is taken by {}", shortened(&names));
+        if users.iter().all(|pod| is_scalekits(pod)) {
+            let message = format!("{message}, of {}", plan::OTHER_INSTALLATION);
+            return Finding::new(CHECK, Severity::Error, message).hint(plan::ONE_A_CLUSTER);
+        }
         return Finding::new(CHECK, Severity::Error, message)
             .hint("remove the other node-exporter (MicroK8s: `microk8s disable observability`)");
     }
@@ -91,6 +100,16 @@ mod tests {
         let finding = node_exporter_port(Some(&[exporter()]), &[], true);
         assert_eq!(finding.severity, Severity::Error);
         assert!(finding.message.ends_with("other/ne"), "{}", finding.message);
+    }
+
+    #[test]
+    fn another_installation_that_holds_the_port_is_no_program_of_the_machine() {
+        let mut theirs = exporter();
+        theirs.metadata.labels = Some([(crate::catalog::MANAGED_BY.to_owned(), "scalekit".to_owned())].into());
+        let finding = node_exporter_port(Some(&[theirs]), &[("n".to_owned(), Listener::Something)], false);
+        assert_eq!(finding.severity, Severity::Error);
+        assert!(finding.message.ends_with("other/ne, of another installation of scalekit"), "{}", finding.message);
+        assert_eq!(finding.hint.as_deref(), Some(plan::ONE_A_CLUSTER));
     }
 
     #[rstest]

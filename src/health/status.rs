@@ -23,6 +23,8 @@ pub struct Observed {
     pub kubernetes: String,
     /// Namespace of the stack.
     pub namespace: String,
+    /// The namespace in which there is a stack, where this one holds nothing of it.
+    pub elsewhere: Option<String>,
     /// What should be there.
     pub desired: Vec<DynamicObject>,
     /// What is there with our label.
@@ -213,7 +215,7 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         findings.extend(wal::replay_loop(&observed.around.pods));
         findings.extend(missing(observed));
     } else {
-        findings.push(Finding::new("installed", Severity::Error, "nothing is installed").hint("scalekit up"));
+        findings.push(not_installed(observed));
     }
     let drift = if installed { drifted(observed) } else { Vec::new() };
     findings.extend(drift.iter().map(changed));
@@ -278,6 +280,15 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         autoscalers,
         drift,
         findings,
+    }
+}
+
+fn not_installed(Observed { namespace, elsewhere, .. }: &Observed) -> Finding {
+    let finding = |message: &str| Finding::new("installed", Severity::Error, message);
+    match elsewhere {
+        Some(installed) => finding(&format!("the stack is in namespace {installed}, not in {namespace}"))
+            .hint(format!("scalekit status -n {installed}")),
+        None => finding("nothing is installed").hint("scalekit up"),
     }
 }
 

@@ -10,6 +10,13 @@ use crate::{
 /// Of how many objects of one owner the names are told: `plan` names them all.
 const NAMED: usize = 5;
 
+/// Who owns what carries the label of another installation.
+pub const OTHER_INSTALLATION: &str = "another installation of scalekit";
+
+/// What to do where another installation is in the way, in whatever namespace it is.
+pub const ONE_A_CLUSTER: &str = "scalekit is installed in another namespace; there is one installation a cluster: use that \
+    one (without -n, or with its own -n), or take it away first with `scalekit down`";
+
 /// By who manages them, where that is said.
 pub fn foreign_in_words<'a>(foreign: impl IntoIterator<Item = (&'a ObjectRef, Option<&'a str>)>) -> String {
     let mut owners: Vec<(Option<&str>, Vec<String>)> = Vec::new();
@@ -29,11 +36,25 @@ pub fn foreign_in_words<'a>(foreign: impl IntoIterator<Item = (&'a ObjectRef, Op
     told.collect::<Vec<_>>().join(", ")
 }
 
-/// The ways out. A namespace that nobody says to manage, made to put a Secret into it, is handed over by its label. Nothing
-/// else is: what is in it would be made anew as ours.
+/// The ways out. Another namespace is none where an object in the way has no namespace: its name is the same in each. A
+/// namespace that nobody says to manage, made to put a Secret into it, is handed over by its label. Nothing else is: what is in
+/// it would be made anew as ours.
 pub fn foreign_hint<'a>(foreign: impl IntoIterator<Item = (&'a ObjectRef, Option<&'a str>)>) -> String {
-    let mut hint = "install into another namespace with -n NAME, or remove these objects first".to_owned();
-    let nobodys: Vec<String> = foreign
+    let (other_installation, others): (Vec<_>, Vec<_>) =
+        foreign.into_iter().partition(|(_, owner)| *owner == Some(OTHER_INSTALLATION));
+    let mut ways = Vec::new();
+    if !other_installation.is_empty() {
+        ways.push(ONE_A_CLUSTER);
+    }
+    if others.iter().any(|(object, _)| object.namespace.is_none() && object.kind != "Namespace") {
+        ways.push(
+            "remove these objects first: they have no namespace, so they are in the way of an installation into any",
+        );
+    } else if !others.is_empty() {
+        ways.push("install into another namespace with -n NAME, or remove these objects first");
+    }
+    let mut hint = ways.join("; ");
+    let nobodys: Vec<String> = others
         .into_iter()
         .filter(|(object, owner)| object.kind == "Namespace" && owner.is_none())
         .map(|(object, _)| format!("kubectl label {object} {MANAGED_BY}={SCALEKIT}"))
@@ -92,6 +113,29 @@ mod tests {
         for tools in [[(&grafana, None)], [(&namespace, Some("Argo CD prom"))]] {
             assert!(!foreign_hint(tools).contains("label"));
         }
+    }
+
+    #[test]
+    fn another_namespace_is_no_way_around_what_has_none() {
+        let role = ObjectRef::new("rbac.authorization.k8s.io/v1", "ClusterRole", None, "scalekit-prometheus");
+        let grafana = ObjectRef::new("apps/v1", "Deployment", Some("monitoring"), "grafana");
+        let namespace = ObjectRef::new("v1", "Namespace", None, "monitoring");
+        for foreign in [vec![(&role, Some("Helm"))], vec![(&role, None), (&grafana, None)]] {
+            let hint = foreign_hint(foreign);
+            assert!(hint.starts_with("remove these objects first") && !hint.contains("-n"), "{hint}");
+        }
+        for foreign in [vec![(&grafana, Some("Helm"))], vec![(&namespace, Some("Helm")), (&grafana, None)]] {
+            let hint = foreign_hint(foreign);
+            assert!(hint.starts_with("install into another namespace with -n NAME"), "{hint}");
+        }
+    }
+
+    #[test]
+    fn of_another_installation_nothing_is_to_be_removed_by_hand() {
+        let role = ObjectRef::new("rbac.authorization.k8s.io/v1", "ClusterRole", None, "scalekit-prometheus");
+        assert_eq!(foreign_hint([(&role, Some(OTHER_INSTALLATION))]), ONE_A_CLUSTER);
+        let hint = foreign_hint([(&role, Some(OTHER_INSTALLATION)), (&role, Some("Helm"))]);
+        assert!(hint.contains(ONE_A_CLUSTER) && hint.contains("; remove these objects first"), "{hint}");
     }
 
     #[test]

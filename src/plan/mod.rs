@@ -27,7 +27,7 @@ pub use claims::adapt_claims;
 pub use definition::{bridge, needs_migration, storage_version};
 pub use drift::{FieldChange, drift, is_whole, shown};
 pub use edges::{dependencies, in_order};
-pub use foreign::{foreign_hint, foreign_in_words};
+pub use foreign::{ONE_A_CLUSTER, OTHER_INSTALLATION, foreign_hint, foreign_in_words};
 pub use inventory::{Entry, Inventory, content_hash};
 pub use managers::FieldManager;
 pub use ownership::{adoption, yield_replicas};
@@ -89,6 +89,16 @@ pub struct Planned {
     pub change: Change,
 }
 
+impl Planned {
+    /// The object with who manages it, where it is somebody else's.
+    pub fn foreign(&self) -> Option<(&ObjectRef, Option<&str>)> {
+        match &self.change {
+            Change::Foreign { owner } => Some((&self.object, owner.as_deref())),
+            _ => None,
+        }
+    }
+}
+
 /// Everything that is to be done, in the order of the desired objects, deletions last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ChangeSet {
@@ -104,10 +114,7 @@ impl ChangeSet {
 
     /// Objects that are somebody else's. While there are any, nothing may be written.
     pub fn foreign(&self) -> impl Iterator<Item = (&ObjectRef, Option<&str>)> {
-        self.items.iter().filter_map(|item| match &item.change {
-            Change::Foreign { owner } => Some((&item.object, owner.as_deref())),
-            _ => None,
-        })
+        self.items.iter().filter_map(Planned::foreign)
     }
 
     /// Whether a live object is deleted and made anew.
@@ -126,7 +133,7 @@ impl ChangeSet {
         }
     }
 
-    /// Counts in words: `43 to create, 1 to configure`; `nothing to change` when there is nothing.
+    /// Counts in words: `43 to create, 1 to configure`; `nothing to change` when there is nothing, and nothing in the way.
     pub fn summary(&self) -> String {
         let count = |which: fn(&Change) -> bool| self.items.iter().filter(|item| which(&item.change)).count();
         let counts = [
@@ -134,6 +141,7 @@ impl ChangeSet {
             (count(|change| matches!(change, Change::Configure { .. })), "to configure"),
             (count(|change| matches!(change, Change::Recreate { .. })), "to make anew"),
             (count(|change| matches!(change, Change::Delete { .. })), "to delete"),
+            (count(|change| matches!(change, Change::Foreign { .. })), "in the way, so that `up` would write nothing"),
         ];
         let words: Vec<String> =
             counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
@@ -176,7 +184,7 @@ pub fn plan(desired: &[DynamicObject], live: &[DynamicObject], inventory: &Inven
                 None => Change::Create,
                 Some(found) if !is_ours(found) => Change::Foreign { owner: foreign::owner(found) },
                 Some(found) if !same_release(object, found) => {
-                    Change::Foreign { owner: Some("another installation of scalekit".to_owned()) }
+                    Change::Foreign { owner: Some(OTHER_INSTALLATION.to_owned()) }
                 }
                 Some(found) if is_created_once(found) => Change::Unchanged,
                 Some(found) => {
@@ -341,6 +349,7 @@ mod tests {
         let changes = plan(&[config_map("1")], &[foreign], &Inventory::default());
         assert_eq!(only(&changes), &Change::Foreign { owner: Some("Helm".to_owned()) });
         assert!(!changes.has_changes());
+        assert_eq!(changes.summary(), "1 in the way, so that `up` would write nothing");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use kube::{Api, Resource, api::ListParams, client::Body};
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
-    catalog::{MANAGED_BY, SCALEKIT},
+    catalog::{MANAGED_BY, SCALEKIT, nodes_namespace},
     cluster::{CONCURRENCY, Cluster, answered},
     health::{Clock, Environment, Listener, Looked, NODE_EXPORTER_PORT, PROVISIONERS},
 };
@@ -33,12 +33,11 @@ const OPERATOR: &str = "prometheuses.monitoring.coreos.com";
 /// How long a node may take to answer a connection. A firewall that drops it answers never.
 const CONNECT: Duration = Duration::from_millis(700);
 
-/// Everything around the stack.
-pub async fn environment(cluster: &Cluster) -> Environment {
+/// Everything around the stack in `namespace`.
+pub async fn environment(cluster: &Cluster, namespace: &str) -> Environment {
     let client = cluster.client();
     let all = ListParams::default();
     let labelled = ListParams::default().labels(DNS);
-    let others = ListParams::default().labels(&format!("{MANAGED_BY}!={SCALEKIT}"));
     let (clock, heartbeats, services, slices, provisioners, api_services, others, operator) = futures::join!(
         clock(cluster),
         list::<Lease>(Api::namespaced(client.clone(), "kube-node-lease"), &all),
@@ -46,11 +45,20 @@ pub async fn environment(cluster: &Cluster) -> Environment {
         list::<EndpointSlice>(Api::all(client.clone()), &labelled),
         provisioners(cluster),
         api_services(cluster),
-        list::<Pod>(Api::all(client.clone()), &others),
+        list::<Pod>(Api::all(client.clone()), &all),
         operator(cluster),
     );
+    let others = others.map(|pods| pods.into_iter().filter(|pod| !is_of_stack(pod, namespace)).collect());
     let dns = services.and_then(|services| Ok((services, slices?)));
     Environment { clock, heartbeats, dns, provisioners, api_services, others, operator }
+}
+
+/// Whether a pod is of the stack in `namespace`. Those of another installation are not.
+fn is_of_stack(pod: &Pod, namespace: &str) -> bool {
+    let labelled = pod.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY));
+    let place = pod.metadata.namespace.as_deref();
+    labelled.is_some_and(|by| by == SCALEKIT)
+        && (place == Some(namespace) || place == Some(nodes_namespace(namespace).as_str()))
 }
 
 /// Every aggregated API, or why they cannot be seen.
@@ -121,4 +129,22 @@ async fn operator(cluster: &Cluster) -> Looked<bool> {
 #[expect(clippy::disallowed_methods, reason = "the edge: the rules take the time from here")]
 fn now() -> Timestamp {
     Timestamp::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[rstest]
+    #[case::of_the_stack("scalekit", "nope", true)]
+    #[case::of_its_nodes("scalekit", "nope-nodes", true)]
+    #[case::of_another_installation("scalekit", "monitoring-nodes", false)]
+    #[case::somebody_elses_in_our_namespace("Helm", "nope", false)]
+    fn pods_of_another_installation_are_others(#[case] by: &str, #[case] namespace: &str, #[case] ours: bool) {
+        let pod = json!({"metadata": {"name": "p", "namespace": namespace, "labels": {(MANAGED_BY): by}}});
+        assert_eq!(is_of_stack(&serde_json::from_value(pod).unwrap(), "nope"), ours);
+    }
 }

@@ -21,7 +21,7 @@ pub use environment::{api_services, environment, listeners};
 
 use crate::{
     catalog::{self, Component},
-    cluster::{CONCURRENCY, Cluster, Error, Kind, answered},
+    cluster::{CONCURRENCY, Cluster, Error, INSTALLED, Kind, answered},
     health::{BeforeWriting, Facts, Permission},
     object::ObjectRef,
     platform::{PlatformKind, Seen},
@@ -157,7 +157,7 @@ pub async fn before_writing(
             Err(error) => Err(error),
         }
     };
-    let around = async { Ok(environment(cluster).await) };
+    let around = async { Ok(environment(cluster, namespace).await) };
     let (permissions, rbac, environment) = futures::try_join!(permissions(cluster, namespace, desired), rbac, around)?;
     Ok(BeforeWriting { permissions, rbac, environment, listeners: Vec::new(), node_exporter: false })
 }
@@ -172,15 +172,43 @@ pub async fn permissions(
     namespace: &str,
     desired: &[DynamicObject],
 ) -> Result<Vec<Permission>, Error> {
+    reviewed(cluster, needed(namespace, desired)).await
+}
+
+/// The same with the rights to look at what is there: for who was refused at the first look.
+///
+/// # Errors
+///
+/// The first request that fails.
+pub async fn permissions_from_the_first_look(
+    cluster: &Cluster,
+    namespace: &str,
+    desired: &[DynamicObject],
+) -> Result<Vec<Permission>, Error> {
+    let mut rights = needed(namespace, desired);
+    rights.extend(seen_first());
+    reviewed(cluster, rights).await
+}
+
+/// What is listed before anything is decided, everywhere.
+fn seen_first<'a>() -> impl Iterator<Item = Right<'a>> {
+    let around = [("", "nodes"), ("storage.k8s.io", "storageclasses")];
+    let ours = INSTALLED.iter().filter(|kind| !kind.is_rare()).map(|kind| (kind.group, kind.plural));
+    around.into_iter().chain(ours).map(|(group, resource)| Right {
+        namespace: None,
+        group,
+        resource,
+        subresource: None,
+        verb: "list",
+    })
+}
+
+async fn reviewed(cluster: &Cluster, rights: BTreeSet<Right<'_>>) -> Result<Vec<Permission>, Error> {
     let everything = review(cluster, EVERYTHING).await?;
     if everything.allowed {
         return Ok(vec![everything]);
     }
-    stream::iter(needed(namespace, desired))
-        .map(|right| review(cluster, right))
-        .buffered(CONCURRENCY)
-        .try_collect()
-        .await
+    stream::iter(rights).map(|right| review(cluster, right)).buffered(CONCURRENCY).try_collect().await
 }
 
 async fn review(cluster: &Cluster, right: Right<'_>) -> Result<Permission, Error> {

@@ -23,7 +23,7 @@ fn no_kubeconfig_anywhere_is_told_with_the_places() {
     for arguments in [&["up"][..], &["status"], &["down"], &render] {
         let place = home.0.path().join(".kube/config");
         home.run(arguments.iter().copied())
-            .exits(4)
+            .exits(2)
             .says("no kubeconfig")
             .says(&place.display().to_string())
             .says("hint:")
@@ -147,7 +147,7 @@ fn several_kubeconfigs_are_read_as_one() {
     // What it names and is not there is not looked for elsewhere: that would be another cluster.
     fs::create_dir(folder.join(".kube")).unwrap();
     home.file(".kube/config", second);
-    home.run_with("KUBECONFIG", "nowhere", ["status"]).exits(4).says("no kubeconfig was found in nowhere");
+    home.run_with("KUBECONFIG", "nowhere", ["status"]).exits(2).says("no kubeconfig was found in nowhere");
 }
 
 /// Nothing is kept there: it is only looked into.

@@ -1,7 +1,7 @@
 //! Servers that are no API server, each in its own way. They end with the test.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
     sync::Arc,
@@ -12,6 +12,7 @@ use rustls::{
     ServerConfig, ServerConnection, Stream,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
+use serde_json::Value;
 
 fn listen(scheme: &str, serve: impl Fn(TcpStream) + Send + Clone + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -79,4 +80,35 @@ pub fn refusing(code: u16, reason: &'static str, message: &'static str) -> Strin
 fn read_on(mut stream: impl Read) {
     let mut heard = [0; 1024];
     while stream.read(&mut heard).is_ok_and(|count| count > 0) {}
+}
+
+/// An API server of few words: answers each request, by method, path and query, and what was sent, with a status and JSON.
+pub fn answering(answer: impl Fn(&str, &Value) -> (u16, Value) + Send + Clone + 'static) -> String {
+    listen("http", move |stream| {
+        let mut heard = BufReader::new(stream);
+        loop {
+            let (mut first, mut length) = (String::new(), 0);
+            if heard.read_line(&mut first).unwrap_or(0) == 0 {
+                return;
+            }
+            let mut line = String::new();
+            while heard.read_line(&mut line).is_ok_and(|count| count > 2) {
+                let lower = line.to_lowercase();
+                length = lower.strip_prefix("content-length:").map_or(length, |text| text.trim().parse().unwrap());
+                line.clear();
+            }
+            let mut sent = vec![0; length];
+            heard.read_exact(&mut sent).unwrap();
+            let request = first.rsplit_once(' ').map_or("", |(request, _)| request);
+            let (code, body) = answer(request, &serde_json::from_slice(&sent).unwrap_or(Value::Null));
+            let body = body.to_string();
+            let head = format!(
+                "HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            if heard.get_mut().write_all(format!("{head}{body}").as_bytes()).is_err() {
+                return;
+            }
+        }
+    })
 }

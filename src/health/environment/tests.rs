@@ -166,6 +166,16 @@ fn another_monitoring_is_named(
     assert_eq!(finding.hint.as_deref() == Some("microk8s disable observability"), on == "microk8s");
 }
 
+#[test]
+fn another_installation_of_scalekit_is_named_with_the_way_to_one() {
+    let mut theirs = pod("monitoring", "quay.io/prometheus/prometheus:v3");
+    theirs.metadata.labels = Some([(MANAGED_BY.to_owned(), SCALEKIT.to_owned())].into());
+    let finding = other_monitoring(&Ok(vec![theirs]), &Ok(false), &platform("kind"));
+    assert_eq!(finding.severity, Severity::Warning);
+    assert!(finding.message.ends_with("monitoring/p"), "{}", finding.message);
+    assert_eq!(finding.hint.as_deref(), Some(plan::ONE_A_CLUSTER));
+}
+
 fn no<T>() -> Looked<T> {
     Err("not permitted: no".to_owned())
 }

@@ -26,6 +26,7 @@ fn observed(live: Vec<DynamicObject>, targets: Result<Scraped, Silence>) -> Obse
         platform: "kind".to_owned(),
         kubernetes: "v1.37.2".to_owned(),
         namespace: "monitoring".to_owned(),
+        elsewhere: None,
         desired: stack(),
         live,
         around: Surroundings::default(),
@@ -48,6 +49,16 @@ fn an_empty_cluster_is_not_healthy_and_says_so_once() {
     let status = status(&observed(vec![], Err(Silence::NoAnswer("no pod".to_owned()))), Timestamp::UNIX_EPOCH);
     assert!(!status.healthy && !status.installed);
     assert_eq!(messages(&status), ["nothing is installed"]);
+}
+
+#[test]
+fn a_stack_in_another_namespace_is_not_called_nothing() {
+    let nothing = observed(vec![], Err(Silence::NoAnswer("no pod".to_owned())));
+    let observed = Observed { namespace: "demo".to_owned(), elsewhere: Some("monitoring".to_owned()), ..nothing };
+    let status = status(&observed, Timestamp::UNIX_EPOCH);
+    assert!(!status.healthy && !status.installed);
+    assert_eq!(messages(&status), ["the stack is in namespace monitoring, not in demo"]);
+    assert_eq!(status.findings[0].hint.as_deref(), Some("scalekit status -n monitoring"));
 }
 
 #[test]

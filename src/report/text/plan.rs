@@ -6,7 +6,7 @@ use super::difference::difference;
 use crate::{
     catalog::FIELD_MANAGER,
     commands::{Plan, PlannedObject},
-    plan::{Change, Checked, FieldManager},
+    plan::{Change, Checked, FieldManager, OTHER_INSTALLATION, foreign_hint},
     report::progress::{bold, dim},
 };
 
@@ -25,7 +25,8 @@ pub(in crate::report) fn plan(plan: &Plan) -> String {
         let _ = writeln!(text, "{mark} {}{}", planned.object, verdict(checked.as_ref()));
         if let Change::Foreign { owner } = &planned.change {
             let owner = owner.as_deref().unwrap_or("nobody that it names");
-            let _ = writeln!(text, "    it is there and not scalekit's; managed by {owner}");
+            let whose = if owner == OTHER_INSTALLATION { "this installation" } else { "scalekit" };
+            let _ = writeln!(text, "    it is there and not {whose}'s; managed by {owner}");
         }
         if let Change::Recreate { why, .. } = &planned.change {
             let _ = writeln!(text, "    {why}");
@@ -51,6 +52,10 @@ pub(in crate::report) fn plan(plan: &Plan) -> String {
         }
     }
     let _ = writeln!(text, "\n{}", plan.summary);
+    let foreign: Vec<_> = plan.objects.iter().filter_map(|object| object.planned.foreign()).collect();
+    if !foreign.is_empty() {
+        let _ = writeln!(text, "  hint: {}", foreign_hint(foreign));
+    }
     text
 }
 
@@ -73,4 +78,37 @@ fn set_by(managers: &[FieldManager]) -> String {
     let others: Vec<&str> =
         managers.iter().map(|by| by.manager.as_str()).filter(|manager| *manager != FIELD_MANAGER).collect();
     if others.is_empty() { String::new() } else { format!("  (set by {})", others.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        object::ObjectRef,
+        plan::{ChangeSet, ONE_A_CLUSTER, Planned},
+    };
+
+    #[test]
+    fn what_is_in_the_way_is_counted_and_told_with_the_way_out() {
+        let role = |name: &str| ObjectRef::new("rbac.authorization.k8s.io/v1", "ClusterRole", None, name);
+        let foreign = Change::Foreign { owner: Some(OTHER_INSTALLATION.to_owned()) };
+        let items = vec![
+            Planned { object: role("ours"), change: Change::Create },
+            Planned { object: role("theirs"), change: foreign },
+        ];
+        let changes = ChangeSet { items };
+        let mut shown = Plan {
+            platform: "kind".to_owned(),
+            namespace: "nope".to_owned(),
+            changes: true,
+            summary: changes.summary(),
+            objects: changes.items.into_iter().map(|planned| PlannedObject { planned, checked: None }).collect(),
+        };
+        let text = plan(&shown);
+        let end = "\n1 to create, 1 in the way, so that `up` would write nothing\n  hint: ";
+        assert!(text.ends_with(&format!("{end}{ONE_A_CLUSTER}\n")), "{text}");
+        assert!(text.contains("it is there and not this installation's"), "{text}");
+        shown.objects.truncate(1);
+        assert!(!plan(&shown).contains("hint"));
+    }
 }
