@@ -13,6 +13,7 @@ use crate::{
 pub(in crate::report) fn plan(plan: &Plan) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}, namespace {}\n", plan.platform, plan.namespace);
+    let head = text.len();
     for PlannedObject { planned, checked } in &plan.objects {
         let (mark, fields) = match &planned.change {
             Change::Create => ("+ create   ", None),
@@ -50,7 +51,10 @@ pub(in crate::report) fn plan(plan: &Plan) -> String {
             _ => {}
         }
     }
-    let _ = writeln!(text, "\n{}", plan.summary);
+    if text.len() > head {
+        text.push('\n');
+    }
+    let _ = writeln!(text, "{}", plan.summary);
     text
 }
 
@@ -73,4 +77,33 @@ fn set_by(managers: &[FieldManager]) -> String {
     let others: Vec<&str> =
         managers.iter().map(|by| by.manager.as_str()).filter(|manager| *manager != FIELD_MANAGER).collect();
     if others.is_empty() { String::new() } else { format!("  (set by {})", others.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{object::ObjectRef, plan::Planned};
+
+    #[test]
+    fn one_blank_line_stands_before_the_summary_with_objects_and_without() {
+        let planned = |change| {
+            let object = ObjectRef {
+                group: String::new(),
+                version: "v1".to_owned(),
+                kind: "Service".to_owned(),
+                namespace: Some("monitoring".to_owned()),
+                name: "grafana".to_owned(),
+            };
+            plan(&Plan {
+                platform: "kind".to_owned(),
+                namespace: "monitoring".to_owned(),
+                changes: true,
+                summary: "in short".to_owned(),
+                objects: vec![PlannedObject { planned: Planned { object, change }, checked: None }],
+            })
+        };
+        assert_eq!(planned(Change::Unchanged), "kind, namespace monitoring\n\nin short\n");
+        let created = planned(Change::Create);
+        assert_eq!(created, "kind, namespace monitoring\n\n+ create    service/grafana -n monitoring\n\nin short\n");
+    }
 }
