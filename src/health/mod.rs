@@ -2,6 +2,7 @@
 //! for `check` and for `status`.
 
 mod check;
+mod drift;
 mod environment;
 mod finding;
 mod image;
