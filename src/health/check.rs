@@ -24,7 +24,7 @@ const fn installed(id: &'static str, asks: &'static str) -> Check {
 }
 
 /// Every check, in the order in which they are told: from what everything else needs to what is built on it.
-pub const CHECKS: [Check; 29] = [
+pub const CHECKS: [Check; 30] = [
     always("api-server", "does the API server answer, and how fast"),
     always("version", "is this a version of Kubernetes that is supported"),
     always("nodes", "are there nodes, and are they ready"),
@@ -35,6 +35,7 @@ pub const CHECKS: [Check; 29] = [
     always("rbac", "does the API server enforce rights"),
     always("storage-class", "is there a StorageClass to take volumes from"),
     always("volumes", "do the volumes have the sizes that are wanted"),
+    always("dropped-metrics", "is every metric kept that an alert reads"),
     always("provisioner", "does what makes the volumes run"),
     always("pod-security", "do our namespaces take our pods"),
     always("port-9100", "is node-exporter's port free on each node"),
