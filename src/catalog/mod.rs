@@ -17,6 +17,7 @@ mod objects;
 mod one_process;
 mod profile;
 mod prometheus;
+mod readers;
 pub mod retention;
 mod secret_text;
 mod volumes;
@@ -40,6 +41,7 @@ pub use prometheus::{
     SCRAPES_SECRET, alert_rule, content_mark, expected_jobs, is_of_the_kubelet, is_optional, jobs, optional_jobs,
     scrape_file, scraped_as, unscraped,
 };
+pub use readers::alerts_reading;
 pub use secret_text::SecretText;
 pub use volumes::{OtherSize, fit_volumes};
 

@@ -18,8 +18,8 @@ use crate::{
 /// The ConfigMap with the files that Prometheus reads.
 pub(super) const CONFIG_MAP: &str = "prometheus-config";
 const CONFIG: &str = "prometheus.yml";
-const ALERTS: &str = "alerts.rules.yml";
-const RECORDED: &str = "recorded.rules.yml";
+pub(super) const ALERTS: &str = "alerts.rules.yml";
+pub(super) const RECORDED: &str = "recorded.rules.yml";
 /// What the configuration has more where there is an Alertmanager.
 const ALERTMANAGER: &str = "alertmanager.yml";
 

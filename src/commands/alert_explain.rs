@@ -1,7 +1,7 @@
 //! `scalekit alert explain`: what an alert means, for whom it woke. It asks no cluster.
 
 use super::CommandError;
-use crate::{alerting::Runbook, catalog};
+use crate::{alerting::Runbook, catalog, settings::nearest};
 
 /// One alert, or all that there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +31,13 @@ pub fn alert_explain(name: Option<&str>) -> Result<ExplainedAlert, CommandError>
     let found = Runbook::of(name).and_then(|runbook| Some((runbook, catalog::alert_rule(runbook.alert)?)));
     let Some((runbook, rule)) = found else {
         let asked = name.to_lowercase();
-        let alike = Runbook::all().map(|runbook| runbook.alert).filter(|alert| alert.to_lowercase().contains(&asked));
-        return Err(CommandError::UnknownAlert { name: name.to_owned(), alike: alike.map(str::to_owned).collect() });
+        let alerts = || Runbook::all().map(|runbook| runbook.alert);
+        let mut alike: Vec<&str> = alerts().filter(|alert| alert.to_lowercase().contains(&asked)).collect();
+        if alike.is_empty() {
+            alike.extend(nearest(name, alerts()));
+        }
+        let alike = alike.into_iter().map(str::to_owned).collect();
+        return Err(CommandError::UnknownAlert { name: name.to_owned(), alike });
     };
     let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
     Ok(ExplainedAlert::One {
@@ -63,6 +68,10 @@ mod tests {
         let error = alert_explain(Some("crashloop")).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert_eq!(error.hint().as_deref(), Some("is it PodCrashLooping?"));
+        for slip in ["PodCrashLoping", "podcrashloping"] {
+            let error = alert_explain(Some(slip)).unwrap_err();
+            assert_eq!(error.hint().as_deref(), Some("is it PodCrashLooping?"), "{slip}");
+        }
         let error = alert_explain(Some("MyOwn")).unwrap_err();
         assert!(error.hint().unwrap().contains("`scalekit alert explain` lists"), "{:?}", error.hint());
     }

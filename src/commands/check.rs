@@ -116,6 +116,7 @@ async fn look(settings: StackSettings, before: bool, cluster: &Cluster) -> Resul
         .extend(facts_to_write.environment.clock.iter().map(|clock| health::api_server(cluster.server(), clock.took)));
     findings.push(health::room(&facts.nodes, &desired, options.profile));
     findings.extend(health::volumes(&options, &others));
+    findings.extend(health::dropped_metrics(&options));
     findings.push(health::platform(&platform, facts.nodes.len()));
     findings.extend(health::before_writing(&facts_to_write, &platform, health::chosen_class(&facts, &platform, class)));
     findings.push(health::pod_security(&desired, &state.live, &tried));

@@ -116,6 +116,7 @@ pub(super) async fn prepare(
     let asked = options.clone();
     let others = catalog::fit_volumes(&mut options, &state.live, &facts.classes);
     tell(&health::volumes(&options, &others), reporter)?;
+    tell(&health::dropped_metrics(&options), reporter)?;
     let remembered = platform.seen(facts.seen.clone().or(before));
     let fitted = options.storage != asked.storage || options.retention != asked.retention;
     if remembered != looked_at || fitted {

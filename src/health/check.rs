@@ -24,7 +24,7 @@ const fn installed(id: &'static str, asks: &'static str) -> Check {
 }
 
 /// Every check, in the order in which they are told: from what everything else needs to what is built on it.
-pub const CHECKS: [Check; 29] = [
+pub const CHECKS: [Check; 30] = [
     always("api-server", "does the API server answer, and how fast"),
     always("version", "is this a version of Kubernetes that is supported"),
     always("nodes", "are there nodes, and are they ready"),
@@ -35,6 +35,7 @@ pub const CHECKS: [Check; 29] = [
     always("rbac", "does the API server enforce rights"),
     always("storage-class", "is there a StorageClass to take volumes from"),
     always("volumes", "do the volumes have the sizes that are wanted"),
+    always("dropped-metrics", "is every metric kept that an alert reads"),
     always("provisioner", "does what makes the volumes run"),
     always("pod-security", "do our namespaces take our pods"),
     always("port-9100", "is node-exporter's port free on each node"),
@@ -134,13 +135,20 @@ pub fn of_status(status: &Status) -> Vec<Finding> {
     let quiet = |id: &str| !status.findings.iter().any(|finding| finding.check == id);
     let ready = status.components.len();
     let targets = status.targets.as_ref().map(|targets| super::are(targets.up, "scrape target"));
+    let autoscalers = match status.autoscalers.len() {
+        0 => "no Autoscaler yet".to_owned(),
+        number => format!("every Autoscaler can do its work ({number})"),
+    };
     for (id, message) in [
         ("ready", Some(format!("all {ready} workloads and claims are ready"))),
         ("missing", Some("every object of the stack is there".to_owned())),
-        ("drift", Some("every object is as these settings have it".to_owned())),
+        (
+            "drift",
+            Some("every object is as these settings have it; labels, and images that come with a build, are not compared".to_owned()),
+        ),
         ("wal-replay", Some("Prometheus gets through its start".to_owned())),
         ("targets", targets.map(|targets| format!("{targets} up"))),
-        ("autoscaler", Some(format!("{} can do their work", super::count(status.autoscalers.len(), "Autoscaler")))),
+        ("autoscaler", Some(autoscalers)),
     ] {
         if let Some(message) = message.filter(|_| quiet(id)) {
             findings.push(Finding::new(id, Severity::Ok, message));
@@ -152,6 +160,7 @@ pub fn of_status(status: &Status) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::Autoscaler;
 
     fn report(found: Vec<Finding>) -> Report {
         Report::new(Stage::BeforeInstall, "kind".to_owned(), "v1.37.2".to_owned(), "monitoring".to_owned(), found)
@@ -175,6 +184,46 @@ mod tests {
     #[test]
     fn warnings_alone_pass() {
         assert!(report(vec![Finding::new("dns", Severity::Warning, "x")]).passed);
+    }
+
+    #[test]
+    fn what_was_looked_at_and_is_as_it_should_be_is_said_in_whole_sentences() {
+        let said = |autoscalers: usize| {
+            let autoscaler = Autoscaler {
+                namespace: "shop".to_owned(),
+                name: "web".to_owned(),
+                target: "deployment/web".to_owned(),
+                min: 1,
+                max: 2,
+                current: None,
+                desired: None,
+                last_decision: None,
+                problems: vec![],
+            };
+            let found = of_status(&Status {
+                healthy: true,
+                installed: true,
+                platform: String::new(),
+                kubernetes: String::new(),
+                namespace: String::new(),
+                components: vec![],
+                targets: None,
+                series: None,
+                scraping: None,
+                autoscalers: vec![autoscaler; autoscalers],
+                drift: vec![],
+                findings: vec![],
+            });
+            let of = |check: &str| found.iter().find(|finding| finding.check == check).unwrap().message.clone();
+            (of("autoscaler"), of("drift"))
+        };
+        assert_eq!(said(0).0, "no Autoscaler yet");
+        assert_eq!(said(1).0, "every Autoscaler can do its work (1)");
+        assert_eq!(said(3).0, "every Autoscaler can do its work (3)");
+        assert_eq!(
+            said(0).1,
+            "every object is as these settings have it; labels, and images that come with a build, are not compared"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! for `check` and for `status`.
 
 mod check;
+mod drift;
 mod environment;
 mod finding;
 mod image;
@@ -27,7 +28,7 @@ pub use preflight::{
     unready_nodes,
 };
 pub use room::room;
-pub use series::{JobSeries, LargeMetric, Series, series};
+pub use series::{JobSeries, LargeMetric, Series, dropped_metrics, series, silenced};
 pub use status::{
     Autoscaler, Component, NotScraped, Observed, PROXIED_SERVICE, Scraping, Silence, Status, Targets, status,
 };

@@ -2,7 +2,11 @@
 
 use serde::Serialize;
 
-use crate::prometheus::{Sample, Tsdb};
+use super::{Finding, Severity};
+use crate::{
+    catalog::{self, Options},
+    prometheus::{Sample, Tsdb},
+};
 
 /// Series in numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,6 +38,8 @@ pub struct LargeMetric {
     pub series: u64,
     /// Jobs that give it; none for what rules record.
     pub jobs: Vec<String>,
+    /// Alerts of ours that read it, and that fall silent where it is dropped.
+    pub alerts: Vec<String>,
     /// A rule for `metric_relabel_configs` that drops it.
     pub drop: String,
 }
@@ -49,9 +55,28 @@ pub fn series(tsdb: &Tsdb, by_job: &[Sample], jobs_of: &[Vec<Sample>]) -> Series
         metric: metric.name.clone(),
         series: metric.value,
         jobs: jobs_of.get(position).into_iter().flatten().map(job).filter(|job| !job.is_empty()).collect(),
+        alerts: catalog::alerts_reading(&metric.name),
         drop: format!("- {{source_labels: [__name__], regex: {}, action: drop}}", metric.name),
     });
     Series { total: tsdb.head_stats.num_series, jobs, largest: largest.collect() }
+}
+
+/// The metrics that the settings drop and alerts of ours read. Another Prometheus is not ours to drop anything of.
+pub fn dropped_metrics(options: &Options) -> Vec<Finding> {
+    let dropped = options.drop_metrics.iter().filter(|_| options.external.is_none());
+    let read = dropped.map(|metric| (metric, catalog::alerts_reading(metric))).filter(|(_, alerts)| !alerts.is_empty());
+    read.map(|(metric, alerts)| {
+        let message = format!("dropMetrics: {metric} is {}", silenced(&alerts));
+        let hint = format!("take {metric} out of dropMetrics, or put up with their silence");
+        Finding::new("dropped-metrics", Severity::Warning, message).hint(hint)
+    })
+    .collect()
+}
+
+/// What comes of it when a metric that these alerts read is dropped.
+pub fn silenced(alerts: &[String]) -> String {
+    let (word, fall) = if alerts.len() == 1 { ("alert", "it falls") } else { ("alerts", "they fall") };
+    format!("read by the {word} {}: {fall} silent without it", alerts.join(", "))
 }
 
 fn count(value: f64) -> u64 {
@@ -85,5 +110,37 @@ mod tests {
         assert_eq!(found.largest[0].jobs, ["large"]);
         assert_eq!(found.largest[0].drop, "- {source_labels: [__name__], regex: a_bucket, action: drop}");
         assert_eq!(found.largest[1].jobs, Vec::<String>::new());
+        assert_eq!(found.largest[1].alerts, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_metric_that_alerts_read_names_them() {
+        let name = "apiserver_request_total".to_owned();
+        let tsdb = Tsdb {
+            head_stats: HeadStats { num_series: 9 },
+            series_count_by_metric_name: vec![MetricSeries { name, value: 9 }],
+        };
+        assert_eq!(series(&tsdb, &[], &[]).largest[0].alerts, ["ApiServerErrors"]);
+    }
+
+    #[test]
+    fn settings_that_drop_what_alerts_read_are_warned_of() {
+        let mut options = Options::new("secret", "0.1.0");
+        assert_eq!(dropped_metrics(&options), []);
+        options.drop_metrics =
+            ["apiserver_request_duration_seconds_bucket", "apiserver_request_total"].map(str::to_owned).into();
+        let [finding] = &dropped_metrics(&options)[..] else { panic!("one is read") };
+        assert_eq!((finding.check, finding.severity), ("dropped-metrics", Severity::Warning));
+        assert_eq!(
+            finding.message,
+            "dropMetrics: apiserver_request_total is read by the alert ApiServerErrors: it falls silent without it"
+        );
+    }
+
+    #[test]
+    fn alerts_that_fall_silent_are_told_in_one_clause() {
+        let of = |alerts: &[&str]| silenced(&alerts.iter().map(|alert| (*alert).to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&["A"]), "read by the alert A: it falls silent without it");
+        assert_eq!(of(&["A", "B"]), "read by the alerts A, B: they fall silent without it");
     }
 }

@@ -5,11 +5,14 @@ use kube::core::DynamicObject;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Finding, Series, Severity, targets, wal};
+use super::{
+    Finding, Series, Severity,
+    drift::{Drifted, changed, drifted},
+    targets, wal,
+};
 use crate::{
     catalog,
     object::ObjectRef,
-    plan::{self, FieldChange, FieldManager},
     platform::{self, Platform},
     prometheus,
     readiness::{self, Readiness, Surroundings},
@@ -123,15 +126,6 @@ pub struct Targets {
     pub down: Vec<prometheus::Target>,
     /// Jobs without any target.
     pub empty_jobs: Vec<String>,
-}
-
-/// An object that is not as these settings have it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Drifted {
-    /// Which.
-    pub object: ObjectRef,
-    /// The fields that differ, with both values and who set them.
-    pub fields: Vec<FieldChange>,
 }
 
 /// How the metrics of Kubernetes itself are scraped on this cluster.
@@ -324,7 +318,7 @@ fn unready(component: &Component) -> Option<Finding> {
 }
 
 /// The live object that belongs to a desired one.
-fn live_one<'a>(observed: &'a Observed, desired: &DynamicObject) -> Option<&'a DynamicObject> {
+pub(super) fn live_one<'a>(observed: &'a Observed, desired: &DynamicObject) -> Option<&'a DynamicObject> {
     let object = ObjectRef::of(desired);
     observed.live.iter().find(|live| ObjectRef::of(live) == object)
 }
@@ -335,40 +329,6 @@ fn missing(observed: &Observed) -> impl Iterator<Item = Finding> {
         let message = format!("{} is not there", ObjectRef::of(desired));
         Finding::new("missing", Severity::Error, message).hint("scalekit up")
     })
-}
-
-/// What is there and is not as it should be.
-fn drifted(observed: &Observed) -> Vec<Drifted> {
-    let pairs = observed.desired.iter().filter_map(|desired| Some((desired, live_one(observed, desired)?)));
-    pairs
-        .filter(|(_, live)| !plan::is_created_once(live))
-        .map(|(desired, live)| {
-            let mut fields = plan::drift(desired, live);
-            fields.retain(|change| !is_ours_to_differ(change));
-            Drifted { object: ObjectRef::of(desired), fields }
-        })
-        .filter(|drifted| !drifted.fields.is_empty())
-        .collect()
-}
-
-/// It may be on purpose, so it is a warning.
-fn changed(drifted: &Drifted) -> Finding {
-    let Drifted { object, fields } = drifted;
-    let words: Vec<String> = fields.iter().map(ToString::to_string).collect();
-    let others = |by: &FieldManager| by.manager != catalog::FIELD_MANAGER;
-    let hint = if fields.iter().flat_map(|field| &field.by).any(others) {
-        "`scalekit up --force-conflicts` sets it back"
-    } else {
-        "`scalekit up` sets it back"
-    };
-    Finding::new("drift", Severity::Warning, format!("{object} was changed: {}", words.join("; "))).hint(hint)
-}
-
-/// Versions and images differ between builds of scalekit, and `status` may be another build than the one that ran `up`.
-/// An image that somebody set by hand is no build's.
-fn is_ours_to_differ(FieldChange { field, by, .. }: &FieldChange) -> bool {
-    let image = matches!(field.rsplit('.').next(), Some("image" | "imagePullPolicy"));
-    field.starts_with("metadata.labels") || (image && !by.iter().any(FieldManager::is_by_hand))
 }
 
 fn autoscaler(object: &DynamicObject) -> Autoscaler {

@@ -4,7 +4,10 @@ use kube::core::DynamicObject;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::field_path::at;
+use super::{
+    apart::{Apart, apart},
+    field_path::at,
+};
 use crate::object::ObjectRef;
 
 /// How an object was checked, and what came of it.
@@ -55,12 +58,11 @@ impl std::fmt::Display for FieldConflict {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { field, owner, live, desired } = self;
         match (live, desired) {
-            (Some(live), Some(desired)) => write!(
-                to,
-                "{field}: {owner}; it is {}, and would be {}",
-                shortened(&live.to_string()),
-                shortened(&desired.to_string())
-            ),
+            (Some(live), Some(desired)) => match apart(live, desired) {
+                Apart::Lines(1) => write!(to, "{field}: {owner}; 1 line of it would change"),
+                Apart::Lines(lines) => write!(to, "{field}: {owner}; {lines} lines of it would change"),
+                Apart::Values(live, desired) => write!(to, "{field}: {owner}; it is {live}, and would be {desired}"),
+            },
             _ => write!(to, "{field}: {owner}"),
         }
     }
@@ -90,13 +92,4 @@ pub fn conflicts(
 /// All of them in one clause.
 pub fn in_words(conflicts: &[FieldConflict]) -> String {
     conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
-/// Whole files are values too.
-pub(super) fn shortened(value: &str) -> String {
-    const LONGEST: usize = 60;
-    match value.char_indices().nth(LONGEST) {
-        None => value.to_owned(),
-        Some((end, _)) => format!("{}…", &value[..end]),
-    }
 }

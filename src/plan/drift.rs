@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    checked::shortened,
+    apart::{Apart, apart, beginning},
     managers::{self, FieldManager, Step},
 };
 use crate::{catalog::FIELD_MANAGER, object::ObjectRef};
@@ -35,10 +35,12 @@ impl std::fmt::Display for FieldChange {
             Some(live) if live == MASKED && desired == MASKED => {
                 write!(to, "{field} has another value than it should")?;
             }
-            Some(live) => {
-                write!(to, "{field} is {}, should be {}", shortened(&shown(live)), shortened(&shown(desired)))?;
-            }
-            None => write!(to, "{field} is not set, should be {}", shortened(&shown(desired)))?,
+            Some(live) => match apart(live, desired) {
+                Apart::Lines(1) => write!(to, "{field} differs in 1 line (scalekit plan shows it)")?,
+                Apart::Lines(lines) => write!(to, "{field} differs in {lines} lines (scalekit plan shows them)")?,
+                Apart::Values(live, desired) => write!(to, "{field} is {live}, should be {desired}")?,
+            },
+            None => write!(to, "{field} is not set, should be {}", beginning(desired))?,
         }
         for (position, FieldManager { manager, subresource, .. }) in by.iter().enumerate() {
             let by = if position == 0 { " (by" } else { "," };

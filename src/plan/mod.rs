@@ -3,6 +3,7 @@
 //! Pure. [`plan`] answers the same for the same values, so `plan` is `up` stopped before its first write,
 //! and a second `up` that finds nothing to do has proved it without a request per object.
 
+mod apart;
 mod checked;
 mod claims;
 mod definition;

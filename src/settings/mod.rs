@@ -21,7 +21,9 @@ use crate::{
 pub use asked::{At, Named};
 use files::FlagOrKey;
 pub use files::{FileAlerting, NamedFiles};
-pub use settings_file::{DEFAULT_FILE, FileRetention, FileRunbooks, FileSettings, FileStorage, UnknownKey, read_file};
+pub use settings_file::{
+    DEFAULT_FILE, FileRetention, FileRunbooks, FileSettings, FileStorage, UnknownKey, nearest, read_file,
+};
 pub use values::{parse_duration, parse_image, parse_namespace, parse_platform_of_images, parse_registry};
 
 /// Why the settings cannot be used. Nothing has been done yet.

@@ -27,13 +27,8 @@ impl UnknownKey {
     pub(super) fn hint(&self) -> String {
         let (under, key) = self.key.rsplit_once('.').map_or(("", self.key.as_str()), |(under, key)| (under, key));
         let dot = if under.is_empty() { "" } else { "." };
-        let nearest = self
-            .known
-            .iter()
-            .map(|known| (strsim::jaro_winkler(&key.to_lowercase(), &known.to_lowercase()), known))
-            .max_by(|(a, _), (b, _)| a.total_cmp(b));
-        match nearest {
-            Some((likeness, known)) if likeness >= ALIKE => format!("did you mean `{under}{dot}{known}`?"),
+        match nearest(key, self.known.iter().copied()) {
+            Some(known) => format!("did you mean `{under}{dot}{known}`?"),
             _ if under.is_empty() => format!("known keys: {}", self.known.join(", ")),
             _ => format!("known keys of {under}: {}", self.known.join(", ")),
         }
@@ -42,6 +37,16 @@ impl UnknownKey {
 
 /// Words that are at least so much alike are taken for a slip of the hand; clap takes a suggestion from 0.7 on too.
 const ALIKE: f64 = 0.7;
+
+/// The one of these names that a word was most likely to be, in whatever case it is written; none where none is like it.
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    known
+        .map(|known| (strsim::jaro_winkler(&word, &known.to_lowercase()), known))
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .map(|(_, known)| known)
+}
 
 /// What can stand in `scalekit.yaml`. Every key is optional; an unknown one is an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

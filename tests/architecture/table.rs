@@ -112,7 +112,7 @@ pub const TABLE: &[Rule] = &[
          prometheus::Sample prometheus::Runtime prometheus::Tsdb",
         "jiff k8s_openapi kube::core serde serde_json",
     ),
-    pure("plan", "catalog hex object", "k8s_openapi kube::core serde serde_json thiserror"),
+    pure("plan", "catalog hex object", "k8s_openapi kube::core serde serde_json similar thiserror"),
     pure(
         "catalog",
         "additions hex platform quantity yaml",

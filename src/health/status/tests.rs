@@ -220,19 +220,69 @@ fn what_is_missing_is_an_error_and_what_was_changed_a_warning() {
     assert_eq!(drift, json!([{"object": serde_json::to_value(&name_of_changed).unwrap(), "fields": [field]}]));
 }
 
+/// What an installation with another profile looks like to who does not name the profile.
+#[test]
+fn what_scalekit_itself_wrote_was_not_changed_but_installed_with_other_settings() {
+    let found = |manager: Option<&str>| {
+        let mut live = stack();
+        let prometheus = live
+            .iter_mut()
+            .find(|object| object.types.as_ref().is_some_and(|types| types.kind == "StatefulSet"))
+            .unwrap();
+        let spec = &mut prometheus.data["spec"]["template"]["spec"];
+        match manager {
+            Some(_) => spec["containers"][0]["resources"]["limits"]["memory"] = json!("7Gi"),
+            None => drop(spec["containers"][0]["resources"]["limits"].as_object_mut().unwrap().remove("memory")),
+        }
+        let fields = json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"prometheus\"}": {
+            ".": {}, "f:resources": {"f:limits": {"f:memory": {}}}}}}}}});
+        let entry = |manager| json!({"manager": manager, "operation": "Apply", "fieldsV1": fields});
+        prometheus.metadata.managed_fields =
+            Some(serde_json::from_value(manager.map(entry).into_iter().collect()).unwrap());
+        let status = status(&observed(live, Ok(Scraped::default())), Timestamp::UNIX_EPOCH);
+        let finding = status.findings.into_iter().find(|finding| finding.check == "drift").unwrap();
+        (finding.message, finding.hint.unwrap())
+    };
+    for (message, hint) in [found(Some("scalekit")), found(None)] {
+        assert!(
+            message.contains("statefulset.apps/prometheus -n monitoring is not as these settings have it: "),
+            "{message}"
+        );
+        assert!(hint.starts_with("was it installed with other flags or another --config?"), "{hint}");
+        assert!(hint.contains("`scalekit plan`") && !hint.contains("sets it back"), "{hint}");
+    }
+    let (message, hint) = found(Some("helm"));
+    assert!(message.contains("statefulset.apps/prometheus -n monitoring was changed: "), "{message}");
+    assert_eq!(hint, "`scalekit up --force-conflicts` sets it back");
+}
+
 #[rstest::rstest]
-#[case::by_another_build("scalekit", "Apply", false)]
-#[case::by_a_manifest("kubectl-client-side-apply", "Update", false)]
-#[case::by_hand("kubectl-set", "Update", true)]
-fn an_image_is_drift_where_somebody_set_it_by_hand(#[case] manager: &str, #[case] operation: &str, #[case] told: bool) {
+#[case::by_other_settings("grafana", "0.1.0", "scalekit", "Apply", true)]
+#[case::by_another_build("grafana", "0.0.9", "scalekit", "Apply", false)]
+#[case::by_a_manifest("grafana", "0.0.9", "kubectl-client-side-apply", "Update", false)]
+#[case::by_hand("grafana", "0.0.9", "kubectl-set", "Update", true)]
+#[case::our_own("scaler", "0.1.0", "scalekit", "Apply", false)]
+#[case::our_own_by_hand("scaler", "0.1.0", "kubectl-set", "Update", true)]
+fn an_image_is_drift_where_no_other_build_explains_it(
+    #[case] component: &str,
+    #[case] version: &str,
+    #[case] manager: &str,
+    #[case] operation: &str,
+    #[case] told: bool,
+) {
     let mut live = stack();
-    let grafana =
-        live.iter_mut().find(|object| ObjectRef::of(object).to_string().starts_with("deployment.apps/grafana"));
-    let grafana = grafana.unwrap();
-    grafana.data["spec"]["template"]["spec"]["containers"][0]["image"] = json!("example.org/grafana:theirs");
+    let changed = live.iter_mut().find(|object| {
+        catalog::component_of(object).is_some_and(|found| found.to_string() == component)
+            && object.types.as_ref().is_some_and(|types| types.kind == "Deployment")
+    });
+    let changed = changed.unwrap();
+    changed.metadata.labels.as_mut().unwrap().insert(catalog::VERSION.to_owned(), version.to_owned());
+    let container = &mut changed.data["spec"]["template"]["spec"]["containers"][0];
+    container["image"] = json!("example.org/image:theirs");
+    let key = format!("k:{}", json!({"name": container["name"]}));
     let fields = json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {
-        "k:{\"name\":\"grafana\"}": {".": {}, "f:image": {}}}}}}});
-    grafana.metadata.managed_fields =
+        key: {".": {}, "f:image": {}}}}}}});
+    changed.metadata.managed_fields =
         serde_json::from_value(json!([{"manager": manager, "operation": operation, "fieldsV1": fields}])).unwrap();
     let status = status(&observed(live, Ok(Scraped::default())), Timestamp::UNIX_EPOCH);
     let fields: Vec<&str> =

@@ -237,6 +237,7 @@ pub(super) fn checked(report: &Report, quiet: bool) -> String {
     };
     let Report { platform, kubernetes, namespace, counts, .. } = report;
     let _ = writeln!(text, "{platform}, Kubernetes {kubernetes}, namespace {namespace}: the cluster, {stage}\n");
+    let head = text.len();
     let width = CHECKS.iter().map(|check| check.id.len()).max().unwrap_or_default();
     for Verdict { finding, docs } in &report.checks {
         if quiet && finding.severity == Severity::Ok {
@@ -249,7 +250,10 @@ pub(super) fn checked(report: &Report, quiet: bool) -> String {
         }
     }
     let Counts { ok, info, warning, error } = counts;
-    let _ = writeln!(text, "\n{ok} ok, {info} to know, {}, {}", count(*warning, "warning"), count(*error, "error"));
+    if text.len() > head {
+        text.push('\n');
+    }
+    let _ = writeln!(text, "{ok} ok, {info} to know, {}, {}", count(*warning, "warning"), count(*error, "error"));
     text
 }
 
@@ -310,6 +314,19 @@ pub(super) fn trimmed(table: &Table) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::Finding;
+
+    #[test]
+    fn one_blank_line_stands_before_the_counts_with_findings_and_without() {
+        let found = vec![Finding::new("dns", Severity::Ok, "fine")];
+        let [platform, kubernetes, namespace] = ["kind", "v1", "n"].map(str::to_owned);
+        let report = Report::new(Stage::BeforeInstall, platform, kubernetes, namespace, found);
+        let head = "kind, Kubernetes v1, namespace n: the cluster, before an installation\n\n";
+        let counts = "1 ok, 0 to know, 0 warnings, 0 errors\n";
+        assert_eq!(checked(&report, true), format!("{head}{counts}"));
+        let whole = checked(&report, false);
+        assert!(whole.ends_with(&format!("fine\n\n{counts}")), "{whole}");
+    }
 
     #[test]
     fn only_the_last_column_is_wrapped_and_a_mark_is_one_column_wide() {

@@ -13,6 +13,7 @@ use crate::{
 pub(in crate::report) fn plan(plan: &Plan) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}, namespace {}\n", plan.platform, plan.namespace);
+    let head = text.len();
     for PlannedObject { planned, checked } in &plan.objects {
         let (mark, fields) = match &planned.change {
             Change::Create => ("+ create   ", None),
@@ -51,7 +52,10 @@ pub(in crate::report) fn plan(plan: &Plan) -> String {
             _ => {}
         }
     }
-    let _ = writeln!(text, "\n{}", plan.summary);
+    if text.len() > head {
+        text.push('\n');
+    }
+    let _ = writeln!(text, "{}", plan.summary);
     let foreign: Vec<_> = plan.objects.iter().filter_map(|object| object.planned.foreign()).collect();
     if !foreign.is_empty() {
         let _ = writeln!(text, "  hint: {}", foreign_hint(foreign));
@@ -87,6 +91,29 @@ mod tests {
         object::ObjectRef,
         plan::{ChangeSet, ONE_A_CLUSTER, Planned},
     };
+
+    #[test]
+    fn one_blank_line_stands_before_the_summary_with_objects_and_without() {
+        let planned = |change| {
+            let object = ObjectRef {
+                group: String::new(),
+                version: "v1".to_owned(),
+                kind: "Service".to_owned(),
+                namespace: Some("monitoring".to_owned()),
+                name: "grafana".to_owned(),
+            };
+            plan(&Plan {
+                platform: "kind".to_owned(),
+                namespace: "monitoring".to_owned(),
+                changes: true,
+                summary: "in short".to_owned(),
+                objects: vec![PlannedObject { planned: Planned { object, change }, checked: None }],
+            })
+        };
+        assert_eq!(planned(Change::Unchanged), "kind, namespace monitoring\n\nin short\n");
+        let created = planned(Change::Create);
+        assert_eq!(created, "kind, namespace monitoring\n\n+ create    service/grafana -n monitoring\n\nin short\n");
+    }
 
     #[test]
     fn what_is_in_the_way_is_counted_and_told_with_the_way_out() {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{mark, marked, plain_table, trimmed, wrapping_last};
 use crate::{
-    health::{Autoscaler, Scraping, Series, Severity, Status},
+    health::{Autoscaler, Scraping, Series, Severity, Status, silenced},
     readiness::Readiness,
     report::progress::{dim, severity_mark},
 };
@@ -105,6 +105,9 @@ fn series_table(series: &Series) -> String {
             if metric.jobs.is_empty() { "a rule".to_owned() } else { format!("job {}", metric.jobs.join(", ")) };
         let _ = writeln!(text, "  {} {} ({whose})", metric.series, metric.metric);
         let _ = writeln!(text, "    {}", dim(&metric.drop));
+        if !metric.alerts.is_empty() {
+            let _ = writeln!(text, "    {}", silenced(&metric.alerts));
+        }
     }
     text.push_str(
         "  the line below each drops it, in `metric_relabel_configs` of a job of your own; for the jobs of scalekit:\n    \
@@ -134,4 +137,26 @@ fn scraped(scraping: &Scraping) -> String {
     };
     let _ = writeln!(text, "{}", dim(kubelets));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::LargeMetric;
+
+    #[test]
+    fn a_rule_that_drops_what_alerts_read_comes_with_what_falls_silent() {
+        let metric = |alerts: &[&str]| LargeMetric {
+            metric: "a_total".to_owned(),
+            series: 3,
+            jobs: vec!["a".to_owned()],
+            alerts: alerts.iter().map(|alert| (*alert).to_owned()).collect(),
+            drop: "- {drop a}".to_owned(),
+        };
+        let table = |alerts: &[&str]| series_table(&Series { total: 3, jobs: vec![], largest: vec![metric(alerts)] });
+        let text = table(&["A", "B"]);
+        assert!(text.contains("- {drop a}"), "{text}");
+        assert!(text.contains("\n    read by the alerts A, B: they fall silent without it\n"), "{text}");
+        assert!(!table(&[]).contains("read by"));
+    }
 }
