@@ -77,7 +77,7 @@ pub async fn status(settings: StackSettings, with_series: bool, cluster: &Cluste
         image::source(&own, &facts.nodes, &platform, containerd_socket.as_deref()).known_by(&around.pods, now())
     });
     let observed =
-        Observed { unscraped, series, elsewhere, ..observed(facts, &platform, &options, desired, live, around) };
+        Observed { elsewhere, unscraped, series, ..observed(facts, &platform, &options, desired, live, around) };
     let mut status = health::status(&observed, now());
     // Nothing of the stack waits for a node that is not ready, and somebody should know.
     let nodes = health::nodes(&observed.around.nodes);

@@ -198,6 +198,7 @@ mod tests {
                 current: None,
                 desired: None,
                 last_decision: None,
+                reason: None,
                 problems: vec![],
             };
             let found = of_status(&Status {
