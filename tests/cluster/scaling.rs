@@ -89,8 +89,9 @@ pub async fn explain_says_why_now_and_then(world: &World) {
         .scalekit(["explain", "deploy/nothing", "-n", NAMESPACE])
         .exits(2)
         .says("Deployment/watcherbot (as/watcherbot)");
-    explain(&["--at", "300d"]).exits(2);
-    explain(&["--at", "1999-01-01T00:00:00Z"]).exits(6).says("kept no replica count of that time");
+    explain(&["--at", "noon"]).exits(2);
+    explain(&["--at", "2999-01-01T00:00:00Z"]).exits(2).says("lies in the future");
+    explain(&["--at", "300d"]).exits(6).says("kept no replica count of that time").says("was made at");
 }
 
 /// kill -9 of the scaler that leads: nothing is given back, the lease has to run out.
