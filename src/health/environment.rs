@@ -266,6 +266,8 @@ fn other_monitoring(others: &Looked<Vec<Pod>>, operator: &Looked<bool>, platform
     };
     let same: Vec<&Pod> = pods
         .iter()
+        // Those of an installation that is being taken away scrape nothing any more.
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
         .filter(|pod| {
             let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
             containers.filter_map(|container| container.image.as_deref()).any(|image| SAME.contains(&program(image)))

@@ -26,21 +26,25 @@ pub enum Listener {
 /// tried. `ours` says whether our own node-exporter runs, which then is who listens.
 pub(super) fn node_exporter_port(pods: Option<&[Pod]>, listeners: &[(String, Listener)], ours: bool) -> Finding {
     const CHECK: &str = "port-9100";
-    let users: Vec<&Pod> = pods.unwrap_or_default().iter().filter(|pod| takes(pod)).collect();
+    let (scalekits, users): (Vec<&Pod>, Vec<&Pod>) =
+        pods.unwrap_or_default().iter().filter(|pod| takes(pod)).partition(|pod| is_scalekits(pod));
+    let taken_by = |pods: &[&Pod]| {
+        let names: Vec<String> = pods.iter().map(|pod| named(pod)).collect();
+        format!("port {NODE_EXPORTER_PORT} of the nodes is taken by {}", shortened(&names))
+    };
     if !users.is_empty() {
-        let names: Vec<String> = users.iter().map(|pod| named(pod)).collect();
-        let message = format!("port {NODE_EXPORTER_PORT} of the nodes is taken by {}", shortened(&names));
-        if users.iter().all(|pod| is_scalekits(pod)) {
-            let message = format!("{message}, of {}", plan::OTHER_INSTALLATION);
-            return Finding::new(CHECK, Severity::Error, message).hint(plan::ONE_A_CLUSTER);
-        }
-        return Finding::new(CHECK, Severity::Error, message)
+        return Finding::new(CHECK, Severity::Error, taken_by(&users))
             .hint("remove the other node-exporter (MicroK8s: `microk8s disable observability`)");
     }
     let of = |wanted: Listener| -> Vec<String> {
         listeners.iter().filter(|(_, listener)| *listener == wanted).map(|(node, _)| node.clone()).collect()
     };
     let (taken, free) = (of(Listener::Something), of(Listener::Nobody));
+    // Those of an installation that is being taken away may still be there, and hold nothing up.
+    if !taken.is_empty() && !ours && !scalekits.is_empty() {
+        let message = format!("{}, of {}", taken_by(&scalekits), plan::OTHER_INSTALLATION);
+        return Finding::new(CHECK, Severity::Error, message).hint(plan::ONE_A_CLUSTER);
+    }
     if !taken.is_empty() && !ours {
         let message = format!("a program that is no pod listens on port {NODE_EXPORTER_PORT} of {}", shortened(&taken));
         return Finding::new(CHECK, Severity::Error, message).hint(
@@ -106,6 +110,8 @@ mod tests {
     fn another_installation_that_holds_the_port_is_no_program_of_the_machine() {
         let mut theirs = exporter();
         theirs.metadata.labels = Some([(crate::catalog::MANAGED_BY.to_owned(), "scalekit".to_owned())].into());
+        let left = node_exporter_port(Some(&[theirs.clone()]), &[("n".to_owned(), Listener::Nobody)], false);
+        assert_eq!(left.severity, Severity::Ok, "{}", left.message);
         let finding = node_exporter_port(Some(&[theirs]), &[("n".to_owned(), Listener::Something)], false);
         assert_eq!(finding.severity, Severity::Error);
         assert!(finding.message.ends_with("other/ne, of another installation of scalekit"), "{}", finding.message);
