@@ -24,7 +24,7 @@ mod volumes;
 
 use std::collections::BTreeMap;
 
-use kube::core::DynamicObject;
+use kube::core::{DynamicObject, Resource};
 
 pub use alertmanager::{Alerting, RECEIVERS_SECRET, TEST_ALERT};
 pub use component::{Component, UnknownComponent};
@@ -214,6 +214,11 @@ pub fn nodes_namespace(namespace: &str) -> String {
 /// Where Prometheus answers inside the cluster.
 pub fn prometheus_url(namespace: &str) -> String {
     format!("http://prometheus.{namespace}.svc:9090")
+}
+
+/// Whether an object carries our label, of whatever installation it is.
+pub fn is_ours<K: Resource>(object: &K) -> bool {
+    object.meta().labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|value| value == SCALEKIT)
 }
 
 /// The component that an object of the stack belongs to, by its labels; `None` for what all of them

@@ -143,7 +143,7 @@ fn is_our_workload(object: &DynamicObject) -> bool {
 }
 
 fn is_ours(object: &DynamicObject, wanted: &str) -> bool {
-    plan::is_ours(object) && kind(object) == wanted
+    catalog::is_ours(object) && kind(object) == wanted
 }
 
 fn kind(object: &DynamicObject) -> String {

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
-use jiff::SignedDuration;
 use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease};
 use kube::{Api, ResourceExt};
 use serde::Serialize;
@@ -14,7 +13,7 @@ use super::{CommandError, targets, up::unusable, whereabouts};
 use crate::{
     autoscaling::{
         api::{Autoscaler, ModeSpec, ScaleTargetRef},
-        controller::LEASE,
+        controller::{LEASE, SKEW},
         explain::Explanation,
     },
     catalog::{self, Component},
@@ -22,8 +21,6 @@ use crate::{
     settings::{At, Named, SettingsError},
 };
 
-/// How far the clocks of this machine and of the scaler's may be apart.
-const CLOCKS: SignedDuration = SignedDuration::from_secs(60);
 const PORT: u16 = 8080;
 /// The longest time without a leader, when the last one died.
 const ELECTION: Duration = Duration::from_secs(18);
@@ -67,7 +64,7 @@ pub async fn explain(
 ) -> Result<Explained, CommandError> {
     let now = super::up::now();
     if let Some(At::Instant(at)) = at
-        && at.duration_since(now) > CLOCKS
+        && at.duration_since(now) > SKEW
     {
         return Err(
             SettingsError::Value { origin: "--at".to_owned(), reason: format!("{at} lies in the future") }.into()

@@ -109,7 +109,7 @@ fn is_rendered(path: &Path) -> bool {
     let yaml = path.extension().is_some_and(|extension| extension == "yaml");
     let Some(text) = yaml.then(|| fs::read_to_string(path).ok()).flatten() else { return false };
     yaml::parse_all::<DynamicObject>(&text)
-        .is_ok_and(|objects| !objects.is_empty() && objects.iter().all(plan::is_ours))
+        .is_ok_and(|objects| !objects.is_empty() && objects.iter().all(catalog::is_ours))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use k8s_openapi::{
 
 use super::{Finding, Severity};
 use crate::{
-    catalog::{MANAGED_BY, SCALEKIT},
+    catalog::is_ours,
     plan,
     platform::{Platform, PlatformKind, StorageChoice},
 };
@@ -273,7 +273,7 @@ fn other_monitoring(others: &Looked<Vec<Pod>>, operator: &Looked<bool>, platform
             containers.filter_map(|container| container.image.as_deref()).any(|image| SAME.contains(&program(image)))
         })
         .collect();
-    let scalekits = !same.is_empty() && same.iter().all(|pod| is_scalekits(pod));
+    let scalekits = !same.is_empty() && same.iter().all(|pod| is_ours(*pod));
     let mut found: Vec<String> = same
         .iter()
         .map(|pod| {
@@ -297,11 +297,6 @@ fn other_monitoring(others: &Looked<Vec<Pod>>, operator: &Looked<bool>, platform
     } else {
         finding.hint("keep one of them; two do no harm but cost twice, and only one node-exporter gets port 9100")
     }
-}
-
-/// Whether a pod that is not of this installation is of another one.
-pub(super) fn is_scalekits(pod: &Pod) -> bool {
-    pod.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == SCALEKIT)
 }
 
 /// The last part of an image's path: what it is, whoever's it is.

@@ -2,11 +2,8 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{
-    Finding, Severity,
-    environment::{is_scalekits, shortened},
-};
-use crate::plan;
+use super::{Finding, Severity, environment::shortened};
+use crate::{catalog::is_ours, plan};
 
 /// node-exporter listens on this port of every node.
 pub const NODE_EXPORTER_PORT: u16 = 9100;
@@ -27,7 +24,7 @@ pub enum Listener {
 pub(super) fn node_exporter_port(pods: Option<&[Pod]>, listeners: &[(String, Listener)], ours: bool) -> Finding {
     const CHECK: &str = "port-9100";
     let (scalekits, users): (Vec<&Pod>, Vec<&Pod>) =
-        pods.unwrap_or_default().iter().filter(|pod| takes(pod)).partition(|pod| is_scalekits(pod));
+        pods.unwrap_or_default().iter().filter(|pod| takes(pod)).partition(|pod| is_ours(*pod));
     let taken_by = |pods: &[&Pod]| {
         let names: Vec<String> = pods.iter().map(|pod| named(pod)).collect();
         format!("port {NODE_EXPORTER_PORT} of the nodes is taken by {}", shortened(&names))
@@ -40,12 +37,12 @@ pub(super) fn node_exporter_port(pods: Option<&[Pod]>, listeners: &[(String, Lis
         listeners.iter().filter(|(_, listener)| *listener == wanted).map(|(node, _)| node.clone()).collect()
     };
     let (taken, free) = (of(Listener::Something), of(Listener::Nobody));
-    // Those of an installation that is being taken away may still be there, and hold nothing up.
-    if !taken.is_empty() && !ours && !scalekits.is_empty() {
-        let message = format!("{}, of {}", taken_by(&scalekits), plan::OTHER_INSTALLATION);
-        return Finding::new(CHECK, Severity::Error, message).hint(plan::ONE_A_CLUSTER);
-    }
     if !taken.is_empty() && !ours {
+        // Without a listener they are of an installation that is being taken away, and hold nothing up.
+        if !scalekits.is_empty() {
+            let message = format!("{}, of {}", taken_by(&scalekits), plan::OTHER_INSTALLATION);
+            return Finding::new(CHECK, Severity::Error, message).hint(plan::ONE_A_CLUSTER);
+        }
         let message = format!("a program that is no pod listens on port {NODE_EXPORTER_PORT} of {}", shortened(&taken));
         return Finding::new(CHECK, Severity::Error, message).hint(
             "stop it on those nodes: `ss -ltnp 'sport = :9100'` names it, often it is the package prometheus-node-exporter",

@@ -16,11 +16,11 @@ use tokio::time::{Instant, timeout};
 
 use super::{Failure, InstallError, Installer};
 use crate::{
-    catalog::{Component, FIELD_MANAGER, MANAGED_BY, SCALEKIT},
+    catalog::{Component, FIELD_MANAGER, MANAGED_BY, SCALEKIT, is_ours},
     cluster::{self, CONCURRENCY, Kind, LEASE},
     event::{Action, Event},
     object::ObjectRef,
-    plan::{KEPT, Scaled, Target, Teardown, is_ours},
+    plan::{KEPT, Scaled, Target, Teardown},
 };
 
 /// How often what is on its way out is looked at while no watch tells that something went: for what holds it, and for who

@@ -10,11 +10,10 @@ use serde_json::json;
 
 use super::{InstallError, Installer};
 use crate::{
-    catalog::{FIELD_MANAGER, MANAGED_BY, SCALEKIT},
+    catalog::{FIELD_MANAGER, MANAGED_BY, SCALEKIT, is_ours},
     cluster::{self, INSTALLED},
     event::Event,
     object::ObjectRef,
-    plan::is_ours,
 };
 
 /// Finalizers of Kubernetes itself: its controllers are there, and what they guard is real.
@@ -34,7 +33,7 @@ impl Installer<'_> {
         };
         let stuck = ours.iter().filter(|object| {
             object.metadata.deletion_timestamp.is_some()
-                && is_ours(object)
+                && is_ours(*object)
                 && (inside(object) || waiting.contains_key(&ObjectRef::of(object)))
         });
         for object in stuck {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{InstallError, Installer};
 use crate::{
-    catalog::{Component, FIELD_MANAGER, MANAGED_BY, NAME, SCALEKIT},
+    catalog::{Component, FIELD_MANAGER, MANAGED_BY, NAME, SCALEKIT, is_ours},
     cluster::{INSTALLED, Kind, TRACES},
     object::ObjectRef,
     plan::{Kept, Teardown},
@@ -82,8 +82,7 @@ impl Installer<'_> {
     /// over, and never passed over in silence. By the inventories, where one was there, and by the managed fields.
     async fn unlabelled(&self, recorded: &[(ObjectRef, Option<String>)]) -> Result<Vec<DynamicObject>, InstallError> {
         let applied = self.looking(|| self.cluster.applied_by(&INSTALLED, FIELD_MANAGER)).await?;
-        let labelled = |object: &DynamicObject| object.labels().get(MANAGED_BY).is_some_and(|value| value == SCALEKIT);
-        let mut found: Vec<DynamicObject> = applied.into_iter().filter(|object| !labelled(object)).collect();
+        let mut found: Vec<DynamicObject> = applied.into_iter().filter(|object| !is_ours(object)).collect();
         let unknown = |object: &&ObjectRef| {
             Kind::of(object).is_some() && !found.iter().any(|known| ObjectRef::of(known).same_object(object))
         };
@@ -92,7 +91,7 @@ impl Installer<'_> {
         let uids: BTreeSet<&str> = recorded.iter().filter_map(|(_, uid)| uid.as_deref()).collect();
         let is_it = |object: &DynamicObject| object.metadata.uid.as_deref().is_some_and(|uid| uids.contains(uid));
         let there = self.looking(|| self.get_all(unknown.clone())).await?;
-        found.extend(there.into_iter().filter(|object| !labelled(object) && is_it(object)));
+        found.extend(there.into_iter().filter(|object| !is_ours(object) && is_it(object)));
         Ok(found)
     }
 

@@ -37,7 +37,7 @@ pub use teardown::{Data, KEPT, Kept, Target, Teardown, teardown};
 pub use version::is_newer;
 
 use crate::{
-    catalog::{APPLYSET_PART_OF, CREATE_ONCE, MANAGED_BY, SCALEKIT},
+    catalog::{APPLYSET_PART_OF, CREATE_ONCE, is_ours},
     object::{ByName, ObjectRef},
 };
 
@@ -218,11 +218,6 @@ pub fn plan(desired: &[DynamicObject], live: &[DynamicObject], inventory: &Inven
         ours.then(|| Planned { object: entry.object.clone(), change: Change::Delete { uid } })
     }));
     ChangeSet { items }
-}
-
-/// Whether an object carries our label.
-pub fn is_ours(object: &DynamicObject) -> bool {
-    object.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|value| value == SCALEKIT)
 }
 
 /// Whether both belong to the same installation. A live object without that label was labelled by hand, and is taken in.

@@ -19,7 +19,7 @@ use kube::{Api, Resource, api::ListParams, client::Body};
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
-    catalog::{MANAGED_BY, SCALEKIT, nodes_namespace},
+    catalog::{is_ours, nodes_namespace},
     cluster::{CONCURRENCY, Cluster, answered},
     health::{Clock, Environment, Listener, Looked, NODE_EXPORTER_PORT, PROVISIONERS},
 };
@@ -55,10 +55,8 @@ pub async fn environment(cluster: &Cluster, namespace: &str) -> Environment {
 
 /// Whether a pod is of the stack in `namespace`. Those of another installation are not.
 fn is_of_stack(pod: &Pod, namespace: &str) -> bool {
-    let labelled = pod.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY));
     let place = pod.metadata.namespace.as_deref();
-    labelled.is_some_and(|by| by == SCALEKIT)
-        && (place == Some(namespace) || place == Some(nodes_namespace(namespace).as_str()))
+    is_ours(pod) && (place == Some(namespace) || place == Some(nodes_namespace(namespace).as_str()))
 }
 
 /// Every aggregated API, or why they cannot be seen.
@@ -137,6 +135,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::catalog::MANAGED_BY;
 
     #[rstest]
     #[case::of_the_stack("scalekit", "nope", true)]

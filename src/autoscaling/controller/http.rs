@@ -26,7 +26,7 @@ use super::{
 const OLDEST_SIGN_S: i64 = 60;
 
 /// By how much the clock of whoever asks may be ahead.
-const SKEW: SignedDuration = SignedDuration::from_secs(60);
+pub const SKEW: SignedDuration = SignedDuration::from_secs(60);
 
 /// Whether this controller can stand for election.
 enum Standing {

@@ -2,7 +2,10 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::platform::detect;
+use crate::{
+    catalog::{MANAGED_BY, SCALEKIT},
+    platform::detect,
+};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()

@@ -86,8 +86,8 @@ pub(in crate::report) fn status(status: &Status) -> String {
 fn last_decision(autoscaler: &Autoscaler) -> String {
     let line = autoscaler.last_decision.as_deref().unwrap_or("-");
     match autoscaler.reason.as_deref() {
-        Some("TooManyReplicas") => format!("{line} (at MAX, more are called for)"),
-        Some("TooFewReplicas") => format!("{line} (at MIN, fewer are called for)"),
+        Some("TooManyReplicas") => format!("{line} (limited by MAX)"),
+        Some("TooFewReplicas") => format!("{line} (limited by MIN)"),
         _ => line.to_owned(),
     }
 }
@@ -143,6 +143,28 @@ fn scraped(scraping: &Scraping) -> String {
 mod tests {
     use super::*;
     use crate::health::LargeMetric;
+
+    #[test]
+    fn a_decision_that_a_bound_limits_says_so() {
+        let of = |reason: Option<&str>| {
+            last_decision(&Autoscaler {
+                namespace: "demo".to_owned(),
+                name: "web".to_owned(),
+                target: "deployment/web".to_owned(),
+                min: 1,
+                max: 5,
+                current: Some(5),
+                desired: Some(5),
+                last_decision: reason.map(|_| "tasks=67 → holding".to_owned()),
+                reason: reason.map(str::to_owned),
+                problems: vec![],
+            })
+        };
+        assert_eq!(of(Some("TooManyReplicas")), "tasks=67 → holding (limited by MAX)");
+        assert_eq!(of(Some("TooFewReplicas")), "tasks=67 → holding (limited by MIN)");
+        assert_eq!(of(Some("DesiredWithinRange")), "tasks=67 → holding");
+        assert_eq!(of(None), "-");
+    }
 
     #[test]
     fn a_rule_that_drops_what_alerts_read_comes_with_what_falls_silent() {
