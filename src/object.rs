@@ -1,11 +1,13 @@
-//! How an object of the cluster is named, in plans, events, errors and the inventory.
-//!
-//! Holds names only: no client, no content.
+//! How an object of the cluster is named, in plans, events, errors and the inventory, and how it is read.
 
 use std::{collections::BTreeMap, fmt};
 
-use kube::core::{DynamicObject, GroupVersionKind};
-use serde::{Deserialize, Serialize};
+use kube::core::{DynamicObject, GroupVersionKind, ObjectMeta, TypeMeta};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor},
+};
+use serde_json::{Map, Value};
 
 /// One object of the cluster by group, version, kind, namespace and name.
 ///
@@ -91,6 +93,41 @@ impl<'a> ByName<'a> {
     }
 }
 
+/// An object that is read field by field. [`DynamicObject`] itself sets all of them aside until it knows which are left over,
+/// and reads them once more.
+#[derive(Clone, Debug)]
+pub struct Written(pub DynamicObject);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Written;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of Kubernetes")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Written, A::Error> {
+                let (mut api_version, mut kind, mut metadata, mut data) =
+                    (None, None, ObjectMeta::default(), Map::new());
+                while let Some(key) = fields.next_key::<String>()? {
+                    match key.as_str() {
+                        "apiVersion" => api_version = Some(fields.next_value()?),
+                        "kind" => kind = Some(fields.next_value()?),
+                        "metadata" => metadata = fields.next_value()?,
+                        _ => drop(data.insert(key, fields.next_value()?)),
+                    }
+                }
+                // The items of a LIST come without.
+                let types = api_version.zip(kind).map(|(api_version, kind)| TypeMeta { api_version, kind });
+                Ok(Written(DynamicObject { types, metadata, data: Value::Object(data) }))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.kind.to_lowercase())?;
@@ -140,5 +177,20 @@ mod tests {
         for api_version in ["v1", "apps/v1", "scalekit.dev/v1alpha1"] {
             assert_eq!(ObjectRef::new(api_version, "X", None, "x").api_version(), api_version);
         }
+    }
+
+    #[test]
+    fn an_object_is_read_as_its_type_reads_it() {
+        let texts = [
+            r#"{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "labels": {"b": "c"}}, "data": {"d": null}}"#,
+            r#"{"metadata": {"name": "item", "managedFields": [{"manager": "m", "fieldsV1": {"f:x": {}}}]}, "spec": {}}"#,
+            r#"{"apiVersion": "v1", "kind": "ConfigMap"}"#,
+        ];
+        for text in texts {
+            let Written(read) = serde_json::from_str(text).unwrap();
+            assert_eq!(read, serde_json::from_str(text).unwrap(), "{text}");
+        }
+        assert!(serde_json::from_str::<Written>(r#"{"metadata": []}"#).is_err());
+        assert!(serde_json::from_str::<Written>("[]").is_err());
     }
 }

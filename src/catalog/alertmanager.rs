@@ -3,7 +3,11 @@
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-use super::{assets, edit, labels, objects, secret_text::SecretText};
+use super::{
+    assets, edit, labels,
+    objects::{self, ContentDigest},
+    secret_text::SecretText,
+};
 
 /// The Secret that holds the receivers' URLs, or the whole configuration where that was given.
 pub const RECEIVERS_SECRET: &str = "alertmanager-receivers";
@@ -80,11 +84,8 @@ pub(super) fn adapt(deployment: &mut DynamicObject, alerting: &Alerting, mounted
             });
         }
     }
-    let read_at_the_start: Vec<&Value> = mounted
-        .iter()
-        .filter(|object| edit::kind(object) == "ConfigMap" || matches!(alerting, Alerting::Config(_)))
-        .map(|object| &object.data)
-        .collect();
-    let hash = objects::content_digest(&read_at_the_start);
+    let read_at_the_start =
+        mounted.iter().filter(|object| edit::kind(object) == "ConfigMap" || matches!(alerting, Alerting::Config(_)));
+    let hash = read_at_the_start.fold(ContentDigest::default(), |digest, object| digest.with(&object.data)).finish();
     template["metadata"]["annotations"][labels::CONFIG_HASH] = json!(labels::base64(&hash[..12]));
 }

@@ -10,6 +10,8 @@ use include_dir::{Dir, include_dir};
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+use crate::object::Written;
+
 static ASSETS: Dir<'_> = include_dir!("$OUT_DIR/assets");
 static DASHBOARDS: Dir<'_> = include_dir!("$OUT_DIR/dashboards");
 
@@ -39,7 +41,10 @@ pub(super) fn manifests(folder: &str) -> Vec<DynamicObject> {
     });
     files
         .flat_map(|(path, documents)| documents.iter().map(|document| (*path, document.clone())))
-        .map(|(path, document)| serde_json::from_value(document).unwrap_or_else(|error| broken(path, &error)))
+        .map(|(path, document)| {
+            let Written(object) = serde_json::from_value(document).unwrap_or_else(|error| broken(path, &error));
+            object
+        })
         .collect()
 }
 

@@ -1,12 +1,13 @@
 //! Grafana's provisioning, dashboards and password.
 
 use kube::core::DynamicObject;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Options, assets,
     edit::{self, Namespaces},
-    labels, objects,
+    labels,
+    objects::{self, ContentDigest},
 };
 
 /// The Secret that holds the password of `admin`, under the key [`PASSWORD_KEY`].
@@ -55,9 +56,8 @@ pub(super) fn set_memory_limit(deployment: &mut DynamicObject, limit: &str) {
 /// Makes the pod start anew when what it reads at its start has changed. The password does not count:
 /// it is read once in the life of the database.
 pub(super) fn set_config_hash(deployment: &mut DynamicObject, mounted: &[DynamicObject]) {
-    let config: Vec<&Value> =
-        mounted.iter().filter(|object| edit::kind(object) == "ConfigMap").map(|object| &object.data).collect();
-    let hash = objects::content_digest(&config);
+    let config = mounted.iter().filter(|object| edit::kind(object) == "ConfigMap");
+    let hash = config.fold(ContentDigest::default(), |digest, map| digest.with(&map.data)).finish();
     if let Some(template) = edit::pod_template(deployment) {
         template["metadata"]["annotations"][labels::CONFIG_HASH] = json!(labels::base64(&hash[..12]));
     }

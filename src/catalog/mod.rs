@@ -35,11 +35,11 @@ pub use labels::{
     APPLYSET_ID, APPLYSET_PART_OF, AUTOSCALER_FIELD_MANAGER, COMPONENT, CONFIG_HASH, CREATE_ONCE, FIELD_MANAGER,
     MANAGED_BY, NAME, PART_OF, SCALEKIT, VERSION, applyset_id,
 };
-pub use objects::content_digest;
+pub use objects::ContentDigest;
 pub use profile::{Profile, Resources, UnknownProfile};
 pub use prometheus::{
-    SCRAPES_SECRET, alert_rule, content_mark, expected_jobs, is_of_the_kubelet, is_optional, jobs, optional_jobs,
-    scrape_file, scraped_as, unscraped,
+    SCRAPES_SECRET, alert_rule, content_mark, expected_jobs, is_of_the_kubelet, is_optional, is_scraped_alike, jobs,
+    optional_jobs, scrape_file, scraped_as, unscraped,
 };
 pub use readers::alerts_reading;
 pub use secret_text::SecretText;

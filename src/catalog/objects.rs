@@ -1,5 +1,7 @@
 //! Objects that are made here and not read from a manifest.
 
+use std::collections::BTreeMap;
+
 use kube::core::{DynamicObject, ObjectMeta, TypeMeta};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -38,13 +40,106 @@ pub(super) fn secret<'a, K: Into<String>>(name: &str, files: impl IntoIterator<I
     secret
 }
 
-/// SHA-256 of the JSON of a value. Maps of `serde_json` are sorted, so that equal content has one digest.
-#[expect(clippy::missing_panics_doc, reason = "what is hashed here has text keys, and so a text form")]
-pub fn content_digest<T: Serialize + ?Sized>(value: &T) -> [u8; 32] {
-    Sha256::digest(serde_json::to_vec(value).expect("JSON has a text form")).into()
+/// SHA-256 of content, part by part. No two contents give it the same bytes: everything goes in with its type and length, so
+/// that a text, of which dashboards are hundreds of kilobytes, goes in as it is.
+#[derive(Default)]
+pub struct ContentDigest(Sha256);
+
+impl ContentDigest {
+    /// A text more.
+    #[must_use]
+    pub fn with_text(mut self, text: &str) -> Self {
+        self.put(b't', text.as_bytes());
+        self
+    }
+
+    /// A value more. Maps of `serde_json` are sorted, so that equal values have one digest.
+    #[must_use]
+    pub fn with(mut self, value: &Value) -> Self {
+        self.put_value(value);
+        self
+    }
+
+    /// Labels or annotations more.
+    #[must_use]
+    pub fn with_texts(mut self, texts: &BTreeMap<String, String>) -> Self {
+        self.begin(b'm', texts.len());
+        texts.iter().fold(self, |digest, (key, text)| digest.with_text(key).with_text(text))
+    }
+
+    /// The digest of all of them.
+    pub fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+
+    fn put(&mut self, kind: u8, bytes: &[u8]) {
+        self.begin(kind, bytes.len());
+        self.0.update(bytes);
+    }
+
+    fn begin(&mut self, kind: u8, length: usize) {
+        let mut header = [kind; 9];
+        header[1..].copy_from_slice(&(length as u64).to_le_bytes());
+        self.0.update(header);
+    }
+
+    fn put_value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.begin(b'n', 0),
+            Value::Bool(value) => self.begin(b'b', usize::from(*value)),
+            Value::Number(number) => self.put(b'd', number.to_string().as_bytes()),
+            Value::String(text) => self.put(b's', text.as_bytes()),
+            Value::Array(items) => {
+                self.begin(b'a', items.len());
+                items.iter().for_each(|item| self.put_value(item));
+            }
+            Value::Object(fields) => {
+                self.begin(b'o', fields.len());
+                for (key, value) in fields {
+                    self.put(b'k', key.as_bytes());
+                    self.put_value(value);
+                }
+            }
+        }
+    }
 }
 
 /// The YAML of a configuration that came from YAML.
 pub(super) fn yaml_text<T: Serialize>(value: &T) -> String {
     yaml::to_string(value).expect("a value with text keys alone always has a YAML form")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_content_alone_has_the_same_digest() {
+        let digest = |value: Value| ContentDigest::default().with(&value).finish();
+        assert_eq!(digest(json!({"a": 1, "b": [2]})), digest(serde_json::from_str(r#"{"b": [2], "a": 1}"#).unwrap()));
+        let different = [
+            json!(null),
+            json!(false),
+            json!(true),
+            json!(1),
+            json!("1"),
+            json!(""),
+            json!([]),
+            json!({}),
+            json!([[]]),
+            json!(["ab"]),
+            json!(["a", "b"]),
+            json!(["a", ["b"]]),
+            json!([["a"], "b"]),
+            json!({"a": "b"}),
+            json!({"ab": ""}),
+            json!({"a": {"b": "c"}, "d": "e"}),
+            json!({"a": {"b": "c", "d": "e"}}),
+        ];
+        let digests: std::collections::BTreeSet<_> = different.iter().cloned().map(digest).collect();
+        assert_eq!(digests.len(), different.len());
+        let texts =
+            |texts: &[&str]| texts.iter().fold(ContentDigest::default(), |it, text| it.with_text(text)).finish();
+        assert_ne!(texts(&["ab", "c"]), texts(&["a", "bc"]));
+    }
 }

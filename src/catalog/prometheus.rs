@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::{
     Options, assets, control_plane,
     edit::{self, Namespaces},
-    objects, one_process,
+    objects::ContentDigest,
+    one_process,
 };
 use crate::{
     additions::File,
@@ -120,12 +121,23 @@ pub fn jobs(options: &Options) -> Vec<String> {
     names(&whole(options))
 }
 
+/// The text of the configuration among these objects.
+fn configuration_text(objects: &[DynamicObject]) -> Option<&str> {
+    let is_it = |object: &&DynamicObject| {
+        edit::kind(object) == "ConfigMap" && object.metadata.name.as_deref() == Some(CONFIG_MAP)
+    };
+    objects.iter().find(is_it)?.data["data"][CONFIG].as_str()
+}
+
+/// Whether the configurations in both are the same to the letter, and so were made for the same.
+pub fn is_scraped_alike(one: &[DynamicObject], other: &[DynamicObject]) -> bool {
+    let texts = (configuration_text(one), configuration_text(other));
+    texts.0.is_some() && texts.0 == texts.1
+}
+
 /// What the configuration that is installed was made for: how the cluster was seen when that could be looked at.
 pub fn scraped_as(live: &[DynamicObject]) -> Seen {
-    let installed = live
-        .iter()
-        .find(|object| edit::kind(object) == "ConfigMap" && object.metadata.name.as_deref() == Some(CONFIG_MAP));
-    let text = installed.and_then(|object| object.data["data"][CONFIG].as_str());
+    let text = configuration_text(live);
     let Some(config) = text.and_then(|text| yaml::parse::<Value>(text).ok()) else { return Seen::default() };
     let configs = config["scrape_configs"].as_array().into_iter().flatten();
     let kubelet = configs.into_iter().find(|job| job["job_name"] == KUBELET);
@@ -148,11 +160,7 @@ pub fn unscraped(seen: &Seen, installed: &Seen, options: &Options) -> Vec<Part> 
 /// By what the configuration that Prometheus says to have loaded is known to be the one in these objects; `None` where there
 /// is none in them.
 pub fn content_mark(objects: &[DynamicObject]) -> Option<String> {
-    let is_it = |object: &&DynamicObject| {
-        edit::kind(object) == "ConfigMap" && object.metadata.name.as_deref() == Some(CONFIG_MAP)
-    };
-    let text = objects.iter().find(is_it)?.data["data"][CONFIG].as_str()?;
-    let config: Value = yaml::parse(text).ok()?;
+    let config: Value = yaml::parse(configuration_text(objects)?).ok()?;
     let patterns = config["rule_files"].as_array()?.iter().filter_map(Value::as_str);
     patterns.into_iter().find(|pattern| pattern.starts_with(CONTENT)).map(str::to_owned)
 }
@@ -218,8 +226,9 @@ pub(super) fn files(options: &Options, platform: &Platform, namespaces: &Namespa
         }
     }
     let recorded = assets::config("prometheus", RECORDED);
-    let own = options.additions.rules.iter().chain(&options.additions.scrapes).map(|file| (file.stem(), &file.text));
-    let digest = objects::content_digest(&(&config, &alerts, &recorded, own.collect::<Vec<_>>()));
+    let ours = ContentDigest::default().with(&config).with(&alerts).with(&recorded);
+    let own = options.additions.rules.iter().chain(&options.additions.scrapes);
+    let digest = own.fold(ours, |digest, file| digest.with_text(file.stem()).with_text(&file.text)).finish();
     if let Some(patterns) = config["rule_files"].as_array_mut() {
         patterns.push(json!(format!("{CONTENT}{}*", hex::encode(&digest[..8]))));
     }

@@ -6,13 +6,14 @@ use futures::{StreamExt, TryStreamExt, stream};
 use kube::{
     Api,
     api::{DynamicObject, ListParams},
+    core::{ObjectList, Request},
     discovery::{ApiGroup, ApiResource, Discovery, Scope, verbs},
 };
 
 use tokio::time::timeout;
 
 use super::{Cluster, Error, Kind};
-use crate::object::ObjectRef;
+use crate::object::{ObjectRef, Written};
 
 /// Requests in flight at once. More gains nothing on a small API server, as measured.
 pub const CONCURRENCY: usize = 16;
@@ -64,10 +65,12 @@ impl Cluster {
     pub async fn list_kind(&self, kind: &Kind, namespace: Option<&str>, selector: &str) -> Result<Vec<Listed>, Error> {
         let params = ListParams::default().labels(selector);
         let api = self.api(kind, namespace);
-        let items = if kind.kind == "Secret" {
+        let items: Result<Vec<Listed>, Error> = if kind.kind == "Secret" {
             answered(api.list_metadata(&params)).await.map(|list| list.items.into_iter().map(metadata_only).collect())
         } else {
-            answered(api.list(&params)).await.map(|list| list.items)
+            let request = Request::new(api.resource_url()).list(&params).map_err(kube::Error::BuildRequest)?;
+            let list = answered(self.client.request::<ObjectList<Written>>(request)).await;
+            list.map(|list| list.items.into_iter().map(|Written(item)| item).collect())
         };
         match items {
             Ok(items) => Ok(items.into_iter().map(|item| typed(item, kind)).collect()),

@@ -108,16 +108,20 @@ pub(super) async fn prepare(
     reporter.report(Event::StepStarted { step: Step::Plan, total: None });
     tell(&[health::room(&facts.nodes, &desired, options.profile)], reporter)?;
     let state = installer.complete(&release, &desired, labelled?).await?;
-    // A cluster with an installation in it does not change its make: that need not be looked at again.
-    let mut before = catalog::scraped_as(&state.live);
-    if before.one_process.is_none() && platform.kind.may_be_one_process() {
-        before.one_process = preflight::one_process(cluster).await;
-    }
+    let remembered = if catalog::is_scraped_alike(&state.live, &desired) {
+        looked_at.clone()
+    } else {
+        // A cluster with an installation in it does not change its make: that need not be looked at again.
+        let mut before = catalog::scraped_as(&state.live);
+        if before.one_process.is_none() && platform.kind.may_be_one_process() {
+            before.one_process = preflight::one_process(cluster).await;
+        }
+        platform.seen(facts.seen.clone().or(before))
+    };
     let asked = options.clone();
     let others = catalog::fit_volumes(&mut options, &state.live, &facts.classes);
     tell(&health::volumes(&options, &others), reporter)?;
     tell(&health::dropped_metrics(&options), reporter)?;
-    let remembered = platform.seen(facts.seen.clone().or(before));
     let fitted = options.storage != asked.storage || options.retention != asked.retention;
     if remembered != looked_at || fitted {
         desired = catalog::stack(&options, &remembered);

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use kube::core::DynamicObject;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::{catalog::content_digest, hex, object::ObjectRef};
+use crate::{catalog::ContentDigest, hex, object::ObjectRef};
 
 /// One installed object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,18 +100,13 @@ impl Inventory {
     }
 }
 
-/// Hash of what a manifest declares: the first 16 hex digits of SHA-256 over its JSON with sorted keys.
+/// Hash of what a manifest declares: the first 16 hex digits of the [`ContentDigest`] of its labels, annotations and data.
 pub fn content_hash(object: &DynamicObject) -> String {
-    /// In the order of their names, as everything below them is.
-    #[derive(Serialize)]
-    struct Content<'a> {
-        annotations: &'a Option<BTreeMap<String, String>>,
-        data: &'a Value,
-        labels: &'a Option<BTreeMap<String, String>>,
-    }
     let DynamicObject { metadata, data, .. } = object;
-    let content = Content { annotations: &metadata.annotations, data, labels: &metadata.labels };
-    hex::encode(&content_digest(&content)[..8])
+    let none = BTreeMap::new();
+    let [labels, annotations] = [&metadata.labels, &metadata.annotations].map(|texts| texts.as_ref().unwrap_or(&none));
+    let digest = ContentDigest::default().with(data).with_texts(labels).with_texts(annotations);
+    hex::encode(&digest.finish()[..8])
 }
 
 #[cfg(test)]
