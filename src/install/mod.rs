@@ -21,6 +21,7 @@ mod run;
 mod state;
 mod volumes;
 mod wait;
+mod watches;
 
 use std::time::Duration;
 

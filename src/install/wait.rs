@@ -1,27 +1,22 @@
 //! Waiting until what was written works: one watch per kind, a verdict as soon as there is one.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    core::v1::{Event as ClusterEvent, Node, Pod},
+    core::v1::{Node, Pod},
     storage::v1::StorageClass,
 };
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, ResourceExt,
     api::{DynamicObject, ListParams, LogParams, PostParams},
-    runtime::{WatchStreamExt, watcher},
 };
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::{Failure, InstallError, Installer, Release};
+use super::{Failure, InstallError, Installer, Release, watches::Seen};
 use crate::{
-    catalog::APPLYSET_PART_OF,
     cluster::{self, Kind},
     event::Event,
     object::ObjectRef,
@@ -35,29 +30,10 @@ const VERDICT_HOLDS: Duration = Duration::from_secs(3);
 /// How often rules that depend on time are looked at again when nothing changes.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Reason of the event by which a controller says that its pods are refused.
-const REFUSED: &str = "FailedCreate";
-
 const CLAIM: &str = "PersistentVolumeClaim";
 
 /// Lines of a crashed container that are shown.
 const LOG_LINES: i64 = 5;
-
-/// One thing that a watch said.
-enum Seen {
-    Object(Box<DynamicObject>),
-    Gone(ObjectRef),
-    /// All objects of a kind that there are, after the watch of it began or began anew.
-    Objects(&'static Kind, BTreeSet<ObjectRef>),
-    Pod(Box<Pod>),
-    PodGone(String),
-    /// UIDs of all pods of a namespace, likewise.
-    Pods(String, BTreeSet<String>),
-    Event(Box<ClusterEvent>),
-    /// A watch broke; it is started again.
-    Trouble(cluster::Error),
-    Nothing,
-}
 
 impl Installer<'_> {
     /// Waits until every object that has a state is current.
@@ -99,10 +75,10 @@ impl Installer<'_> {
                         around.events.retain(|known| known.metadata.uid != event.metadata.uid);
                         around.events.push(*event);
                     }
-                    // One failed request never ends a wait, but a right that is missing does not come by waiting.
-                    Seen::Trouble(error @ (cluster::Error::Forbidden { .. } | cluster::Error::Unauthorized { .. })) => {
-                        return Err(InstallError::Read(error));
-                    }
+                    Seen::Nodes(nodes) => around.nodes = nodes,
+                    // A right that is missing does not come by waiting.
+                    Seen::Refused(error) => return Err(InstallError::Read(error)),
+                    // One failed request never ends a wait.
                     Seen::Trouble(error) => {
                         self.reporter.report(Event::Note { message: format!("watching again: {error}") });
                     }
@@ -166,53 +142,6 @@ impl Installer<'_> {
                 }
             });
         }
-    }
-
-    fn watches(
-        &self,
-        release: &Release,
-        wanted: &[ObjectRef],
-        namespaces: &[String],
-    ) -> Vec<stream::BoxStream<'static, Seen>> {
-        let mut kinds: Vec<&'static Kind> = wanted.iter().filter_map(Kind::of).collect();
-        kinds.sort_by_key(|kind| kind.kind);
-        kinds.dedup();
-        let selector = format!("{APPLYSET_PART_OF}={}", release.applyset);
-        let mut watches: Vec<stream::BoxStream<'static, Seen>> = kinds
-            .into_iter()
-            .map(|kind| {
-                let config = watcher::Config::default().labels(&selector);
-                watch(self.cluster.api(kind, None), config, move |event| match event {
-                    Change::Applied(mut object) | Change::Listed(mut object) => {
-                        object.types =
-                            Some(kube::core::TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_owned() });
-                        Seen::Object(Box::new(object))
-                    }
-                    Change::Deleted(object) => Seen::Gone(named(kind, &object)),
-                    Change::Complete(all) => {
-                        Seen::Objects(kind, all.iter().map(|object| named(kind, object)).collect())
-                    }
-                })
-            })
-            .collect();
-        for namespace in namespaces {
-            let pods: Api<Pod> = Api::namespaced(self.cluster.client().clone(), namespace);
-            let of = namespace.clone();
-            watches.push(watch(pods, watcher::Config::default(), move |event| match event {
-                Change::Applied(pod) | Change::Listed(pod) => Seen::Pod(Box::new(pod)),
-                Change::Deleted(pod) => Seen::PodGone(pod.uid().unwrap_or_default()),
-                Change::Complete(all) => Seen::Pods(of.clone(), all.iter().filter_map(ResourceExt::uid).collect()),
-            }));
-            let events: Api<ClusterEvent> = Api::namespaced(self.cluster.client().clone(), namespace);
-            watches.push(watch(events.clone(), watcher::Config::default().fields("type=Warning"), told(REFUSED)));
-            let claims = |object: &ObjectRef| object.kind == CLAIM && object.namespace.as_deref() == Some(namespace);
-            if wanted.iter().any(claims) {
-                // That a provisioner is at work, or that nobody is, is no warning.
-                let about = format!("type=Normal,involvedObject.kind={CLAIM}");
-                watches.push(watch(events, watcher::Config::default().fields(&about), told(readiness::PROVISIONING)));
-            }
-        }
-        watches
     }
 
     /// The failures without those that are mended already: a workload's pods were refused, and would be taken now, which
@@ -312,72 +241,6 @@ fn collect(verdicts: &[(&ObjectRef, Readiness)], only_failed: bool) -> Vec<Failu
             _ => None,
         })
         .collect()
-}
-
-enum Change<K> {
-    /// It was there when the watch began.
-    Listed(K),
-    Applied(K),
-    Deleted(K),
-    /// This is all that there is.
-    Complete(Vec<K>),
-}
-
-/// What is heard of events: those that come, and of what was said before the watch only this.
-///
-/// A controller whose pods are refused asks again after minutes, and a provisioner says once that it begins; until then
-/// only that event says so. Everything else that is not mended happens again within seconds, and is told anew.
-fn told(before: &'static str) -> impl Fn(Change<ClusterEvent>) -> Seen + Send + 'static {
-    move |event| match event {
-        Change::Applied(event) => Seen::Event(Box::new(event)),
-        Change::Listed(event) if event.reason.as_deref() == Some(before) => Seen::Event(Box::new(event)),
-        Change::Listed(_) | Change::Deleted(_) | Change::Complete(_) => Seen::Nothing,
-    }
-}
-
-fn named(kind: &Kind, object: &DynamicObject) -> ObjectRef {
-    ObjectRef::new(&kind.api_version(), kind.kind, object.metadata.namespace.as_deref(), &object.name_any())
-}
-
-/// A watch that goes on over errors with the watcher's own backoff: one failed request never ends a wait.
-fn watch<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    seen: impl Fn(Change<K>) -> Seen + Send + 'static,
-) -> stream::BoxStream<'static, Seen>
-where
-    K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
-    let mut listed = Vec::new();
-    watcher(api, config)
-        .default_backoff()
-        .map(move |event| match event {
-            Ok(watcher::Event::Apply(object)) => seen(Change::Applied(object)),
-            Ok(watcher::Event::InitApply(object)) => {
-                listed.push(object.clone());
-                seen(Change::Listed(object))
-            }
-            Ok(watcher::Event::Delete(object)) => seen(Change::Deleted(object)),
-            Ok(watcher::Event::Init) => {
-                listed.clear();
-                Seen::Nothing
-            }
-            Ok(watcher::Event::InitDone) => seen(Change::Complete(std::mem::take(&mut listed))),
-            Err(error) => words(error),
-        })
-        .boxed()
-}
-
-/// The trouble with a watch, in our words. One that only has to begin anew, since it is too old, has none.
-fn words(error: watcher::Error) -> Seen {
-    Seen::Trouble(match error {
-        watcher::Error::WatchError(status) if status.code == 410 => return Seen::Nothing,
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => error.into(),
-        watcher::Error::WatchError(status) => kube::Error::Api(status).into(),
-        other @ watcher::Error::NoResourceVersion => cluster::Error::Unreadable { cause: other.to_string() },
-    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge: the rules take the time from here")]

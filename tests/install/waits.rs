@@ -1,6 +1,7 @@
 //! Waiting: what ends it, and with which words.
 
 use rstest::rstest;
+use scalekit::cluster;
 use scalekit::install::InstallError;
 use scalekit::object::ObjectRef;
 use serde_json::Value;
@@ -149,10 +150,17 @@ async fn a_crash_that_heals_is_no_verdict() {
 
 /// While it lasts, nothing is seen: what has become ready meanwhile is seen afterwards.
 #[rstest]
-#[case::it_stumbles(500, "InternalError")]
-#[case::it_is_overloaded(429, "TooManyRequests")]
+#[case::it_stumbles(500, "InternalError", 40)]
+#[case::it_is_overloaded(429, "TooManyRequests", 40)]
+#[case::it_does_not_know_the_roles_yet(403, "Forbidden", 6)]
+#[case::it_does_not_know_who_asks_yet(401, "Unauthorized", 6)]
 #[tokio::test(start_paused = true)]
-async fn an_api_server_that_fails_for_a_while_does_not_end_a_wait(#[case] code: u16, #[case] reason: &str) {
+async fn an_api_server_that_fails_for_a_while_does_not_end_a_wait(
+    #[case] code: u16,
+    #[case] reason: &str,
+    #[case] seconds: u64,
+) {
+    let lasts = Duration::from_secs(seconds);
     let fake = FakeCluster::new();
     fake.hold("scaler");
     let cluster = fake.cluster();
@@ -172,7 +180,7 @@ async fn an_api_server_that_fails_for_a_while_does_not_end_a_wait(#[case] code: 
         scaler["status"] = json!({"observedGeneration": scaler["metadata"]["generation"], "replicas": 1, "updatedReplicas": 1,
             "readyReplicas": 1, "availableReplicas": 1, "conditions": [{"type": "Available", "status": "True"}]});
         fake.put(scaler);
-        tokio::time::sleep(Duration::from_secs(40)).await;
+        tokio::time::sleep(lasts).await;
         let asked = fake.calls().split_off(refused);
         assert!(
             asked.iter().any(|call| call.verb == "list") || asked.iter().any(|call| call.verb == "watch"),
@@ -184,7 +192,52 @@ async fn an_api_server_that_fails_for_a_while_does_not_end_a_wait(#[case] code: 
     let timed = async { (up(&cluster, desired).await, began.elapsed()) };
     let ((ended, took), ()) = tokio::join!(timed, stumbles);
     ended.unwrap();
-    assert!(took > Duration::from_secs(40), "it saw what nobody told: {took:?}");
+    assert!(took > lasts, "it saw what nobody told: {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_that_is_missing_ends_a_wait() {
+    let fake = FakeCluster::new();
+    fake.hold("scaler");
+    fake.fault(Fault::on("watch", "/pods").answers(403, "Forbidden", "pods is forbidden"));
+    let began = Instant::now();
+    let error = up(&fake.cluster(), stack()).await.unwrap_err();
+    assert!(matches!(&error, InstallError::Read(cluster::Error::Forbidden { .. })), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_lost_meanwhile_is_waited_for_no_longer() {
+    let fake = FakeCluster::new();
+    let cluster = fake.cluster();
+    fake.hold("node-exporter");
+    let node = |ready: &str| {
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"},
+            "status": {"conditions": [{"type": "Ready", "status": ready}]}})
+    };
+    fake.put(node("True"));
+    let loses_its_node = async {
+        while fake.get("DaemonSet", "node-exporter").is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let mut set = fake.get("DaemonSet", "node-exporter").unwrap();
+        set["status"] = json!({"observedGeneration": set["metadata"]["generation"], "desiredNumberScheduled": 1,
+            "currentNumberScheduled": 1, "numberMisscheduled": 0, "numberReady": 0, "updatedNumberScheduled": 1});
+        let waiting = json!({"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": "ContainerCreating"}}});
+        let mut lost = pod("node-exporter-1", &set, &waiting);
+        lost["metadata"]["namespace"] = json!("monitoring-nodes");
+        lost["spec"] = json!({"nodeName": "n", "containers": []});
+        fake.put(set);
+        fake.put(lost);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        fake.put(node("Unknown"));
+    };
+    let (began, desired) = (Instant::now(), stack());
+    let timed = async { (up(&cluster, desired).await, began.elapsed()) };
+    let ((ended, took), ()) = tokio::join!(timed, loses_its_node);
+    ended.unwrap();
+    assert!((20..40).contains(&took.as_secs()), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
