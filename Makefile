@@ -45,12 +45,7 @@ demo: go build ## A cluster if there is none, the stack, a workload, 25 tasks, 3
 	@dev/demo
 
 test: ## Everything that has to pass
-	@dev/prerequisites go node venv
-	@for part in lint test-unit test-dev test-manifests test-cluster; do \
-	  began=$$(date +%s); \
-	  $(MAKE) --no-print-directory $$part || exit; \
-	  echo "make $$part took $$(($$(date +%s) - began)) s"; \
-	done
+	@dev/test
 
 lint: prerequisites ## Format, lints, documentation, dependencies
 	cargo fmt --check

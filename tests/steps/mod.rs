@@ -34,14 +34,16 @@ pub trait Setting {
     async fn describe_failure(&self);
 }
 
-/// Runs the steps whose names are arguments of this program, or all. A failure where any of them failed, or none ran.
+/// Runs the steps whose names are arguments of this program, or all; of these every nth where `PART=k/n` says so, so that n
+/// programs, each in a setting of its own, share them. A failure where any of them failed, or none ran.
 pub async fn run<S: Setting>(setting: &S, steps: &[(&str, Step<S>)]) -> ExitCode {
     let only: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let (part, parts) =
+        env::var("PART").map_or((1, 1), |text| part(&text).expect("PART is k/n, 1/2 and 2/2 the halves"));
+    assert!(parts == 1 || !S::ONE_STORY, "a story has no parts");
+    let wanted = steps.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|wanted| wanted == name));
     let (mut passed, mut failed) = (0, 0);
-    for (name, step) in steps {
-        if !only.is_empty() && !only.iter().any(|wanted| wanted == name) {
-            continue;
-        }
+    for (name, step) in wanted.skip(part - 1).step_by(parts) {
         if let Some(reason) = setting.does_not_apply(name) {
             println!("test {name} ... does not apply: {reason}");
             continue;
@@ -69,4 +71,10 @@ pub async fn run<S: Setting>(setting: &S, steps: &[(&str, Step<S>)]) -> ExitCode
     }
     println!("\n{passed} passed, {failed} failed");
     if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn part(text: &str) -> Option<(usize, usize)> {
+    let (part, parts) = text.split_once('/')?;
+    let (part, parts) = (part.parse().ok()?, parts.parse().ok()?);
+    (1..=parts).contains(&part).then_some((part, parts))
 }
