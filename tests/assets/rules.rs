@@ -44,7 +44,7 @@ fn every_alert_says_what_is_wrong_and_what_to_do() {
 }
 
 /// Alerts about a state: it holds or it does not, which no number says better than the labels do.
-const STATES: [&str; 17] = [
+const STATES: [&str; 18] = [
     "AggregatedApiDown",
     "AnnotatedTargetDown",
     "AutoscalerInvalid",
@@ -61,6 +61,7 @@ const STATES: [&str; 17] = [
     "PersistentVolumeFailed",
     "PodNotReady",
     "PrometheusNotIngesting",
+    "ScalerWithoutLeader",
     "TargetDown",
 ];
 
