@@ -44,12 +44,13 @@ fn every_alert_says_what_is_wrong_and_what_to_do() {
 }
 
 /// Alerts about a state: it holds or it does not, which no number says better than the labels do.
-const STATES: [&str; 18] = [
+const STATES: [&str; 19] = [
     "AggregatedApiDown",
     "AnnotatedTargetDown",
     "AutoscalerInvalid",
     "AutoscalerUnableToScale",
     "ContainerNotStarting",
+    "ControlPlanePartDown",
     "EtcdWithoutLeader",
     "HpaUnableToScale",
     "ImagePullFailing",
