@@ -106,6 +106,20 @@ fn every_metric_that_is_kept_is_read_by_a_dashboard_or_a_rule() {
     assert!(BY_EXPLAIN.iter().all(|&name| kept.values().flatten().any(|kept| kept == name)), "{kept:#?}");
 }
 
+/// A name that the scaler does not have would be kept of nothing.
+#[test]
+fn what_is_kept_of_the_scaler_is_in_the_table_of_its_metrics() {
+    let page = std::fs::read_to_string("docs/autoscaler.md").expect("the page");
+    let kept = kept();
+    let own = kept["scaler"].iter().filter_map(|name| name.strip_prefix("scalekit_autoscaler"));
+    let families: BTreeSet<&str> =
+        own.map(|name| name.strip_suffix("_bucket").or(name.strip_suffix("_count")).unwrap_or(name)).collect();
+    assert!(families.len() > 10, "{families:?}");
+    for family in families {
+        assert!(page.contains(&format!("{family}`")), "no `scalekit_autoscaler{family}` is told of");
+    }
+}
+
 /// What follows one of these in the arguments of a pod, up to the next comma.
 fn asked_of(owner: &str, flag: &str) -> BTreeSet<String> {
     let objects = stack("kind");
