@@ -28,7 +28,7 @@ fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// `list, watch endpointslices.discovery.k8s.io`.
+/// `list, watch endpointslices.discovery.k8s.io`, `get leases.coordination.k8s.io named scalekit-scaler`.
 fn words(rule: &Value) -> String {
     let list = |key: &str| -> Vec<String> {
         rule[key].as_array().into_iter().flatten().map(|item| item.as_str().unwrap().to_owned()).collect()
@@ -38,7 +38,9 @@ fn words(rule: &Value) -> String {
         let dot = if group.is_empty() { "" } else { "." };
         named.extend(list("resources").iter().map(|resource| format!("{resource}{dot}{group}")));
     }
-    format!("{} {}", list("verbs").join(", "), named.join(", "))
+    let only = list("resourceNames").join(", ");
+    let only = if only.is_empty() { only } else { format!(" named {only}") };
+    format!("{} {}{only}", list("verbs").join(", "), named.join(", "))
 }
 
 #[test]
@@ -46,7 +48,7 @@ fn the_table_of_rights_is_what_the_manifests_give() {
     let platform = platform::assume("kind".parse().unwrap(), &[], &[]);
     let mut given = Vec::new();
     for role in catalog::stack(&Options::new("secret", "0.1.0"), &platform) {
-        if role.types.as_ref().unwrap().kind == "ClusterRole" {
+        if role.types.as_ref().unwrap().kind.ends_with("Role") {
             for rule in role.data["rules"].as_array().unwrap() {
                 given.push((role.metadata.name.clone().unwrap(), words(rule)));
             }
@@ -57,7 +59,7 @@ fn the_table_of_rights_is_what_the_manifests_give() {
         .into_iter()
         .map(|row| {
             if !row[0].is_empty() {
-                role = row[0].trim_matches('`').to_owned();
+                role = row[0].split('`').nth(1).unwrap().to_owned();
             }
             (role.clone(), row[2].clone())
         })
@@ -65,6 +67,16 @@ fn the_table_of_rights_is_what_the_manifests_give() {
     given.sort();
     told.sort();
     assert_eq!(told, given);
+}
+
+#[test]
+fn as_many_alerts_are_told_of_as_there_are() {
+    let rules: Value = scalekit::yaml::parse(&page("assets/prometheus/config/alerts.rules.yml")).unwrap();
+    let groups = rules["groups"].as_array().unwrap().iter();
+    let count: usize = groups.map(|group| group["rules"].as_array().unwrap().len()).sum();
+    for (name, told) in [("README.md", "alerts"), ("README.md", "rules"), ("CHANGELOG.md", "alerts")] {
+        assert!(page(name).contains(&format!(" {count} {told}")), "{name} does not tell of {count} {told}");
+    }
 }
 
 #[test]

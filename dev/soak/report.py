@@ -2,14 +2,16 @@
 """Reads what a soak has to say.
 
 report.py memory FLAVOUR <summary.json      what each pod takes, from the kubelet's summary
-report.py idle FLAVOUR MINUTES STATE        fails where an alert fired; prints series by job
+report.py idle FLAVOUR MINUTES STATE        fails where an alert fired, or not all rules were evaluated; prints series by job
 """
 
 import json
 import subprocess
 import sys
 import urllib.parse
+from pathlib import Path
 
+RULES = Path(__file__).parents[2] / "assets/prometheus/config"
 MEBIBYTE = 1 << 20
 MOST_SERIES = 3000
 
@@ -49,8 +51,11 @@ def idle(flavour, minutes, state):
         print(f"{flavour}: {name} was {alert_state} at some time")
         if alert_state == "firing":
             complaints.append(f"{flavour}: {name} fired on an idle cluster")
-    [rules] = query(state, "count(prometheus_rule_group_last_duration_seconds)")
-    print(f"{flavour}: {rules['value'][1]} groups of rules were evaluated for {minutes} minutes")
+    groups = sum(line.startswith("- name: ") for file in RULES.glob("*.rules.yml") for line in file.read_text().splitlines())
+    evaluated = len(query(state, "prometheus_rule_group_last_duration_seconds > 0"))
+    print(f"{flavour}: {evaluated} of {groups} groups of rules were evaluated for {minutes} minutes")
+    if evaluated != groups:
+        complaints.append(f"{flavour}: {groups - evaluated} groups of rules were never evaluated")
     sys.exit("\n".join(complaints) or 0)
 
 

@@ -58,8 +58,8 @@ pub(super) fn scrape(config: &mut Value, platform: &Platform, additions: &Additi
     }
 }
 
-/// An expression that passes over the parts by the names of their jobs, so that it does not pass over a job of the user's that
-/// has such a name.
+/// An expression that names the parts by their jobs, each with a bar behind it, without the names that jobs of the user's have:
+/// what passes over our parts does not pass over those, and what looks at ours leaves them to it.
 pub(super) fn with_theirs(expression: &str, additions: &Additions) -> String {
     let theirs = Part::ALL.into_iter().filter(|part| is_theirs(*part, additions));
     theirs.fold(expression.to_owned(), |expression, part| expression.replace(&format!("{}|", part.job()), ""))
@@ -169,6 +169,20 @@ mod tests {
             alerts.contains(r#"up{job!~"controller-manager|kube-proxy|scheduler|annotated-(pods|services)"}"#),
             "{alerts}"
         );
+    }
+
+    #[test]
+    fn a_target_of_the_users_own_job_is_not_told_of_as_a_part_too() {
+        let rule = crate::catalog::alert_rule("ControlPlanePartDown").unwrap();
+        let all = rule["expr"].as_str().unwrap();
+        for (theirs, left) in [
+            (vec![], "controller-manager|etcd|kube-proxy|scheduler|"),
+            (vec![Part::Etcd], "controller-manager|kube-proxy|scheduler|"),
+            (Part::ALL.to_vec(), ""),
+        ] {
+            let expression = with_theirs(all, &own(&theirs));
+            assert_eq!(expression.matches(&format!("up{{job=~\"{left}\"}}")).count(), 2, "{expression}");
+        }
     }
 
     #[test]

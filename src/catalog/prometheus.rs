@@ -213,11 +213,8 @@ pub(super) fn files(options: &Options, platform: &Platform, namespaces: &Namespa
                 rule["annotations"]["first_step"] = json!(step.replace("-n monitoring ", &own));
             }
             if let Some(expression) = rule["expr"].as_str() {
-                let mut expression = namespaces.in_queries(expression);
-                if rule["alert"] == "TargetDown" {
-                    expression = control_plane::with_theirs(&expression, &options.additions);
-                }
-                rule["expr"] = json!(expression);
+                let expression = namespaces.in_queries(expression);
+                rule["expr"] = json!(control_plane::with_theirs(&expression, &options.additions));
             }
         }
         for rule in edit::items(group, "/rules").filter(|rule| rule["alert"] == "JobWithoutTargets") {

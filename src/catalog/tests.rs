@@ -119,6 +119,31 @@ fn prometheus_has_ten_minutes_to_read_its_log() {
     assert!(number("failureThreshold") * number("periodSeconds") >= 600, "{probe}");
 }
 
+/// All of it is in files that Prometheus reads again when it is told to.
+#[test]
+fn prometheus_does_not_restart_for_what_it_can_load() {
+    let template = |options: &Options| {
+        let objects = stack(options, &kind());
+        find(&objects, "StatefulSet", "prometheus").data["spec"]["template"].clone()
+    };
+    let file = |name: &str, text: &str| crate::additions::File { name: name.to_owned(), text: text.to_owned() };
+    let additions = crate::additions::Additions {
+        rules: vec![file("mine.yml", "groups: []")],
+        scrapes: vec![file("mine.yml", "scrape_configs: []")],
+    };
+    let retention = Retention { time: "3d".to_owned(), size: "2GB".to_owned() };
+    let usual = template(&test_options());
+    for changed in [
+        Options { scrape_interval_seconds: 5, ..test_options() },
+        Options { additions, ..test_options() },
+        Options { retention, ..test_options() },
+        Options { drop_metrics: vec!["a_metric".to_owned()], ..test_options() },
+        Options { alerting: Some(webhook()), ..test_options() },
+    ] {
+        assert_eq!(template(&changed), usual, "{changed:?}");
+    }
+}
+
 #[test]
 fn a_new_version_restarts_nothing() {
     let templates = |version: &str| -> Vec<Value> {

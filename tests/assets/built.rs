@@ -57,8 +57,9 @@ pub fn pods(objects: &[DynamicObject]) -> Vec<(String, &Value)> {
     objects.iter().filter_map(|object| Some((title(object), object.data.pointer("/spec/template/spec")?))).collect()
 }
 
+/// Those that are there to begin with among them.
 pub fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
-    pod["containers"].as_array().into_iter().flatten()
+    ["initContainers", "containers"].into_iter().flat_map(|key| pod[key].as_array().into_iter().flatten())
 }
 
 pub fn file(objects: &[DynamicObject], config_map: &str, key: &str) -> String {

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rstest::rstest;
+use serde_json::Value;
 
 use crate::{
-    built::{dashboards, open_prometheus_config, panels, rules},
+    built::{dashboards, open_prometheus_config, panels, pods, rules, stack},
     expressions::metrics_of,
 };
 
@@ -22,11 +23,27 @@ const BY_EXPLAIN: [&str; 6] = [
     "kube_statefulset_status_replicas_ready",
 ];
 
-/// The names that an allow-list is made of, of those that are no pattern.
+/// The names that an allow-list is made of. A pattern stands for names that nobody can look at, so there is none.
 fn names(list: &str) -> Vec<String> {
     let (names, rest) = alternatives(list);
     assert_eq!(rest, "", "a closing parenthesis too many in {list}");
-    names.into_iter().filter(|name| !name.contains(['.', '+', '*'])).collect()
+    for name in &names {
+        assert!(name.chars().all(|each| each.is_ascii_alphanumeric() || "_:".contains(each)), "{name} is a pattern");
+    }
+    names
+}
+
+/// What each job keeps of its pages, by name, where every page can be had.
+fn kept() -> BTreeMap<String, Vec<String>> {
+    let config = open_prometheus_config();
+    let mut kept: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for job in config["scrape_configs"].as_array().expect("jobs") {
+        let rules = job["metric_relabel_configs"].as_array().into_iter().flatten();
+        let by_name = rules.filter(|rule| rule["action"] == "keep" && rule["source_labels"][0] == "__name__");
+        let names = by_name.flat_map(|rule| names(rule["regex"].as_str().expect("a list")));
+        kept.entry(job["job_name"].as_str().expect("a name").to_owned()).or_default().extend(names);
+    }
+    kept
 }
 
 fn alternatives(list: &str) -> (Vec<String>, &str) {
@@ -56,7 +73,9 @@ fn sequence(mut rest: &str) -> (Vec<String>, &str) {
 }
 
 #[rstest]
-#[case("a_(b|c_(d|e))_total|x_.+|y", &["a_b_total", "a_c_d_total", "a_c_e_total", "y"])]
+#[case("a_(b|c_(d|e))_total|y", &["a_b_total", "a_c_d_total", "a_c_e_total", "y"])]
+#[should_panic(expected = "x_.+ is a pattern")]
+#[case("a|x_.+", &[])]
 fn lists_are_read_as_names(#[case] list: &str, #[case] expected: &[&str]) {
     assert_eq!(names(list), expected);
 }
@@ -80,19 +99,76 @@ fn every_metric_that_is_kept_is_read_by_a_dashboard_or_a_rule() {
             read.extend(metrics_of(inside.0));
         }
     }
-    let config = open_prometheus_config();
-    let mut unread: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut kept = BTreeSet::new();
-    for job in config["scrape_configs"].as_array().expect("jobs") {
-        let rules = job["metric_relabel_configs"].as_array().into_iter().flatten();
-        let by_name = rules.filter(|rule| rule["action"] == "keep" && rule["source_labels"][0] == "__name__");
-        for name in by_name.flat_map(|rule| names(rule["regex"].as_str().expect("a list"))) {
-            if !read.contains(&name) {
-                unread.entry(job["job_name"].to_string()).or_default().push(name.clone());
-            }
-            kept.insert(name);
-        }
-    }
+    let kept = kept();
+    let by_job = kept.iter().flat_map(|(job, names)| names.iter().map(move |name| (job, name)));
+    let unread: Vec<_> = by_job.filter(|(_, name)| !read.contains(*name)).collect();
     assert!(unread.is_empty(), "{unread:#?}");
-    assert!(BY_EXPLAIN.iter().all(|&name| kept.contains(name)), "{kept:#?}");
+    assert!(BY_EXPLAIN.iter().all(|&name| kept.values().flatten().any(|kept| kept == name)), "{kept:#?}");
+}
+
+/// A name that the scaler does not have would be kept of nothing.
+#[test]
+fn what_is_kept_of_the_scaler_is_in_the_table_of_its_metrics() {
+    let page = std::fs::read_to_string("docs/autoscaler.md").expect("the page");
+    let kept = kept();
+    let own = kept["scaler"].iter().filter_map(|name| name.strip_prefix("scalekit_autoscaler"));
+    let families: BTreeSet<&str> =
+        own.map(|name| name.strip_suffix("_bucket").or(name.strip_suffix("_count")).unwrap_or(name)).collect();
+    assert!(families.len() > 10, "{families:?}");
+    for family in families {
+        assert!(page.contains(&format!("{family}`")), "no `scalekit_autoscaler{family}` is told of");
+    }
+}
+
+/// What follows one of these in the arguments of a pod, up to the next comma.
+fn asked_of(owner: &str, flag: &str) -> BTreeSet<String> {
+    let objects = stack("kind");
+    let pods = pods(&objects);
+    let (_, pod) = pods.iter().find(|(name, _)| name == owner).expect("a pod");
+    let arguments = pod["containers"][0]["args"].as_array().expect("arguments").iter().filter_map(Value::as_str);
+    let asked = arguments.filter_map(|argument| argument.strip_prefix(flag)).flat_map(|list| list.split(','));
+    asked.map(str::to_owned).collect()
+}
+
+/// Each kind is a list and a watch of the whole cluster, a right, and memory.
+#[test]
+fn kube_state_metrics_looks_at_no_kind_of_which_nothing_is_kept() {
+    let kept = kept();
+    let kinds: BTreeSet<&str> = kept["kube-state-metrics"]
+        .iter()
+        .map(|name| name.strip_prefix("kube_").and_then(|rest| rest.split('_').next()).expect("kube_KIND_…"))
+        .collect();
+    let asked = asked_of("Deployment kube-state-metrics", "--resources=");
+    let asked: BTreeSet<&str> = asked.iter().map(|plural| plural.strip_suffix('s').expect("a plural")).collect();
+    assert_eq!(asked, kinds);
+}
+
+/// The collectors of node-exporter that are named otherwise than what they collect, which is `node_COLLECTOR_…`.
+const COLLECTED: [(&str, &str); 6] = [
+    ("diskstats", "node_disk_"),
+    ("loadavg", "node_load"),
+    ("meminfo", "node_memory_"),
+    ("netdev", "node_network_"),
+    ("stat", "node_boot_time_seconds"),
+    ("vmstat", "node_vmstat_"),
+];
+
+#[test]
+fn node_exporter_collects_nothing_of_which_nothing_is_kept() {
+    let kept = kept();
+    let of = |collector: &str| {
+        let named = COLLECTED.into_iter().find(|(name, _)| *name == collector);
+        named.map_or_else(|| format!("node_{collector}_"), |(_, prefix)| prefix.to_owned())
+    };
+    // What else begins so is a collector's own setting.
+    let asked = asked_of("DaemonSet node-exporter", "--collector.");
+    let collectors = asked.iter().filter(|name| name.chars().all(|each| each.is_ascii_lowercase()));
+    let prefixes: Vec<String> = collectors.map(|name| of(name)).collect();
+    assert!(prefixes.len() > 5, "{asked:?}");
+    for prefix in &prefixes {
+        assert!(kept["node-exporter"].iter().any(|name| name.starts_with(prefix)), "nothing is kept of {prefix}");
+    }
+    for name in &kept["node-exporter"] {
+        assert!(prefixes.iter().any(|prefix| name.starts_with(prefix)), "nobody collects {name}");
+    }
 }

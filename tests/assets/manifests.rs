@@ -9,7 +9,7 @@ use scalekit::{
 };
 use serde_json::Value;
 
-use crate::built::{containers, demos, everything, file, kind, pods, stack, title};
+use crate::built::{PLATFORMS, containers, demos, everything, file, kind, pods, stack, title, whole_stack};
 
 #[test]
 fn every_object_survives_yaml() {
@@ -69,7 +69,7 @@ fn every_object_says_what_it_is_and_whose() {
 
 #[test]
 fn nothing_is_put_where_it_is_not_ours() {
-    for object in stack("kind") {
+    for object in PLATFORMS.into_iter().flat_map(whole_stack) {
         let namespace = object.metadata.namespace.as_deref();
         assert!(matches!(namespace, None | Some("monitoring" | "monitoring-nodes")), "{}", title(&object));
     }

@@ -39,7 +39,7 @@ fn every_pod_gives_up_what_it_does_not_need() {
 
 #[test]
 fn rights_are_no_wider_than_needed() {
-    for object in everything().iter().filter(|object| kind(object) == "ClusterRole") {
+    for object in everything().iter().filter(|object| kind(object).ends_with("Role")) {
         for rule in object.data["rules"].as_array().expect("rules") {
             let groups: Vec<&str> =
                 rule["apiGroups"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

@@ -44,12 +44,13 @@ fn every_alert_says_what_is_wrong_and_what_to_do() {
 }
 
 /// Alerts about a state: it holds or it does not, which no number says better than the labels do.
-const STATES: [&str; 16] = [
+const STATES: [&str; 19] = [
     "AggregatedApiDown",
     "AnnotatedTargetDown",
     "AutoscalerInvalid",
     "AutoscalerUnableToScale",
     "ContainerNotStarting",
+    "ControlPlanePartDown",
     "EtcdWithoutLeader",
     "HpaUnableToScale",
     "ImagePullFailing",
@@ -60,6 +61,8 @@ const STATES: [&str; 16] = [
     "NodeUnderPressure",
     "PersistentVolumeFailed",
     "PodNotReady",
+    "PrometheusNotIngesting",
+    "ScalerWithoutLeader",
     "TargetDown",
 ];
 
@@ -93,6 +96,23 @@ fn warnings_about_a_node_give_way_to_alerts_about_the_node_alone() {
         let by_node = ["by (node", "node_device:"].iter().any(|part| expression.contains(part));
         assert!(by_node, "{} is told of no node", rule_name(&alert));
     }
+}
+
+/// Of every job nothing is stored then. It is told before they are, and before they would be told the one is.
+#[test]
+fn that_nothing_is_stored_is_told_once_and_not_of_every_job() {
+    let config: Value =
+        yaml::parse(&file(&whole_stack("kind"), "alertmanager-config", "alertmanager.yml")).expect("YAML");
+    let rules = config["inhibit_rules"].as_array().expect("rules");
+    let source = json!([r#"alertname="PrometheusNotIngesting""#]);
+    let rule = rules.iter().find(|rule| rule["source_matchers"] == source).expect("a rule for it");
+    assert_eq!(rule["target_matchers"], json!([r#"alertname="JobWithoutTargets""#]), "{rule:#}");
+    let minutes = |name: &str| {
+        let alert = alerts().find(|alert| rule_name(alert) == name).expect("an alert");
+        alert["for"].as_str().and_then(|waits| waits.strip_suffix('m')?.parse::<u32>().ok()).expect("minutes")
+    };
+    // A sample counts for five minutes, in `absent` by Prometheus' look back, in the other by the range.
+    assert!(minutes("PrometheusNotIngesting") < minutes("JobWithoutTargets"));
 }
 
 /// promtool runs them (`dev/test-rules`); here is counted that none is missing.

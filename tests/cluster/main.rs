@@ -108,6 +108,7 @@ fn main() -> ExitCode {
             scaling::the_binary_and_the_scaler_are_small,
             scaling::replicas_follow_the_tasks,
             panels::every_panel_has_data,
+            scraping::every_metric_that_a_rule_reads_is_there,
             resources::a_steady_load_begins,
             scaling::explain_says_why_now_and_then,
             scaling::when_the_leader_is_killed_the_other_goes_on,

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::world::World;
 
 /// All panels, those in rows that are closed among them.
-fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
+pub fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
     let all = dashboard["panels"].as_array().unwrap().iter();
     all.flat_map(|panel| [panel].into_iter().chain(panel["panels"].as_array().into_iter().flatten()))
 }

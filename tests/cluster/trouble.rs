@@ -74,6 +74,38 @@ spec:
         command: [sleep, "36000"]
         readinessProbe: {tcpSocket: {port: 9}, periodSeconds: 2}
 ---
+apiVersion: v1
+kind: Pod
+metadata: {name: never-begins, namespace: trouble}
+spec:
+  terminationGracePeriodSeconds: 0
+  initContainers:
+  - {name: first, image: "docker.io/library/busybox:1.35.0", imagePullPolicy: IfNotPresent, command: ["false"]}
+  containers:
+  - {name: app, image: "docker.io/library/busybox:1.35.0", imagePullPolicy: IfNotPresent, command: [sleep, "36000"]}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: gives-up, namespace: trouble}
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      restartPolicy: Never
+      terminationGracePeriodSeconds: 0
+      containers:
+      - {name: app, image: "docker.io/library/busybox:1.35.0", imagePullPolicy: IfNotPresent, command: ["false"]}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: of-unready, namespace: trouble}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: unready}
+  minReplicas: 1
+  maxReplicas: 1
+  metrics:
+  - {type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}
+---
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: asks-itself, namespace: trouble}
