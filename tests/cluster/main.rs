@@ -19,6 +19,7 @@ mod bad_input;
 mod check;
 mod credentials;
 mod existing;
+mod grafana;
 mod guarded;
 mod install;
 mod network;
