@@ -13,6 +13,8 @@
 
 mod access;
 mod aggregated;
+#[path = "../steps/api_server.rs"]
+mod api_server;
 mod checks;
 mod crd;
 mod faults;
