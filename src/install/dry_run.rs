@@ -91,7 +91,20 @@ impl Installer<'_> {
             Err(error) if error.is_not_found() => {
                 Checked::NotTried { why: "its definition is not there yet".to_owned() }
             }
+            Err(error) if tried_in.is_some() && !is_about_the_object(&error) => Checked::NotTried {
+                why: format!(
+                    "its own namespace is not there yet; tried in `{STAND_IN}`, it fails for a reason that may be that \
+                     namespace's alone: {error}"
+                ),
+            },
             Err(error) => Checked::Refused { why: error.to_string() },
         }
     }
+}
+
+/// Whether the object itself is wrong, in whatever namespace it lies. Rights, quotas, limits and what policies and webhooks
+/// refuse may be a namespace's own; the last two may refuse with the codes of a wrong object.
+fn is_about_the_object(error: &cluster::Error) -> bool {
+    matches!(error, cluster::Error::Rejected { code: 400 | 422, message, .. }
+        if !message.contains(" denied the request") && !message.contains(" is forbidden: "))
 }

@@ -32,7 +32,7 @@ pub enum Checked {
         #[serde(rename = "conflicts")]
         fields: Vec<FieldConflict>,
     },
-    /// It could not be tried.
+    /// It could not be tried, or only in another namespace, which refused it for a reason that may be its own.
     NotTried {
         /// Why.
         why: String,

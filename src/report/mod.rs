@@ -226,7 +226,8 @@ pub fn bundled(bundled: &Bundled) {
     }
 }
 
-/// Says what became of a folder of manifests.
+/// Says what became of a folder of manifests, and how other tools apply it: that it stands in one of so many files is easily
+/// overlooked.
 pub fn written(written: &Written, folder: &Path, quiet: bool) {
     if quiet {
         return;
@@ -235,6 +236,7 @@ pub fn written(written: &Written, folder: &Path, quiet: bool) {
     for name in &written.removed {
         eprintln!("  removed {name}: not part of it any more");
     }
+    eprint!("{}", text::by_another_tool());
 }
 
 /// Says what is not among the manifests, and how to make it.

@@ -112,3 +112,32 @@ fn a_reader_that_has_enough_is_no_error() {
         assert!(output.status.success() && stderr.is_empty(), "{arguments:?}: {}\n{stderr}", output.status);
     }
 }
+
+/// Of what to do in Argo CD and Flux, and of the Secret that has to be made by hand.
+const ADVICE: [&str; 6] = [
+    "kubectl apply --server-side -f …",
+    "Argo CD: syncOptions [ServerSideApply=true]; Flux does.",
+    "Argo CD: spec.ignoreDifferences: [{group: apps, kind: Deployment, managedFieldsManagers: [scalekit-autoscaler]}]",
+    "and syncOptions: [RespectIgnoreDifferences=true]",
+    "Flux:    nothing more",
+    "left out: Secret grafana-admin, for a password must not lie in a repository",
+];
+
+#[test]
+fn who_applies_by_another_tool_is_told_how_and_what_is_left_out() {
+    let home = Home::new();
+    let comments = |text: &str| -> String {
+        text.lines().take_while(|line| line.starts_with('#')).map(|line| format!("{line}\n")).collect()
+    };
+    let stream = comments(&home.run(RENDER).exits(0).stdout);
+    let into = || RENDER.into_iter().chain(["--output-dir", "manifests"]);
+    let terminal = home.run(into()).exits(0).stderr;
+    for advice in ADVICE {
+        assert!(stream.contains(advice), "`{advice}` is not in:\n{stream}");
+        assert_eq!(terminal.matches(advice).count(), 1, "`{advice}` in:\n{terminal}");
+    }
+    let files = fs::read_dir(home.0.path().join("manifests")).unwrap();
+    let texts = files.map(|entry| comments(&fs::read_to_string(entry.unwrap().path()).unwrap()));
+    assert_eq!(texts.filter(|text| !text.is_empty()).collect::<Vec<_>>(), [stream], "in one file");
+    assert_eq!(home.run(into().chain(["-q"])).exits(0).stderr, "");
+}

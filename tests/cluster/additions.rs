@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use serde_json::Value;
 
-use crate::world::World;
+use crate::{grafana, world::World};
 
 const RULES: &str = "groups:
 - name: mine
@@ -183,29 +183,15 @@ pub async fn a_profile_is_a_plan_and_an_unknown_one_is_refused(world: &World) {
 }
 
 pub async fn grafanas_password_is_set_anew(world: &World) {
-    let secret = || {
-        let template = "go-template={{ range $key, $value := .data }}{{ $key }}={{ $value | base64decode }};{{ end }}";
+    let keys = || {
+        let template = "go-template={{ range $key, $value := .data }}{{ $key }};{{ end }}";
         world.kubectl(["get", "secret", "-n", "monitoring", "grafana-admin", "-o", template])
     };
-    let before = secret();
-    let mut command = world.command();
-    command.args(["open", "grafana", "--reset-password", "--no-browser"]);
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
-    let mut running = command.spawn().unwrap();
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(running.stdout.take().unwrap()));
-    let (url, login) = (lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap());
-    let password = login.rsplit_once(' ').unwrap().1.to_owned();
-    assert_eq!(secret(), format!("password={password};"), "{before}");
-    assert_ne!(secret(), before);
-    let client = reqwest::Client::builder().tls_certs_only(std::iter::empty()).no_proxy().build().unwrap();
-    let address = url.split("/d/").next().unwrap().to_owned();
-    let old = before.trim_start_matches("password=").trim_end_matches(';').to_owned();
-    for (password, expected) in [(password, 200), (old, 401)] {
-        let answer =
-            client.get(format!("{address}/api/user")).basic_auth("admin", Some(password)).send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), expected);
-    }
-    running.kill().unwrap();
-    running.wait().unwrap();
+    let before = grafana::password(world);
+    let opened = grafana::Opened::with(world, &["--reset-password"]);
+    assert_eq!((grafana::password(world), keys()), (opened.password.clone(), "password;".to_owned()));
+    assert_ne!(opened.password, before);
+    assert_eq!((opened.login(&opened.password).await, opened.login(&before).await), (200, 401));
+    drop(opened);
     world.scalekit(["plan"]).exits(0);
 }

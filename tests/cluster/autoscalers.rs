@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::{
+    scaling::kill,
     tanks::{NAMESPACE, autoscaler, binding, both_targets, definition, metric, role, tank},
     world::World,
 };
@@ -15,6 +16,11 @@ const SOON: Duration = Duration::from_secs(40);
 /// What is told at the next look is told within one interval of 15 s, and the time that a machine with two busy clusters takes
 /// to deliver what was applied, and to say what was found. A look later would be twice 15 s and that time.
 const WITHIN_AN_INTERVAL: Duration = Duration::from_secs(15 + 14);
+
+/// The lease of one that was killed, and a container that the kubelet does not start at once since it was killed before.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(60);
+/// How long a scale-down waits, where nothing else is said.
+const WINDOW: Duration = Duration::from_secs(300);
 
 /// The namespace and the definition, without the right to scale objects of it.
 pub async fn a_kind_that_the_scaler_may_not_scale_is_named_with_what_to_do(world: &World) {
@@ -258,7 +264,8 @@ pub async fn every_kind_of_workload_is_scaled(world: &World) {
     world.kubectl(["delete", "autoscalers,statefulsets,replicasets,deployments", "-n", NAMESPACE, "--all"]);
 }
 
-/// What windows and rates need is in the status: a scaler that starts goes on with it.
+/// What windows and rates need is in the status: a scaler that starts goes on with it, also after one that had no time to
+/// say goodbye.
 pub async fn windows_and_rates_go_on_after_a_restart_of_the_scaler(world: &World) {
     let slow = json!({"scaleUp": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 1800}]}});
     let objects = [
@@ -271,19 +278,43 @@ pub async fn windows_and_rates_go_on_after_a_restart_of_the_scaler(world: &World
     apply(world, &objects);
     until_replicas(world, &[("tanks", "rate", 2)]).await;
     until(world, &[is("window", "ScalingActive", "ValidMetricFound", "")]).await;
+    let lowered = Instant::now();
     set_query(world, "window", "vector(5)");
     let stabilized = is("window", "AbleToScale", "ScaleDownStabilized", "");
     let limited = is("rate", "ScalingLimited", "ScaleUpLimit", "");
     until(world, &[stabilized.clone(), limited.clone()]).await;
     let lease = "jsonpath={.spec.holderIdentity}";
     let leader = || world.kubectl(["get", "lease", "-n", "monitoring", "scalekit-scaler", "-o", lease]);
-    let before = leader();
-    world.kubectl(["rollout", "restart", "-n", "monitoring", "deployment/scaler"]);
-    world.kubectl(["rollout", "status", "-n", "monitoring", "deployment/scaler", "--timeout=90s"]);
-    assert_ne!(leader(), before);
-    // The new one has looked when it remembers a decision.
+    for killed in [false, true] {
+        let before = leader();
+        if killed {
+            kill(world, before.rsplit_once('_').expect("a pod and a number").0);
+        } else {
+            world.kubectl(["rollout", "restart", "-n", "monitoring", "deployment/scaler"]);
+            world.kubectl(["rollout", "status", "-n", "monitoring", "deployment/scaler", "--timeout=90s"]);
+        }
+        let began = Instant::now();
+        while leader().is_empty() || leader() == before {
+            assert!(began.elapsed() < TAKEN_OVER_WITHIN, "nobody took over from {before}");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        let (window, rate) = (remembered(world, "window").await, remembered(world, "rate").await);
+        let decided = |told: &Value| (told["desiredReplicas"].clone(), told["metrics"][0]["proposedReplicas"].clone());
+        assert_eq!(decided(&window), (json!(3), json!(1)), "killed: {killed}; {window}");
+        assert_eq!(decided(&rate), (json!(2), json!(3)), "killed: {killed}; {rate}");
+        until(world, &[stabilized.clone(), limited.clone()]).await;
+        println!("killed: {killed}: decided {:.1} s after the load fell", lowered.elapsed().as_secs_f64());
+    }
+    assert!(lowered.elapsed() < WINDOW, "the window has run out, and nothing is proved");
+    world.kubectl(["delete", "namespace", NAMESPACE, "--wait=false"]);
+    world.kubectl(["delete", "crd", "tanks.scalekit-test.dev"]);
+    world.kubectl(["delete", "clusterrole,clusterrolebinding", "scalekit-test-tanks"]);
+}
+
+/// What the scaler remembers of its last decision: a new one, once it has looked.
+async fn remembered(world: &World, name: &str) -> Value {
     let began = Instant::now();
-    let explain = |name: &str| loop {
+    loop {
         let ran = world.scalekit(["explain", &format!("as/{name}"), "-n", NAMESPACE, "-o", "json"]);
         if ran.code == 0 {
             let told: Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -292,19 +323,8 @@ pub async fn windows_and_rates_go_on_after_a_restart_of_the_scaler(world: &World
             }
         }
         assert!(began.elapsed() < SOON, "{}{}", ran.stdout, ran.stderr);
-        std::thread::sleep(Duration::from_millis(500));
-    };
-    let (window, rate) = (explain("window"), explain("rate"));
-    assert_eq!(
-        (&window["desiredReplicas"], &window["metrics"][0]["proposedReplicas"]),
-        (&json!(3), &json!(1)),
-        "{window}"
-    );
-    assert_eq!((&rate["desiredReplicas"], &rate["metrics"][0]["proposedReplicas"]), (&json!(2), &json!(3)), "{rate}");
-    until(world, &[stabilized, limited]).await;
-    world.kubectl(["delete", "namespace", NAMESPACE, "--wait=false"]);
-    world.kubectl(["delete", "crd", "tanks.scalekit-test.dev"]);
-    world.kubectl(["delete", "clusterrole,clusterrolebinding", "scalekit-test-tanks"]);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// What a condition has to be: of which Autoscaler, its type and reason, and what its message says.

@@ -21,7 +21,7 @@ use kube::{
 use scalekit::prometheus::TargetHealth;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{Ran, World};
 
 pub async fn starts_from_an_empty_cluster(world: &World) {
     world.scalekit(["down", "--purge-data", "--yes"]).exits(0);
@@ -47,8 +47,15 @@ pub async fn a_plan_of_an_empty_cluster_names_every_object_and_writes_nothing(wo
     let answer: Value = serde_json::from_str(&world.scalekit(["plan", "-o", "json"]).exits(10).stdout).unwrap();
     let objects = answer["objects"].as_array().unwrap();
     assert!(objects.len() > 30, "{answer:#}");
+    let is_namespace = |object: &&Value| object["object"]["kind"] == "Namespace";
+    let made: Vec<&Value> = objects.iter().filter(is_namespace).map(|object| &object["object"]["name"]).collect();
+    assert_eq!(made.len(), 2, "{made:?}");
     for object in objects {
         assert_eq!((&object["action"], &object["checked"]), (&"create".into(), &"accepted".into()), "{object:#}");
+        // Nothing can be tried in a namespace that is not there yet.
+        let elsewhere = made.contains(&&object["object"]["namespace"]);
+        let tried_in = if elsewhere { json!("default") } else { Value::Null };
+        assert_eq!(object["tried_in"], tried_in, "{object:#}");
     }
     let namespaces: Api<Namespace> = Api::all(world.client.clone());
     assert!(namespaces.get_opt("monitoring").await.unwrap().is_none(), "a plan wrote something");
@@ -120,6 +127,7 @@ async fn every_target_is_scraped_every_five_seconds(world: &World) {
 pub async fn up_makes_everything_ready_and_every_target_up(world: &World) {
     let ran = world.scalekit(["up"]).exits(0);
     println!("{}{}", ran.stderr, ran.stdout);
+    every_step_is_told_with_its_time(&ran);
     let pods = all_pods(world).await;
     assert_eq!(pods.len(), 5, "{:?}", pods.iter().map(ResourceExt::name_any).collect::<Vec<_>>());
     for pod in &pods {
@@ -140,6 +148,24 @@ pub async fn up_makes_everything_ready_and_every_target_up(world: &World) {
     assert!(down.is_empty(), "{down:?}");
     let optional = ["annotated-pods", "annotated-services"];
     assert_eq!(targets.empty_pools(), optional, "only what users annotate may have no target");
+}
+
+/// In the summary, in their order, and together the most of the run.
+fn every_step_is_told_with_its_time(ran: &Ran) {
+    let is_it = |line: &&str| line.starts_with("scalekit runs in namespace monitoring (");
+    let summary = ran.stdout.lines().find(is_it).expect(&ran.stdout);
+    let (_, steps) = summary.trim_end_matches(')').split_once(" s: ").expect(summary);
+    let step = |told: &str| {
+        let (name, seconds) = told.trim_end_matches(" s").split_once(' ').expect(summary);
+        (name.to_owned(), seconds.parse::<f64>().expect(summary))
+    };
+    let (names, seconds): (Vec<String>, Vec<f64>) = steps.split(", ").map(step).unzip();
+    // Nodes that pull the image are sent none, and what was loaded already is not loaded again.
+    let always: Vec<&String> = names.iter().filter(|name| !["image", "reload"].contains(&name.as_str())).collect();
+    assert_eq!(always, ["preflight", "plan", "apply", "wait", "targets"], "{summary}");
+    let (sum, took) = (seconds.iter().sum::<f64>(), ran.took.as_secs_f64());
+    // Each is told to a tenth.
+    assert!(sum > took / 2.0 && sum < took + 0.5, "{took:.1} s: {summary}");
 }
 
 pub async fn up_again_changes_nothing(world: &World) {

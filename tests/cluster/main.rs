@@ -14,11 +14,15 @@ mod adapter;
 mod additions;
 mod air_gap;
 mod alerting;
+#[path = "../steps/api_server.rs"]
+mod api_server;
 mod autoscalers;
 mod bad_input;
 mod check;
 mod credentials;
 mod existing;
+mod faults;
+mod grafana;
 mod guarded;
 mod install;
 mod network;
@@ -96,6 +100,7 @@ fn main() -> ExitCode {
             scraping::no_alert_is_pending,
             panels::no_panel_of_a_fresh_installation_is_empty_without_a_word,
             nodes::a_node_that_is_not_ready_and_a_pod_that_was_evicted_hold_nothing_up,
+            faults::an_api_server_that_is_away_while_up_waits_is_waited_for,
             operations::a_watch_tells_each_change_and_ends_with_ctrl_c,
             trouble::workloads_are_made_that_break,
             alerting::a_test_alert_arrives_and_a_receiver_that_refuses_it_is_quoted,

@@ -23,7 +23,7 @@ const EVICTED: &str = "scalekit-test-evicted";
 const NOWHERE: &str = "192.0.2.1";
 
 /// Longer than a loaded machine takes for what comes by itself: a pod for the node, a scrape that fails.
-const WITHIN: Duration = Duration::from_secs(180);
+pub const WITHIN: Duration = Duration::from_secs(180);
 
 pub async fn a_node_that_is_not_ready_and_a_pod_that_was_evicted_hold_nothing_up(world: &World) {
     let nodes: Api<Node> = Api::all(world.client.clone());
@@ -147,7 +147,7 @@ async fn evict(world: &World) {
 }
 
 /// Asks until there is an answer.
-async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask().await {

@@ -9,11 +9,11 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::world::World;
+use crate::{grafana, world::World};
 
 pub async fn kept_data_is_used_again(world: &World) {
     let before = world.query("prometheus_tsdb_head_series").await[0].at;
-    let (password, claims) = (grafana_password(world), claims(world));
+    let (password, claims) = (grafana::password(world), claims(world));
     assert_eq!(claims.len(), 2, "{claims:?}");
     world.scalekit(["demo", "down", "watcherbot"]).exits(0).says("nothing left");
     world.scalekit(["down", "--keep-data", "--yes"]).exits(0).says("kept persistentvolumeclaim/prometheus-data");
@@ -31,7 +31,12 @@ pub async fn kept_data_is_used_again(world: &World) {
     world.scalekit(["up"]).exits(0);
     let again = world.query(&format!("prometheus_tsdb_head_series @ {before}")).await;
     assert_eq!(again.len(), 1, "samples of before are gone");
-    assert_eq!(grafana_password(world), password);
+    assert_eq!(grafana::password(world), password);
+    // And Grafana, whose pod is another one, lets in who has it, and nobody else.
+    let opened = grafana::Opened::with(world, &[]);
+    assert_eq!(opened.password, password);
+    assert_eq!((opened.login(&password).await, opened.login("another").await), (200, 401));
+    drop(opened);
     assert_eq!(self::claims(world), claims, "a claim that was made anew is another volume");
     world.scalekit(["demo", "up", "watcherbot"]).exits(0);
 }
@@ -111,11 +116,6 @@ pub fn claims(world: &World) -> Vec<String> {
     let format = "jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.spec.volumeName}{\"\\n\"}{end}";
     let listed = world.kubectl(["get", "persistentvolumeclaims", "-n", "monitoring", "-o", format]);
     listed.lines().map(str::to_owned).collect()
-}
-
-/// Grafana's password as the cluster has it.
-pub fn grafana_password(world: &World) -> String {
-    world.kubectl(["get", "secret", "grafana-admin", "-n", "monitoring", "-o", "jsonpath={.data.password}"])
 }
 
 /// A removal that was killed after its last object, or that ended because of somebody else's, has nothing in the cluster any

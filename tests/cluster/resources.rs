@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use kube::ResourceExt;
+use scalekit::quantity::Quantity;
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -69,7 +71,58 @@ pub async fn cpu_and_memory_are_what_the_kubelet_says(world: &World) {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
+    if with_hpa {
+        prometheus_says_what_metrics_server_says(world).await;
+    }
     world.kubectl(["delete", "namespace", NAMESPACE, "--wait=false"]);
+}
+
+/// What the scaler would ask of Prometheus if there were no metrics-server: the same within 5 %, and of CPU a whole per cent of
+/// the request more, in which shares are told. Each covers another time, so that they need not agree at once.
+async fn prometheus_says_what_metrics_server_says(world: &World) {
+    let pod = world.pods(NAMESPACE, "app=burner").await[0].name_any();
+    let labels = |container: &str| format!("namespace={NAMESPACE:?},pod=~{pod:?},container{container}");
+    let (any, main) = (labels("!=\"\""), labels("=\"main\""));
+    let memory = format!("sum by (pod) (container_memory_working_set_bytes{{{any}}})");
+    let asked =
+        [("cpu", None, slope(&any), 0.2), ("cpu", Some("main"), slope(&main), 0.1), ("memory", None, memory, 0.0)];
+    for (resource, container, query, request) in asked {
+        let began = Instant::now();
+        loop {
+            let by_prometheus = world.query(&query).await.first().map(|sample| sample.value);
+            let by_metrics_server = used(world, &pod, resource, container);
+            let said = format!(
+                "{resource} of {container:?}: Prometheus says {by_prometheus:?}, metrics-server {by_metrics_server:?}"
+            );
+            if let (Some(own), Some(other)) = (by_prometheus, by_metrics_server)
+                && (own - other).abs() <= 0.05 * other + 0.01 * request
+            {
+                println!("{said}, after {:.0} s", began.elapsed().as_secs_f64());
+                break;
+            }
+            assert!(began.elapsed() < MEASURED_WITHIN, "{said}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+/// The scaler's own question about CPU, word by word: a test beside it has it the same.
+fn slope(labels: &str) -> String {
+    let counter = format!("container_cpu_usage_seconds_total{{{labels}}}[120s]");
+    format!(
+        "sum by (pod) (((deriv({counter}) unless resets({counter}) > 0) or rate({counter})) \
+         and count_over_time({counter}) >= 4)"
+    )
+}
+
+/// What metrics-server says of a pod, or of one of its containers.
+fn used(world: &World, pod: &str, resource: &str, container: Option<&str>) -> Option<f64> {
+    let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{NAMESPACE}/pods");
+    let listed: Value = serde_json::from_str(&world.kubectl(["get", "--raw", &path])).unwrap();
+    let found = listed["items"].as_array()?.iter().find(|item| item["metadata"]["name"] == pod)?;
+    let containers = found["containers"].as_array()?.iter();
+    let of_it = containers.filter(|one| container.is_none_or(|name| one["name"] == name));
+    of_it.map(|one| one["usage"][resource].as_str()?.parse().ok().map(Quantity::as_f64)).sum()
 }
 
 /// What is measured, and what it has to be.

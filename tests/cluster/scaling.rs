@@ -124,7 +124,7 @@ pub async fn when_the_leader_is_killed_the_other_goes_on(world: &World) {
 }
 
 /// SIGKILL to the process where it can be seen from here, as on the test cluster; else the kubelet does it.
-fn kill(world: &World, pod: &str) {
+pub fn kill(world: &World, pod: &str) {
     let hostname = format!("HOSTNAME={pod}");
     let is_it = |process: &std::fs::DirEntry| {
         let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();

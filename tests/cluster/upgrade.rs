@@ -7,10 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    removal::{claims, grafana_password},
-    world::World,
-};
+use crate::{grafana, removal::claims, world::World};
 
 /// The variable that names the earlier build.
 pub const OLD: &str = "OLD_SCALEKIT";
@@ -27,7 +24,7 @@ pub async fn an_older_build_is_brought_up_to_date_with_its_samples_and_its_passw
     world.until_replicas("demo", "watcherbot", 1, Duration::from_secs(60)).await;
     world.until_samples("up{job=\"prometheus\"} == 1", 1).await;
     let before = world.query("prometheus_tsdb_head_samples_appended_total").await;
-    let (password, claims_before) = (grafana_password(world), claims(world));
+    let (password, claims_before) = (grafana::password(world), claims(world));
     assert_eq!(claims_before.len(), 2, "{claims_before:?}");
 
     let ran = world.scalekit(["plan"]).exits(10);
@@ -37,7 +34,7 @@ pub async fn an_older_build_is_brought_up_to_date_with_its_samples_and_its_passw
     println!("{}{:.1} s", ran.stderr, began.elapsed().as_secs_f64());
 
     assert_eq!(claims(world), claims_before, "a claim that was made anew is another volume");
-    assert_eq!(grafana_password(world), password);
+    assert_eq!(grafana::password(world), password);
     let again = world.query(&format!("prometheus_tsdb_head_samples_appended_total @ {}", before[0].at)).await;
     let values =
         |samples: &[scalekit::prometheus::Sample]| samples.iter().map(|sample| sample.value).collect::<Vec<_>>();

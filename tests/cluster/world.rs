@@ -23,7 +23,7 @@ use scalekit::{
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
-use crate::{steps::Setting, upgrade};
+use crate::{api_server, steps::Setting, upgrade};
 
 pub struct World {
     state: PathBuf,
@@ -335,6 +335,7 @@ impl Setting for World {
     fn does_not_apply(&self, step: &str) -> Option<String> {
         let takes_rbac = ["jobs_that_lost_their_rights_are_named", "status_works_with_few_rights"];
         let takes_this_machine = "pods_objects_and_external_metrics_are_read_as_the_hpa_reads_them";
+        let takes_its_process = "an_api_server_that_is_away_while_up_waits_is_waited_for";
         let takes_programs = "a_control_plane_that_can_be_reached_is_scraped";
         if !self.rbac && takes_rbac.contains(&step) {
             Some("the cluster does not enforce RBAC".to_owned())
@@ -342,6 +343,8 @@ impl Setting for World {
             Some(format!("{} names no earlier build", upgrade::OLD))
         } else if step == takes_this_machine && self.host().is_none() {
             Some("the cluster does not reach this machine".to_owned())
+        } else if step == takes_its_process && !api_server::record(&self.state).exists() {
+            Some("its API server is no process of this machine".to_owned())
         } else if step == takes_programs && !(self.host().is_some() && self.flavour.starts_with("kind")) {
             Some("its parts are no programs of their own that a pod could run".to_owned())
         } else {

@@ -6,6 +6,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 
 use crate::{
+    api_server,
     killed::same,
     proxy::Plan,
     seed, soak,
@@ -13,10 +14,6 @@ use crate::{
 };
 
 const AWAY: Duration = Duration::from_secs(20);
-
-fn signal(name: &str, pid: &str) {
-    assert!(Command::new("kill").args([&format!("-{name}"), pid]).status().unwrap().success(), "kill -{name} {pid}");
-}
 
 pub async fn an_interrupted_run_says_so_and_the_next_one_goes_on(world: &World) {
     world.runs(&World::up("in-whole")).await;
@@ -26,7 +23,8 @@ pub async fn an_interrupted_run_says_so_and_the_next_one_goes_on(world: &World) 
     world.proxy.follow(Plan { pause: Duration::from_millis(200), ..Plan::default() });
     let run = world.start(None, &World::up("in-broken"));
     world.proxy.written(10).await;
-    signal("INT", &run.id().unwrap().to_string());
+    let kill = Command::new("kill").args(["-INT", &run.id().unwrap().to_string()]).status();
+    assert!(kill.unwrap().success());
     let began = std::time::Instant::now();
     let Ended::Exited(code, words) = finished(run).await else { unreachable!("nobody killed it") };
     assert_eq!(code, 130, "{words}");
@@ -42,15 +40,11 @@ pub async fn an_interrupted_run_says_so_and_the_next_one_goes_on(world: &World) 
     assert!(!words.contains("going on"), "{words}");
 }
 
-/// It is stopped, not ended: connections stay and nothing is answered, which is harder to notice.
 pub async fn an_api_server_that_is_away_for_twenty_seconds_is_waited_for(world: &World) {
     world.proxy.follow(Plan { pause: Duration::from_millis(100), ..Plan::default() });
     let run = world.start(None, &World::up("in-patient"));
     world.proxy.written(8).await;
-    let server = world.api_server();
-    signal("STOP", &server);
-    tokio::time::sleep(AWAY).await;
-    signal("CONT", &server);
+    api_server::is_away(world.state(), AWAY).await;
     let Ended::Exited(code, words) = finished(run).await else { unreachable!("nobody killed it") };
     assert_eq!(code, 0, "{words}");
     world.runs(&World::up("in-patient")).await;
@@ -65,10 +59,7 @@ pub async fn a_removal_waits_for_an_api_server_that_is_away_for_twenty_seconds(w
         world.proxy.follow(Plan { pause: Duration::from_millis(100), ..Plan::default() });
         let run = world.start(None, &["down", "--purge-data", "--yes", "--timeout", "100s"]);
         world.proxy.written(written).await;
-        let server = world.api_server();
-        signal("STOP", &server);
-        tokio::time::sleep(AWAY).await;
-        signal("CONT", &server);
+        api_server::is_away(world.state(), AWAY).await;
         let Ended::Exited(code, words) = finished(run).await else { unreachable!("nobody killed it") };
         assert!(code == 0 && words.contains("nothing left"), "after {written} writes: {code}: {words}");
         assert!(world.everything("in-patience").await.is_empty(), "after {written} writes");

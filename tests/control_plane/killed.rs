@@ -28,6 +28,18 @@ fn points(writes: usize) -> Vec<usize> {
     points
 }
 
+/// The same of a removal, where each costs the 5 s of the namespace controller: one in the middle, and the last write,
+/// after which nothing is there that would tell of it.
+fn points_of_a_removal(writes: usize) -> Vec<usize> {
+    if soak() { points(writes) } else { vec![fastrand::Rng::with_seed(seed()).usize(2..writes), writes] }
+}
+
+/// A kill point a round, where the order of the writes is another one each time.
+fn drawn(writes: usize, rounds: usize) -> Vec<usize> {
+    let mut random = fastrand::Rng::with_seed(seed());
+    (0..rounds).map(|_| random.usize(1..writes)).collect()
+}
+
 /// Compares what is there with what should be, object by object.
 #[track_caller]
 pub fn same(found: &BTreeMap<String, String>, expected: &BTreeMap<String, String>, when: &str) {
@@ -69,9 +81,7 @@ pub async fn an_installation_killed_at_any_write_is_finished_by_the_next_run(wor
 
 pub async fn an_installation_killed_with_sixteen_writes_in_flight_is_finished_by_the_next_run(world: &World) {
     let (expected, writes) = reference(world).await;
-    let mut random = fastrand::Rng::with_seed(seed());
-    for round in 0..if soak() { 25 } else { 2 } {
-        let point = random.usize(1..writes);
+    for (round, point) in drawn(writes, if soak() { 25 } else { 2 }).into_iter().enumerate() {
         let namespace = format!("in-wide{round}");
         let ended = world.run(Plan { kill_at: Some(point), ..Plan::default() }, &World::up(&namespace)).await;
         assert!(matches!(ended, Ended::Killed), "write {point} of {writes}: {ended:?}");
@@ -81,7 +91,7 @@ pub async fn an_installation_killed_with_sixteen_writes_in_flight_is_finished_by
     }
 }
 
-async fn removal(world: &World, data: &str) {
+async fn removal(world: &World, data: &str, one_at_a_time: bool, points: impl Fn(usize) -> Vec<usize>) {
     let down = ["down", data, "--yes", "--timeout", "100s"];
     // A removal looks at everything with our label, so nothing of an earlier step may still be on its way out.
     world.settled().await;
@@ -90,18 +100,15 @@ async fn removal(world: &World, data: &str) {
     let writes = world.proxy.writes();
     let expected = world.everything("in-gone").await;
     assert_eq!(expected.is_empty(), data == "--purge-data", "{:?}", expected.keys());
-    let mut points = points(writes);
-    // Each takes the 5 s of the namespace controller.
-    if !soak() {
-        points.truncate(2);
-    }
+    let points = points(writes);
     for &point in &points {
         world.runs(&World::up("in-gone")).await;
-        let plan = Plan { kill_at: Some(point), one_at_a_time: true, ..Plan::default() };
+        let plan = Plan { kill_at: Some(point), one_at_a_time, ..Plan::default() };
         let ended = world.run(plan, &down).await;
         assert!(matches!(ended, Ended::Killed), "write {point} of {writes}: {ended:?}");
         let words = world.runs(&down).await;
-        same(&world.everything("in-gone").await, &expected, &format!("after a death at write {point}"));
+        let when = format!("seed {}, after a death at write {point} of {writes}", seed());
+        same(&world.everything("in-gone").await, &expected, &when);
         assert!(words.contains("nothing left") || words.contains("not installed"), "{words}");
     }
     println!("{} of {writes} kill points: {points:?}", points.len());
@@ -110,9 +117,13 @@ async fn removal(world: &World, data: &str) {
 }
 
 pub async fn a_removal_killed_at_any_write_is_finished_by_the_next_run(world: &World) {
-    removal(world, "--purge-data").await;
+    removal(world, "--purge-data", true, points_of_a_removal).await;
+}
+
+pub async fn a_removal_killed_with_sixteen_writes_in_flight_is_finished_by_the_next_run(world: &World) {
+    removal(world, "--purge-data", false, |writes| drawn(writes, if soak() { 10 } else { 1 })).await;
 }
 
 pub async fn a_removal_that_keeps_data_killed_at_any_write_is_finished_by_the_next_run(world: &World) {
-    removal(world, "--keep-data").await;
+    removal(world, "--keep-data", true, points_of_a_removal).await;
 }

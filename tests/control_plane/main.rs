@@ -13,6 +13,8 @@
 
 mod access;
 mod aggregated;
+#[path = "../steps/api_server.rs"]
+mod api_server;
 mod checks;
 mod crd;
 mod faults;
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
             killed::an_installation_killed_at_any_write_is_finished_by_the_next_run,
             killed::an_installation_killed_with_sixteen_writes_in_flight_is_finished_by_the_next_run,
             killed::a_removal_killed_at_any_write_is_finished_by_the_next_run,
+            killed::a_removal_killed_with_sixteen_writes_in_flight_is_finished_by_the_next_run,
             killed::a_removal_that_keeps_data_killed_at_any_write_is_finished_by_the_next_run,
             together::a_second_run_names_the_first_and_leaves_it_alone,
             together::a_run_that_died_elsewhere_is_taken_over_when_its_lock_has_run_out,

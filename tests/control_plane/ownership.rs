@@ -312,7 +312,9 @@ pub async fn a_volume_that_is_retained_is_named(world: &World) {
     world.runs(&World::up("in-retained")).await;
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.client.clone(), "in-retained");
     let claim = claims.get("prometheus-data").await.unwrap();
-    let class = claim.spec.as_ref().unwrap().storage_class_name.clone().unwrap();
+    let spec = claim.spec.as_ref().unwrap();
+    let class = spec.storage_class_name.clone().unwrap();
+    let size = spec.resources.as_ref().unwrap().requests.as_ref().unwrap()["storage"].0.clone();
     // Made for this claim, so that no provisioner and no pod is needed to bind them.
     world.kubectl_apply(&format!(
         "apiVersion: v1\nkind: PersistentVolume\nmetadata: {{name: retained}}\nspec:\n  storageClassName: {class}\n  \
@@ -327,7 +329,8 @@ pub async fn a_volume_that_is_retained_is_named(world: &World) {
     let down = ["down", "--purge-data", "--yes", "--timeout", "100s"];
     let Ended::Exited(8, words) = world.run(Plan::default(), &down).await else { panic!("the volume is left") };
     let row = words.lines().find(|line| line.contains("in-retained/prometheus-data")).expect(&words);
-    assert_eq!(row.split_whitespace().skip(2).collect::<Vec<_>>(), [class.as_str(), "Retain", "deleted"], "{words}");
+    let expected = ["in-retained/prometheus-data", &size, &class, "Retain", "deleted"];
+    assert_eq!(row.split_whitespace().collect::<Vec<_>>(), expected, "{words}");
     assert!(words.contains("persistentvolume/retained: ") && words.contains("Retain"), "{words}");
     // A line an object, as there is no terminal, and nothing twice.
     for line in

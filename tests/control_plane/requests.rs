@@ -52,5 +52,6 @@ pub async fn up_to_sixteen_writes_are_in_flight(world: &World) {
     assert!(matches!(ended, Ended::Exited(0, _)), "{ended:?}");
     let most = world.proxy.most_in_flight();
     println!("{most} writes at once");
-    assert!((2..=16).contains(&most), "{most}");
+    // More than that may go as soon as the namespace is there, and nothing but the lock is written beside them.
+    assert_eq!(most, 16);
 }

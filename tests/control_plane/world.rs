@@ -224,20 +224,6 @@ impl World {
             assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
         }
     }
-
-    /// The API server's process on this machine.
-    pub fn api_server(&self) -> String {
-        let init = fs::read_to_string(self.state.join("init")).unwrap();
-        let init = init.split_whitespace().next().unwrap();
-        let network = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
-        let own = network(init).expect("the node's first process lives");
-        let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut found = processes.filter(|pid| {
-            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            command.starts_with(b"kube-apiserver\0") && network(pid).as_ref() == Some(&own)
-        });
-        found.next().expect("an API server runs in the node")
-    }
 }
 
 impl Setting for World {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
 mod down;
+mod dry_run;
 #[path = "../fake/mod.rs"]
 mod fake;
 mod killed;

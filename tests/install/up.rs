@@ -10,8 +10,8 @@ use scalekit::event::{Event, Reporter};
 use scalekit::install::InstallError;
 use scalekit::install::Installer;
 use scalekit::install::State;
-use scalekit::object::{ByName, ObjectRef};
-use scalekit::plan::{self, Checked, Inventory};
+use scalekit::object::ObjectRef;
+use scalekit::plan::{self, Inventory};
 use serde_json::Value;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -255,25 +255,6 @@ async fn what_is_fitted_to_the_cluster_is_fitted_to_what_is_there_under_the_lock
     installer.write(&release(), stack(), &[], &changes, State::default()).await.unwrap();
     let claim = fake.get("PersistentVolumeClaim", "prometheus-data").unwrap();
     assert_eq!(claim["spec"]["storageClassName"], "another");
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_tried_elsewhere_meets_nobodys_object_of_the_same_name() {
-    let fake = FakeCluster::new();
-    fake.put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}));
-    let declared = stack().iter().find(|object| ObjectRef::of(object).name == "prometheus-config").unwrap();
-    let file = declared.data["data"].as_object().unwrap().keys().next().unwrap().clone();
-    fake.put_as(
-        "kubectl-edit",
-        json!({"apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": "prometheus-config", "namespace": "default"}, "data": {file: "theirs"}}),
-    );
-    let cluster = fake.cluster();
-    let installer = Installer::new(&cluster, &Silent, TIMEOUT);
-    let changes = plan::plan(stack(), &[], &Inventory::default());
-    let checked = installer.dry_run(stack(), &changes, &ByName::of(&[])).await;
-    let (_, found) = checked.iter().find(|(object, _)| object.name == "prometheus-config").unwrap();
-    assert_eq!(*found, Checked::Accepted { tried_in: Some("default") });
 }
 
 #[tokio::test(start_paused = true)]

@@ -145,20 +145,34 @@ fn labelled(namespace: &str, secret: &str) -> String {
     format!("kubectl label secret {secret} -n {namespace} {MANAGED_BY}={SCALEKIT}")
 }
 
-/// What somebody has to know who applies the manifests by another tool, as comments of YAML.
-pub(super) fn preface(options: &Options) -> String {
-    let text = format!(
-        "Made by `scalekit render` {}. The same settings give the same bytes.\n\
-         Apply it on the server: kubectl apply --server-side -f …; Argo CD: syncOptions [ServerSideApply=true]; Flux does.\n\
-         A later `scalekit up` takes it over as it is, and makes the inventory that `down` goes by.\n\
-         \n\
-         {}\n\
-         An Autoscaler holds spec.replicas of what it scales. Leave the field out of that workload's manifest, and\n  \
+/// How tools apply the manifests, and what comes after.
+const APPLIED_BY: &str = "\
+Apply it on the server: kubectl apply --server-side -f …; Argo CD: syncOptions [ServerSideApply=true]; Flux does.
+A later `scalekit up` takes it over as it is, and makes the inventory that `down` goes by.
+";
+
+/// What those tools have to leave to an Autoscaler.
+fn held_by_an_autoscaler() -> String {
+    format!(
+        "An Autoscaler holds spec.replicas of what it scales. Leave the field out of that workload's manifest, and\n  \
          Argo CD: spec.ignoreDifferences: [{{group: apps, kind: Deployment, managedFieldsManagers: \
          [{AUTOSCALER_FIELD_MANAGER}]}}]\n           and syncOptions: [RespectIgnoreDifferences=true]\n  \
-         Flux:    nothing more: what a manifest does not declare it leaves alone\n",
+         Flux:    nothing more: what a manifest does not declare it leaves alone\n"
+    )
+}
+
+/// What somebody has to know who applies the manifests by another tool.
+pub(super) fn by_another_tool() -> String {
+    format!("{APPLIED_BY}{}", held_by_an_autoscaler())
+}
+
+/// The same and what is left out, as comments of YAML.
+pub(super) fn preface(options: &Options) -> String {
+    let text = format!(
+        "Made by `scalekit render` {}. The same settings give the same bytes.\n{APPLIED_BY}\n{}\n{}",
         env!("CARGO_PKG_VERSION"),
         left_out(options),
+        held_by_an_autoscaler(),
     );
     let comment = |line: &str| if line.is_empty() { "#\n".to_owned() } else { format!("# {line}\n") };
     text.lines().map(comment).collect()

@@ -1,0 +1,57 @@
+//! The API server of a node of `dev/cluster`, which is a process of this machine.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+/// How the command lines of the processes begin that are an API server: alone, or with the rest of Kubernetes.
+const PROGRAMS: [&[u8]; 2] = [b"kube-apiserver\0", b"kubelite\0"];
+
+/// Where the node's first process is on record, for clusters that run in this machine's own namespaces.
+pub fn record(state: &Path) -> PathBuf {
+    state.join("init")
+}
+
+/// Stops it for so long. It is not ended: connections stay and nothing is answered, which is harder to notice.
+pub async fn is_away(state: &Path, time: Duration) {
+    let stopped = Stopped::new(process(state));
+    tokio::time::sleep(time).await;
+    drop(stopped);
+}
+
+fn process(state: &Path) -> String {
+    let init = fs::read_to_string(record(state)).unwrap();
+    let init = init.split_whitespace().next().unwrap();
+    let network = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+    let own = network(init).expect("the node's first process lives");
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut found = processes.filter(|pid| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        PROGRAMS.iter().any(|program| command.starts_with(program)) && network(pid).as_ref() == Some(&own)
+    });
+    found.next().expect("an API server runs in the node")
+}
+
+/// A process that goes on when this is dropped, whatever became of the step.
+struct Stopped(String);
+
+impl Stopped {
+    fn new(process: String) -> Self {
+        signal("STOP", &process);
+        Self(process)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        signal("CONT", &self.0);
+    }
+}
+
+fn signal(name: &str, process: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), process]).status().unwrap();
+    assert!(status.success(), "kill -{name} {process}");
+}
