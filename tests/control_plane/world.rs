@@ -43,6 +43,8 @@ pub struct World {
     state: PathBuf,
     binary: PathBuf,
     kubeconfig: PathBuf,
+    /// Whether rights are enforced.
+    rbac: bool,
     pub client: Client,
     pub proxy: Proxy,
 }
@@ -71,7 +73,7 @@ impl World {
             proxy.url()
         );
         fs::write(&kubeconfig, text).unwrap();
-        Self { state, binary, kubeconfig, client, proxy }
+        Self { state, binary, kubeconfig, rbac: settings.contains("\nRBAC=1\n"), client, proxy }
     }
 
     /// The folder of the cluster.
@@ -234,8 +236,13 @@ impl Setting for World {
     }
 
     fn does_not_apply(&self, step: &str) -> Option<String> {
-        let upgrade = step.contains("an_older_build") && env::var_os(upgrade::OLD).is_none();
-        upgrade.then(|| format!("{} names no earlier build", upgrade::OLD))
+        if step.contains("an_older_build") && env::var_os(upgrade::OLD).is_none() {
+            Some(format!("{} names no earlier build", upgrade::OLD))
+        } else if step.starts_with("an_account_that_may_only_read") && !self.rbac {
+            Some("the cluster does not enforce RBAC".to_owned())
+        } else {
+            None
+        }
     }
 
     async fn begin(&self) {
