@@ -53,6 +53,14 @@ pub enum TargetError {
 }
 
 impl TargetError {
+    /// Whether there is nothing that could be scaled, rather than that it could not be read just now.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::Api(error) => error.is_not_found(),
+            Self::ApiVersion(_) | Self::Kind { .. } | Self::Gone { .. } | Self::NoScale(_) => true,
+        }
+    }
+
     /// The same of a scale target: with the field of the spec and what to do, where it is the spec that names what is not
     /// there.
     pub fn of_target(&self) -> String {

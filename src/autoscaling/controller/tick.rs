@@ -156,10 +156,17 @@ pub async fn tick(
 ) -> (Kept, Option<Timestamp>) {
     let valid = Policy::try_from(&object.spec).and_then(|policy| Ok((policy, interval(&object.spec)?)));
     match valid {
-        Err(invalid) => (tell_invalid(context, key, object, kept, &invalid).await, None),
-        Ok((policy, _)) if policy.mode == Mode::Paused => (tell_paused(context, key, object, kept).await, None),
+        Err(invalid) => {
+            context.crowd.forget(key);
+            (tell_invalid(context, key, object, kept, &invalid).await, None)
+        }
+        Ok((policy, _)) if policy.mode == Mode::Paused => {
+            context.crowd.forget(key);
+            (tell_paused(context, key, object, kept).await, None)
+        }
         Ok((mut policy, interval)) => {
             if let Some((reason, message)) = rival(context, key, object, policy.mode, elder) {
+                context.crowd.forget(key);
                 return (tell_rival(context, key, object, kept, reason, &message).await, None);
             }
             policy.largest_step = context.largest_step;
@@ -182,7 +189,13 @@ async fn look(
     let (steady, now) = (context.clock.now(), kept.ahead.now(context.clock, &mut kept.memory));
     let (target, scale, until) = match read_target(context, key, object, kept.settled.take(), interval, steady).await {
         Ok(read) => read,
-        Err(error) => return (tell_no_target(context, key, object, kept, &error, now).await, wake),
+        Err(error) => {
+            // What it wanted before an API server did not answer, it wants still.
+            if error.is_missing() {
+                context.crowd.forget(key);
+            }
+            return (tell_no_target(context, key, object, kept, &error, now).await, wake);
+        }
     };
     if kept.target_uid.as_deref() != Some(scale.uid()) {
         if kept.target_uid.is_some() {
