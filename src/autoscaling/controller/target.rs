@@ -273,11 +273,12 @@ impl Target {
         })
     }
 
-    /// Who wrote the count last, if it was somebody else. Where that is not known it is «somebody».
-    pub async fn foreign_writer(&self) -> Option<String> {
+    /// Who wrote the count last, if it was somebody else. Where that cannot be read it is «somebody», if it was `certain`ly
+    /// not us.
+    pub async fn foreign_writer(&self, certain: bool) -> Option<String> {
         match in_time(self.scales.get_metadata(&self.name)).await {
             Ok(target) => writer(&target.metadata),
-            Err(_) => Some("somebody".to_owned()),
+            Err(_) => certain.then(|| "somebody".to_owned()),
         }
     }
 }
