@@ -61,24 +61,62 @@ fn unknown_fields_are_not_preserved() {
     assert!(!text.contains("preserve-unknown-fields"), "strict validation could not refuse an unknown field");
 }
 
+/// Its message is all that somebody sees whose manifest is refused: it has to name a field and say what to write in it.
 #[test]
-fn every_rule_says_what_to_write_instead() {
-    fn rules(schema: &Value, found: &mut Vec<Value>) {
-        match schema {
-            Value::Object(object) => {
-                found.extend(
-                    object.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten().cloned(),
-                );
-                object.values().for_each(|value| rules(value, found));
-            }
-            Value::Array(array) => array.iter().for_each(|value| rules(value, found)),
-            _ => {}
-        }
+fn every_rule_names_a_field_and_says_what_to_write_instead() {
+    const INSTEAD: [&str; 14] = [
+        " must be ",
+        " must not ",
+        "such as ",
+        "set ",
+        "leave ",
+        "give ",
+        "write ",
+        "add ",
+        "raise ",
+        "name at least ",
+        " needs ",
+        " need ",
+        " belongs to ",
+        "made of ",
+    ];
+    let mut rules = Vec::new();
+    rules_of("spec", &schema()["properties"]["spec"], &mut rules);
+    assert!(rules.len() >= 70, "{} rules", rules.len());
+    for Rule { field, inner, message } in rules {
+        let words: Vec<&str> =
+            message.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let names = |name: &String| words.contains(&name.as_str());
+        assert!(names(&field) || inner.iter().any(names), "it names neither {field} nor any of {inner:?}: {message}");
+        assert!(INSTEAD.iter().any(|how| message.contains(how)), "it does not say what to write: {message}");
+        assert!(!message.ends_with('.') && !message.contains("invalid"), "{message}");
     }
-    let mut found = Vec::new();
-    rules(&schema(), &mut found);
-    assert!(found.len() >= 15, "{} rules", found.len());
-    for rule in found {
-        assert!(rule["message"].as_str().is_some_and(|message| message.len() > 20), "{rule}");
+}
+
+struct Rule {
+    /// The field that it is on, or that it blames.
+    field: String,
+    /// The fields of that, where it has some.
+    inner: Vec<String>,
+    message: String,
+}
+
+fn rules_of(name: &str, schema: &Value, found: &mut Vec<Rule>) {
+    let fields = schema["properties"].as_object();
+    for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+        let blamed = rule["fieldPath"].as_str().and_then(|path| path.rsplit('.').next());
+        found.push(Rule {
+            field: blamed.unwrap_or(name).to_owned(),
+            inner: fields.into_iter().flatten().map(|(name, _)| name.clone()).collect(),
+            message: rule["message"].as_str().unwrap_or_default().to_owned(),
+        });
+    }
+    for (name, field) in fields.into_iter().flatten() {
+        rules_of(name, field, found);
+    }
+    for inner in ["items", "additionalProperties"] {
+        if schema[inner].is_object() {
+            rules_of(name, &schema[inner], found);
+        }
     }
 }

@@ -128,10 +128,10 @@ pub enum RunCommand {
         #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
         listen: SocketAddr,
         /// Largest share of the Autoscalers of one source that may begin to want fewer replicas at once; 1 for no limit
-        #[arg(long, env = "SCALEKIT_MOST_DOWN_SHARE", default_value = "0.5", value_name = "SHARE")]
+        #[arg(long, env = "SCALEKIT_MOST_DOWN_SHARE", default_value = "0.5", value_name = "SHARE", value_parser = parse_share)]
         most_down_share: f64,
         /// Most replicas by which one decision changes a count; 0 for no limit
-        #[arg(long, env = "SCALEKIT_LARGEST_STEP", default_value = "0", value_name = "REPLICAS")]
+        #[arg(long, env = "SCALEKIT_LARGEST_STEP", default_value = "0", value_name = "REPLICAS", value_parser = parse_step)]
         largest_step: i32,
     },
     /// The sample workload WatcherBot
@@ -140,4 +140,67 @@ pub enum RunCommand {
         #[arg(long, default_value = "0.0.0.0:8088", value_name = "ADDRESS")]
         listen: SocketAddr,
     },
+}
+
+/// With a share of 0 the first that wants fewer replicas would hold all others, and next to NaN nothing is more.
+fn parse_share(text: &str) -> Result<f64, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|share| *share > 0.0 && *share <= 1.0)
+        .ok_or_else(|| format!("`{text}` is not a share such as 0.5: more than 0, and 1 at most, which is no limit"))
+}
+
+fn parse_step(text: &str) -> Result<i32, String> {
+    text.parse::<i32>()
+        .ok()
+        .filter(|step| *step >= 0)
+        .ok_or_else(|| format!("`{text}` is not a number of replicas: 1 or more, or 0, which is no limit"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(subcommand)]
+        run: RunCommand,
+    }
+
+    fn controller(flag: &str) -> Result<(f64, i32), String> {
+        let url = "--prometheus-url=http://prometheus";
+        match Program::try_parse_from(["run", "controller", url, flag]).map(|program| program.run) {
+            Ok(RunCommand::Controller { most_down_share, largest_step, .. }) => Ok((most_down_share, largest_step)),
+            Ok(RunCommand::Watcherbot { .. }) => unreachable!("another program"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[rstest]
+    #[case::a_share("--most-down-share=0.25", 0.25, 0)]
+    #[case::no_limit_of_the_share("--most-down-share=1", 1.0, 0)]
+    #[case::a_step("--largest-step=1", 0.5, 1)]
+    #[case::no_limit_of_the_step("--largest-step=0", 0.5, 0)]
+    fn what_makes_a_limit_is_taken(#[case] flag: &str, #[case] share: f64, #[case] step: i32) {
+        let (most_down_share, largest_step) = controller(flag).expect("a limit");
+        assert!((most_down_share - share).abs() < f64::EPSILON, "{most_down_share}");
+        assert_eq!(largest_step, step);
+    }
+
+    #[rstest]
+    fn what_makes_no_share_is_refused(#[values("NaN", "-0.1", "0", "-0", "1.1", "inf", "50%")] share: &str) {
+        let error = controller(&format!("--most-down-share={share}")).expect_err("no share");
+        assert!(error.contains("--most-down-share <SHARE>"), "{error}");
+        assert!(error.contains("more than 0, and 1 at most, which is no limit"), "{error}");
+    }
+
+    #[rstest]
+    fn what_makes_no_step_is_refused(#[values("-1", "1.5", "NaN", "2147483648")] step: &str) {
+        let error = controller(&format!("--largest-step={step}")).expect_err("no step");
+        assert!(error.contains("--largest-step <REPLICAS>"), "{error}");
+        assert!(error.contains("1 or more, or 0, which is no limit"), "{error}");
+    }
 }

@@ -91,6 +91,9 @@ pub struct DecisionStatus {
 pub struct MemoryStatus {
     /// The UID of the target. What is remembered of another target of the same name is forgotten.
     pub target_uid: String,
+    /// The count that it was left at in mode Auto; another one was written by somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_at: Option<i32>,
     /// Recent proposals that still matter to a window, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recommendations: Vec<RecommendationStatus>,

@@ -78,7 +78,7 @@ pub async fn decide_and_act(
                 let (left, found) = (scale.spec_replicas(), read.spec_replicas());
                 // Our own: an earlier write whose answer was lost.
                 if left != found
-                    && let Some(who) = target.foreign_writer().await
+                    && let Some(who) = target.foreign_writer(true).await
                 {
                     yields_to = backs_off(&mut memory, policy.mode, Some((who, left, found)), now);
                 }

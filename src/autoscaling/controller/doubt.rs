@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Key,
     clock::Ahead,
-    crowd::Wants,
+    crowd::{Look, Wants},
     servers::Answer,
     source::{Question, ServerRef},
     tick::Context,
@@ -115,16 +115,23 @@ impl Doubts<'_> {
     }
 
     fn of_a_crowd(&self, decision: &Decision) -> Option<Distrust> {
-        let fewer = decision.stabilized.is_some_and(|stabilized| stabilized.proposed < decision.current_replicas);
+        let crowd = &self.context.crowd;
+        let current = decision.current_replicas;
+        if current == 0 {
+            crowd.forget(self.key);
+            return None;
+        }
+        let fewer = decision.stabilized.is_some_and(|stabilized| stabilized.proposed < current);
         let wants = match decision.action() {
-            _ if self.mode != Mode::Auto => Wants::NoFewer,
             Action::ScaleDown if fewer => Wants::FewerNow,
             _ if fewer => Wants::Fewer,
             _ => Wants::NoFewer,
         };
-        let crowd = &self.context.crowd;
+        let in_vain = self.mode != Mode::Auto || decision.yields_to.is_some() || current <= decision.bounds.min();
+        let look =
+            Look { wants, in_vain, interval: SignedDuration::try_from(self.interval).unwrap_or(SignedDuration::MAX) };
         let fed_by = sources(self.spec, &self.context.default_server);
-        let (source, until) = crowd.note(self.key, &fed_by, wants, self.now)?;
+        let (source, until) = crowd.note(self.key, &fed_by, look, self.now)?;
         Some(Distrust::ManyScaleDowns(crowd.message((source, self.ahead.of(until)))))
     }
 

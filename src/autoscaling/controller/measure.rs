@@ -58,7 +58,7 @@ impl<'a> Measurement<'a> {
         let (namespace, selector) = (&*self.key.namespace, self.selector);
         let asked = || {
             let answer = self.context.metrics.usage(namespace, selector);
-            self.unless_out(metrics::RESOURCE, format!("{namespace} {selector}"), answer)
+            self.unless_out(metrics::RESOURCE, format!("{namespace} {selector}"), answer, Vec::is_empty)
         };
         let usage = self.usage.get_or_init(asked).await;
         match usage {
@@ -130,7 +130,7 @@ impl<'a> Measurement<'a> {
         let (namespace, pods, only) = (&*self.key.namespace, self.selector, selector.as_deref());
         let answer = self.context.metrics.pods(namespace, pods, &metric.name, only);
         let question = format!("{namespace} {pods} {} {only:?}", metric.name);
-        match self.unless_out(metrics::CUSTOM, question, answer).await {
+        match self.unless_out(metrics::CUSTOM, question, answer, Vec::is_empty).await {
             Ok(values) => {
                 let of = |value: metrics::ObjectValue| {
                     (value.name, Sample { value: value.value, at: value.at, window: value.window })
@@ -159,7 +159,7 @@ impl<'a> Measurement<'a> {
         let (namespace, object, only) = (&*self.key.namespace, (&*resource, &*of.name), selector.as_deref());
         let answer = self.context.metrics.object(namespace, object, name, only);
         let question = format!("{namespace} {object:?} {name} {only:?}");
-        match self.unless_out(metrics::CUSTOM, question, answer).await {
+        match self.unless_out(metrics::CUSTOM, question, answer, |_| false).await {
             Ok(value) => Reading::Series(vec![value]),
             Err(error) => failed(&error),
         }
@@ -169,21 +169,30 @@ impl<'a> Measurement<'a> {
         let selector = selector(metric);
         let (namespace, only) = (&*self.key.namespace, selector.as_deref());
         let answer = self.context.metrics.external(namespace, &metric.name, only);
-        match self.unless_out(metrics::EXTERNAL, format!("{namespace} {} {only:?}", metric.name), answer).await {
+        let question = format!("{namespace} {} {only:?}", metric.name);
+        match self.unless_out(metrics::EXTERNAL, question, answer, Vec::is_empty).await {
             Ok(values) if values.is_empty() => Reading::Absent,
             Ok(values) => Reading::Series(values),
             Err(error) => Reading::Failed(format!("unable to get external metric {}: {error}", metric.name)),
         }
     }
 
-    /// An answer, unless what was asked is left alone.
+    /// An answer, unless what was asked is left alone. It is measured if it was asked.
     async fn unless_out<T>(
         &self,
         api: &'static str,
         question: String,
         answer: impl Future<Output = Result<T, metrics::Error>>,
+        is_empty: impl Fn(&T) -> bool,
     ) -> Result<T, metrics::Error> {
-        self.context.outages.ask(api, question, self.interval, answer).await
+        let measured = async {
+            let started = self.context.clock.now();
+            let answer = answer.await;
+            let took = self.context.clock.now().duration_since(started);
+            self.context.telemetry.metrics_api_query(api, &answer, is_empty, took);
+            answer
+        };
+        self.context.outages.ask(api, question, self.interval, measured).await
     }
 
     /// The samples of the target's own pods: a selector may match those of others.

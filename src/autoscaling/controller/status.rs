@@ -30,6 +30,7 @@ pub fn after(
     (decision, failed): (&Decision, Option<&str>),
     memory: &Memory,
     target_uid: &str,
+    left_at: Option<i32>,
     look_back: (SignedDuration, Option<SignedDuration>),
     generation: Option<i64>,
     before: Option<&AutoscalerStatus>,
@@ -47,7 +48,7 @@ pub fn after(
         conditions: memory.conditions.iter().map(condition).collect(),
         last_scale_time: memory.last_scale.map(Time),
         last_decision: Some(last_decision(reason.to_owned(), message, decision.at, before)),
-        memory: Some(kept(memory, target_uid, look_back, decision.at)),
+        memory: Some(MemoryStatus { left_at, ..kept(memory, target_uid, look_back, decision.at) }),
     }
 }
 
@@ -56,15 +57,18 @@ pub fn without_decision(
     reason: &str,
     message: &str,
     memory: &Memory,
+    left_at: Option<i32>,
     now: Timestamp,
     generation: Option<i64>,
     before: Option<&AutoscalerStatus>,
 ) -> AutoscalerStatus {
+    let remembered = before.and_then(|status| status.memory.clone());
     AutoscalerStatus {
         observed_generation: generation,
         current_metrics: Vec::new(),
         conditions: memory.conditions.iter().map(condition).collect(),
         last_decision: Some(last_decision(reason.to_owned(), message.to_owned(), now, before)),
+        memory: remembered.map(|remembered| MemoryStatus { left_at, ..remembered }),
         ..before.cloned().unwrap_or_default()
     }
 }
@@ -124,6 +128,7 @@ fn kept(
     });
     MemoryStatus {
         target_uid: target_uid.to_owned(),
+        left_at: None,
         recommendations: counts
             .map(|(place, entry)| RecommendationStatus {
                 replicas: entry.replicas,

@@ -53,6 +53,14 @@ pub enum TargetError {
 }
 
 impl TargetError {
+    /// Whether there is nothing that could be scaled, rather than that it could not be read just now.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::Api(error) => error.is_not_found(),
+            Self::ApiVersion(_) | Self::Kind { .. } | Self::Gone { .. } | Self::NoScale(_) => true,
+        }
+    }
+
     /// The same of a scale target: with the field of the spec and what to do, where it is the spec that names what is not
     /// there.
     pub fn of_target(&self) -> String {
@@ -265,11 +273,12 @@ impl Target {
         })
     }
 
-    /// Who wrote the count last, if it was somebody else. Where that is not known it is «somebody».
-    pub async fn foreign_writer(&self) -> Option<String> {
+    /// Who wrote the count last, if it was somebody else. Where that cannot be read it is «somebody», if it was `certain`ly
+    /// not us.
+    pub async fn foreign_writer(&self, certain: bool) -> Option<String> {
         match in_time(self.scales.get_metadata(&self.name)).await {
             Ok(target) => writer(&target.metadata),
-            Err(_) => Some("somebody".to_owned()),
+            Err(_) => certain.then(|| "somebody".to_owned()),
         }
     }
 }

@@ -20,7 +20,8 @@ use prometheus_client::{
 };
 
 use labels::{
-    DecisionLabels, Object, ObjectCondition, ObjectMetric, ObjectTarget, ObjectWorkload, Outcome, Rescale, Write,
+    DecisionLabels, MetricsApi, MetricsApiOutcome, Object, ObjectCondition, ObjectMetric, ObjectTarget, ObjectWorkload,
+    Outcome, Rescale, Write,
 };
 
 use super::{Key, process::Own};
@@ -29,6 +30,7 @@ use crate::{
         api::ScaleTargetRef,
         decision::{Action, Decision, Memory, metrics::MetricResult, policy::Target},
     },
+    metrics,
     prometheus::{Error, Sample},
 };
 
@@ -63,6 +65,8 @@ pub struct Telemetry {
     decisions: Family<DecisionLabels, Counter>,
     queries: Family<Outcome, Counter>,
     query_duration: Histogram,
+    metrics_api_queries: Family<MetricsApiOutcome, Counter>,
+    metrics_api_duration: Family<MetricsApi, Histogram, fn() -> Histogram>,
     lateness: Histogram,
     leader: Gauge,
     writes: Family<Write, Counter>,
@@ -79,8 +83,9 @@ impl Default for Telemetry {
         let (value, target) = <(Family<ObjectMetric, FloatGauge>, Family<ObjectTarget, FloatGauge>)>::default();
         let (conditions, last_rescale) = <(Family<ObjectCondition, Gauge>, Family<Rescale, FloatGauge>)>::default();
         let (decisions, queries, writes) = <(Family<_, _>, Family<_, _>, Family<_, _>)>::default();
-        let query_duration = Histogram::new(exponential_buckets(0.001, 2.0, 14));
-        let lateness = Histogram::new(exponential_buckets(0.001, 2.0, 14));
+        let metrics_api_queries = Family::<MetricsApiOutcome, Counter>::default();
+        let (query_duration, lateness) = (durations(), durations());
+        let metrics_api_duration = Family::<MetricsApi, Histogram, fn() -> Histogram>::new_with_constructor(durations);
 
         let scaler = registry.sub_registry_with_prefix("scalekit_autoscaler");
         scaler.register("desired_replicas", "Replicas that the autoscaler decided on", desired.clone());
@@ -96,6 +101,10 @@ impl Default for Telemetry {
         scaler.register("decisions", "Decisions by reason and action", decisions.clone());
         scaler.register("queries", "Queries to Prometheus by outcome", queries.clone());
         scaler.register_with_unit("query_duration", "Time of a query", Unit::Seconds, query_duration.clone());
+        let help = "Queries to the metrics APIs by API and outcome";
+        scaler.register("metrics_api_queries", help, metrics_api_queries.clone());
+        let help = "Time of a query to a metrics API";
+        scaler.register_with_unit("metrics_api_query_duration", help, Unit::Seconds, metrics_api_duration.clone());
         scaler.register_with_unit("tick_lateness", "Delay of a look at an object", Unit::Seconds, lateness.clone());
         scaler.register("api_writes", "Writes to the API server by resource and outcome", writes.clone());
         let leader = Gauge::default();
@@ -115,6 +124,8 @@ impl Default for Telemetry {
             decisions,
             queries,
             query_duration,
+            metrics_api_queries,
+            metrics_api_duration,
             lateness,
             leader,
             writes,
@@ -278,6 +289,30 @@ impl Telemetry {
         self.query_duration.observe(took.as_secs_f64());
     }
 
+    /// A metrics API answered, or did not. One that the cluster does not have took no time: that is known beforehand.
+    pub fn metrics_api_query<T>(
+        &self,
+        api: &'static str,
+        answer: &Result<T, metrics::Error>,
+        is_empty: impl Fn(&T) -> bool,
+        took: SignedDuration,
+    ) {
+        let outcome = match answer {
+            Ok(values) if is_empty(values) => "absent",
+            Ok(_) => "value",
+            Err(metrics::Error::Absent(_)) => "not_served",
+            Err(metrics::Error::Refused(_)) => "refused",
+            Err(metrics::Error::Unavailable { .. }) => "unavailable",
+            Err(metrics::Error::Unreachable(_)) => "unreachable",
+            Err(metrics::Error::Timeout(_)) => "timeout",
+            Err(metrics::Error::Unreadable(_)) => "unreadable",
+        };
+        self.metrics_api_queries.get_or_create(&MetricsApiOutcome { api, outcome }).inc();
+        if outcome != "not_served" {
+            self.metrics_api_duration.get_or_create(&MetricsApi { api }).observe(took.as_secs_f64());
+        }
+    }
+
     /// This controller leads, or does no longer: then what it knew of objects is another's to tell.
     pub fn leads(&self, leads: bool) {
         self.leader.set(leads.into());
@@ -299,6 +334,11 @@ impl Telemetry {
         let outcome = if result.is_ok() { "ok" } else { "error" };
         self.writes.get_or_create(&Write { resource, outcome }).inc();
     }
+}
+
+/// From a millisecond to eight seconds.
+fn durations() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 14))
 }
 
 fn action(decision: &Decision) -> &'static str {

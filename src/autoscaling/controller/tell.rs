@@ -19,8 +19,8 @@ use super::{
     words::in_time,
 };
 use crate::autoscaling::{
-    api::{Autoscaler, AutoscalerStatus},
-    decision::{self, Action, Decision, Memory, Mode, Policy, memory::ConditionType, metrics::Failure},
+    api::{Autoscaler, AutoscalerStatus, ModeSpec},
+    decision::{self, Action, Decision, Mode, Policy, memory::ConditionType, metrics::Failure},
     policy::{InvalidSpec, longest_look_back},
 };
 
@@ -63,8 +63,15 @@ pub async fn tell(
     let uid = kept.target_uid.as_deref().unwrap_or_default();
     let look_back = (longest_look_back(policy), policy.cooldown);
     let generation = object.metadata.generation;
-    let status =
-        status::after((&decision, failed.as_deref()), &memory, uid, look_back, generation, object.status.as_ref());
+    let status = status::after(
+        (&decision, failed.as_deref()),
+        &memory,
+        uid,
+        left_at(object, &kept),
+        look_back,
+        generation,
+        object.status.as_ref(),
+    );
     write_status(context, key, object, &status).await;
     kept.memory = memory;
     kept
@@ -105,7 +112,7 @@ pub async fn tell_no_target(
     tracing::warn!(autoscaler = %key, "the target's scale cannot be read: {message}");
     kept.memory = decision::unreadable(&kept.memory, &message, now);
     tell_failure(context, object, &mut kept, Some(("FailedGetScale", message.clone())), now).await;
-    tell_status(context, key, object, &kept.memory, "FailedGetScale", &message, now).await;
+    tell_status(context, key, object, &kept, "FailedGetScale", &message, now).await;
     kept
 }
 
@@ -121,7 +128,7 @@ pub async fn tell_invalid(
     tracing::warn!(autoscaler = %key, "the spec cannot be decided on: {message}");
     kept.memory.set(ConditionType::ScalingActive, false, "InvalidSpec", &*message, now);
     tell_failure(context, object, &mut kept, Some(("InvalidSpec", message.clone())), now).await;
-    tell_status(context, key, object, &kept.memory, "InvalidSpec", &message, now).await;
+    tell_status(context, key, object, &kept, "InvalidSpec", &message, now).await;
     kept
 }
 
@@ -129,11 +136,11 @@ pub async fn tell_invalid(
 pub async fn tell_paused(context: &Context, key: &Key, object: &Autoscaler, mut kept: Kept) -> Kept {
     let now = kept.rest(context.clock);
     // While it is paused the count is everybody's to set, and nobody's rival.
-    (kept.left_at, kept.settled) = (None, None);
+    (kept.left, kept.settled) = (None, None);
     backs_off(&mut kept.memory, Mode::Paused, None, now);
     let message = "the autoscaler is paused; set spec.mode to Auto to go on";
     kept.memory.set(ConditionType::ScalingActive, false, "Paused", message, now);
-    tell_status(context, key, object, &kept.memory, "Paused", message, now).await;
+    tell_status(context, key, object, &kept, "Paused", message, now).await;
     kept
 }
 
@@ -148,11 +155,11 @@ pub async fn tell_rival(
 ) -> Kept {
     let now = kept.rest(context.clock);
     tracing::warn!(autoscaler = %key, "{message}");
-    kept.left_at = None;
+    kept.left = None;
     kept.memory.set(ConditionType::Conflict, true, reason, message, now);
     kept.memory.set(ConditionType::ScalingActive, false, reason, message, now);
     tell_failure(context, object, &mut kept, Some((reason, message.to_owned())), now).await;
-    tell_status(context, key, object, &kept.memory, reason, message, now).await;
+    tell_status(context, key, object, &kept, reason, message, now).await;
     kept
 }
 
@@ -182,16 +189,23 @@ async fn tell_status(
     context: &Context,
     key: &Key,
     object: &Autoscaler,
-    memory: &Memory,
+    kept: &Kept,
     reason: &str,
     message: &str,
     now: Timestamp,
 ) {
+    let memory = &kept.memory;
     context.telemetry.conditions(key, memory, false);
     context.history.blocked(key, message, now);
     let generation = object.metadata.generation;
-    let status = status::without_decision(reason, message, memory, now, generation, object.status.as_ref());
+    let (left, before) = (left_at(object, kept), object.status.as_ref());
+    let status = status::without_decision(reason, message, memory, left, now, generation, before);
     write_status(context, key, object, &status).await;
+}
+
+/// The count that a later controller should find. In another mode than Auto it is everybody's to set.
+fn left_at(object: &Autoscaler, kept: &Kept) -> Option<i32> {
+    kept.left.filter(|_| object.spec.mode == ModeSpec::Auto).map(|left| left.at)
 }
 
 /// Writes the status, if it is another one. Of the times, seconds are what is stored: they are compared

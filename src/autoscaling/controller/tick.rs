@@ -110,6 +110,15 @@ pub struct Settled {
     until: Timestamp,
 }
 
+/// The count as it was left.
+#[derive(Clone, Copy, Debug)]
+pub struct Left {
+    /// The count.
+    pub at: i32,
+    /// Nothing of ours can have been written since. Else another count is somebody else's only if the target says so.
+    pub certain: bool,
+}
+
 /// What is kept of an Autoscaler from one look to the next.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
@@ -118,7 +127,7 @@ pub struct Kept {
     /// What the decision remembers.
     pub memory: Memory,
     /// The count as it was last left: another one was written by somebody else.
-    pub left_at: Option<i32>,
+    pub left: Option<Left>,
     /// The scale as it was last read, while it counts.
     pub settled: Option<Settled>,
     /// The clock that the memory's times are of.
@@ -133,7 +142,9 @@ impl Kept {
         let Some(status) = &object.status else { return Self::default() };
         let ahead = Ahead::noticed(clock);
         let (target_uid, memory) = status::restore(status, ahead.of(clock.now()));
-        Self { target_uid, memory, left_at: None, settled: None, ahead, told: None }
+        // The status that was to tell of the last write may not have been written.
+        let left = status.memory.as_ref().and_then(|memory| memory.left_at).map(|at| Left { at, certain: false });
+        Self { target_uid, memory, left, settled: None, ahead, told: None }
     }
 
     /// Nothing is decided at this look. Returns the time by the clock on the wall.
@@ -156,10 +167,17 @@ pub async fn tick(
 ) -> (Kept, Option<Timestamp>) {
     let valid = Policy::try_from(&object.spec).and_then(|policy| Ok((policy, interval(&object.spec)?)));
     match valid {
-        Err(invalid) => (tell_invalid(context, key, object, kept, &invalid).await, None),
-        Ok((policy, _)) if policy.mode == Mode::Paused => (tell_paused(context, key, object, kept).await, None),
+        Err(invalid) => {
+            context.crowd.forget(key);
+            (tell_invalid(context, key, object, kept, &invalid).await, None)
+        }
+        Ok((policy, _)) if policy.mode == Mode::Paused => {
+            context.crowd.forget(key);
+            (tell_paused(context, key, object, kept).await, None)
+        }
         Ok((mut policy, interval)) => {
             if let Some((reason, message)) = rival(context, key, object, policy.mode, elder) {
+                context.crowd.forget(key);
                 return (tell_rival(context, key, object, kept, reason, &message).await, None);
             }
             policy.largest_step = context.largest_step;
@@ -182,14 +200,20 @@ async fn look(
     let (steady, now) = (context.clock.now(), kept.ahead.now(context.clock, &mut kept.memory));
     let (target, scale, until) = match read_target(context, key, object, kept.settled.take(), interval, steady).await {
         Ok(read) => read,
-        Err(error) => return (tell_no_target(context, key, object, kept, &error, now).await, wake),
+        Err(error) => {
+            // What it wanted before an API server did not answer, it wants still.
+            if error.is_missing() {
+                context.crowd.forget(key);
+            }
+            return (tell_no_target(context, key, object, kept, &error, now).await, wake);
+        }
     };
     if kept.target_uid.as_deref() != Some(scale.uid()) {
         if kept.target_uid.is_some() {
             kept.memory = status::forget_target(kept.memory);
         }
         kept.target_uid = Some(scale.uid().to_owned());
-        kept.left_at = None;
+        kept.left = None;
     }
     let yields_to = note_writers(&mut kept, policy.mode, &target, &scale, now).await;
     let passed = (&context.fence, &*context.telemetry);
@@ -203,12 +227,9 @@ async fn look(
     let decision = &acted.decision;
     let stays = decision.action() == Action::Hold && decision.current_replicas == decision.status_replicas;
     kept.settled = Some(settled).filter(|settled| stays && settled.scale.spec_replicas() == decision.current_replicas);
-    kept.left_at = match acted.result {
-        Ok(true) => Some(decision.desired_replicas),
-        Ok(false) => Some(decision.current_replicas),
-        // It may have been written all the same.
-        Err(_) => None,
-    };
+    let at = if matches!(acted.result, Ok(true)) { decision.desired_replicas } else { decision.current_replicas };
+    // What failed may have been written all the same.
+    kept.left = Some(Left { at, certain: acted.result.is_ok() });
     (tell(context, key, object, kept, policy, acted).await, wake)
 }
 
@@ -245,9 +266,9 @@ async fn note_writers(
     scale: &ReadScale,
     now: Timestamp,
 ) -> Option<String> {
-    let changed = kept.left_at.filter(|left| mode == Mode::Auto && *left != scale.spec_replicas());
+    let changed = kept.left.filter(|left| mode == Mode::Auto && left.at != scale.spec_replicas());
     let wrote = match changed {
-        Some(left) => target.foreign_writer().await.map(|who| (who, left, scale.spec_replicas())),
+        Some(left) => target.foreign_writer(left.certain).await.map(|who| (who, left.at, scale.spec_replicas())),
         None => None,
     };
     backs_off(&mut kept.memory, mode, wrote, now)

@@ -65,6 +65,18 @@ pub struct Outcome {
     pub outcome: &'static str,
 }
 
+/// A metrics API, by its group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct MetricsApi {
+    pub api: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct MetricsApiOutcome {
+    pub api: &'static str,
+    pub outcome: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Write {
     pub resource: &'static str,

@@ -5,9 +5,12 @@ use std::time::Duration;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::fake::{Bench, spec};
+use super::fake::{Bench, Cluster, spec};
 use crate::{
-    autoscaling::controller::{Key, crowd::Wants},
+    autoscaling::controller::{
+        Key,
+        crowd::{Look, Wants},
+    },
     prometheus::Error,
 };
 
@@ -126,17 +129,26 @@ async fn what_is_never_covered_holds_the_count_for_as_long_as_the_range_is() {
     assert_eq!((replicas(&bench), held * 30), (1, 450));
 }
 
+/// Looks at so many others that the same server feeds; how many are believed at the second look.
+fn others_begin_to_want_fewer(bench: &Bench, others: usize) -> usize {
+    let look = |wants: Wants| {
+        let note = |place: usize| {
+            let key = Key { namespace: "demo".to_owned(), name: format!("other-{place}") };
+            let look = Look { wants, in_vain: false, interval: jiff::SignedDuration::from_secs(15) };
+            bench.context.crowd.note(&key, &["http://prometheus"], look, bench.context.clock.now()).is_none()
+        };
+        (0..others).map(note).filter(|believed| *believed).count()
+    };
+    look(Wants::NoFewer);
+    look(Wants::FewerNow)
+}
+
 /// Twenty others that the same server feeds begin to want fewer in the same instant.
 #[tokio::test(start_paused = true)]
 async fn what_most_want_at_once_is_held_and_told_and_after_a_while_believed() {
     let mut bench = Bench::new(4, &spec(&json!({})), 35.0);
     bench.look().await;
-    for wants in [Wants::NoFewer, Wants::FewerNow] {
-        for place in 0..20 {
-            let key = Key { namespace: "demo".to_owned(), name: format!("other-{place}") };
-            bench.context.crowd.note(&key, &["http://prometheus"], wants, bench.context.clock.now());
-        }
-    }
+    others_begin_to_want_fewer(&bench, 20);
     bench.prometheus.set(Ok(vec![5.0]));
     look_after(&mut bench, 15).await;
     {
@@ -151,6 +163,63 @@ async fn what_most_want_at_once_is_held_and_told_and_after_a_while_believed() {
     assert_eq!(replicas(&bench), 4, "for five minutes");
     look_after(&mut bench, 21).await;
     assert_eq!(replicas(&bench), 1);
+}
+
+/// What it would be in mode Auto is what it reports.
+#[tokio::test(start_paused = true)]
+async fn what_most_want_at_once_is_not_recommended_either() {
+    let mut bench = Bench::new(4, &spec(&json!({"mode": "Recommend"})), 35.0);
+    bench.look().await;
+    others_begin_to_want_fewer(&bench, 20);
+    bench.prometheus.set(Ok(vec![5.0]));
+    look_after(&mut bench, 15).await;
+    let cluster = bench.api.cluster();
+    assert_eq!(cluster.reason("ScalingLimited", "True").as_deref(), Some("ManyScaleDowns"));
+    assert_eq!(cluster.status().desired_replicas, Some(4));
+}
+
+/// With it there are ten, of which five may begin at once; without it there are nine, which are too few for a share.
+#[rstest]
+#[case::it_can(|_: &mut Cluster| {}, 5)]
+#[case::paused(|cluster: &mut Cluster| cluster.autoscaler["spec"]["mode"] = json!("Paused"), 9)]
+#[case::a_spec_that_cannot_be(|cluster: &mut Cluster| cluster.autoscaler["spec"]["interval"] = json!("never"), 9)]
+#[case::its_target_is_gone(|cluster: &mut Cluster| cluster.target_exists = false, 9)]
+#[tokio::test]
+async fn who_cannot_scale_does_not_make_the_share_of_the_others_smaller(
+    #[case] change: fn(&mut Cluster),
+    #[case] believed: usize,
+) {
+    let mut bench = Bench::new(4, &spec(&json!({})), 35.0);
+    bench.look().await;
+    change(&mut bench.api.cluster());
+    bench.look().await;
+    assert_eq!(others_begin_to_want_fewer(&bench, 9), believed);
+}
+
+#[rstest]
+#[case::an_elder(true)]
+#[case::an_hpa(false)]
+#[tokio::test]
+async fn who_gives_way_to_a_rival_does_not_make_the_share_of_the_others_smaller(#[case] elder: bool) {
+    let mut bench = Bench::new(4, &spec(&json!({})), 35.0);
+    bench.look().await;
+    if elder {
+        bench.elder = Some(Key { namespace: "demo".to_owned(), name: "elder".to_owned() });
+    } else {
+        bench.context.hpas.put("demo", &bench.object().spec.scale_target_ref, "old-hpa");
+    }
+    bench.look().await;
+    assert_eq!(others_begin_to_want_fewer(&bench, 9), 9);
+}
+
+/// Off, or asleep: it cannot want fewer than none.
+#[tokio::test]
+async fn who_has_no_replica_does_not_make_the_share_of_the_others_smaller() {
+    let mut bench = Bench::new(4, &spec(&json!({})), 35.0);
+    bench.look().await;
+    super::rivals::written_by(&bench, "kubectl", 0);
+    bench.look().await;
+    assert_eq!(others_begin_to_want_fewer(&bench, 9), 9);
 }
 
 #[tokio::test]

@@ -7,6 +7,10 @@ use std::{
 
 use axum::body::Body as Answer;
 use bytes::Bytes;
+use futures::{
+    StreamExt,
+    channel::mpsc::{UnboundedSender, unbounded},
+};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use kube::{Client, client::Body};
@@ -45,6 +49,8 @@ pub struct Cluster {
     pub version: u64,
     /// Who wrote the count last.
     pub writer: String,
+    /// Nobody may read who that was.
+    pub writer_is_secret: bool,
     /// What there is just before each of our next writes: another count was ordered by somebody else, with the same one
     /// something else of the target has changed.
     pub others: VecDeque<i32>,
@@ -65,6 +71,8 @@ pub struct Cluster {
     pub autoscaler: Value,
     pub events: Vec<Value>,
     pub lease: Option<Value>,
+    /// The other end of the watch of Autoscalers: what is sent is news, and without it the watch ends.
+    pub watch: Option<UnboundedSender<Bytes>>,
     /// Requests about the lease are not answered.
     pub lease_is_lost: bool,
     /// Writes, as `METHOD path?query`.
@@ -87,6 +95,7 @@ impl FakeApi {
             uid: "target-1".to_owned(),
             version: 1,
             writer: "kubectl".to_owned(),
+            writer_is_secret: false,
             others: VecDeque::new(),
             target_exists: true,
             selector: "app=w",
@@ -99,6 +108,7 @@ impl FakeApi {
             autoscaler,
             events: Vec::new(),
             lease: None,
+            watch: None,
             lease_is_lost: false,
             writes: Vec::new(),
         })))
@@ -187,6 +197,10 @@ impl Cluster {
                 "scalekit-autoscaler".clone_into(&mut self.writer);
                 respond(StatusCode::OK, &self.scale())
             }
+            (&Method::GET, "/apis/apps/v1/namespaces/demo/deployments/w") if self.writer_is_secret => {
+                self.failed += 1;
+                refuse(StatusCode::FORBIDDEN, "Forbidden", "deployments.apps \"w\" is forbidden")
+            }
             (&Method::GET, "/apis/apps/v1/namespaces/demo/deployments/w") => {
                 let replicas = json!({"f:spec": {"f:replicas": {}}});
                 let entry = json!({"manager": self.writer, "operation": "Update", "fieldsType": "FieldsV1",
@@ -217,9 +231,9 @@ impl Cluster {
                 respond(StatusCode::CREATED, body)
             }
             (&Method::GET, "/apis/scalekit.dev/v1alpha1/autoscalers") if uri.contains("watch=true") => {
-                // A watch without news.
-                let nothing = futures::stream::pending::<Result<Bytes, std::convert::Infallible>>();
-                Response::new(Answer::from_stream(nothing))
+                let (watch, news) = unbounded();
+                self.watch = Some(watch);
+                Response::new(Answer::from_stream(news.map(Ok::<_, std::convert::Infallible>)))
             }
             (&Method::GET, "/apis/scalekit.dev/v1alpha1/namespaces/demo/autoscalers") => {
                 let asked = uri.contains("fieldSelector=metadata.name%3Dw");

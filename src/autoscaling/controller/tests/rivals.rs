@@ -209,3 +209,109 @@ async fn who_is_left_alone_is_left_alone_after_a_restart_as_well() {
     let notes = bench.api.cluster().notes().join("\n");
     assert!(notes.contains("argocd-controller set the replica count from 3 to 1, for the 2th time"), "{notes}");
 }
+
+/// While the scaler does not run, or none leads.
+#[tokio::test(start_paused = true)]
+async fn who_writes_the_count_while_no_scaler_runs_is_named_and_left_alone() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.look().await;
+    written_by(&bench, "argocd-controller", 1);
+    bench.restart();
+    bench.look().await;
+    {
+        let cluster = bench.api.cluster();
+        assert_eq!((cluster.replicas, cluster.reason("Conflict", "True").as_deref()), (1, Some("ForeignWriter")));
+        let notes = cluster.notes().join("\n");
+        assert!(notes.contains("argocd-controller set the replica count from 3 to 1; it is left alone"), "{notes}");
+    }
+    tokio::time::advance(Duration::from_secs(61)).await;
+    bench.look().await;
+    assert_eq!(bench.api.cluster().replicas, 3);
+}
+
+const STATUS: &str = "/apis/scalekit.dev/v1alpha1/namespaces/demo/autoscalers/w/status";
+const SCALE_OF_W: &str = "/apis/apps/v1/namespaces/demo/deployments/w/scale";
+
+#[rstest]
+#[case::it_never_wrote(35.0, false, false)]
+#[case::it_wrote_last(45.0, false, false)]
+#[case::its_last_write_is_in_no_status(45.0, true, false)]
+#[case::and_who_wrote_it_cannot_be_read(45.0, true, true)]
+#[tokio::test]
+async fn after_a_restart_nobody_is_accused_of_what_the_scaler_wrote_itself(
+    #[case] load: f64,
+    #[case] status_is_lost: bool,
+    #[case] writer_is_secret: bool,
+) {
+    let mut bench = Bench::new(4, &spec(&json!({})), 35.0);
+    bench.look().await;
+    bench.prometheus.set(Ok(vec![load]));
+    if status_is_lost {
+        bench.api.cluster().fails = Some((http::StatusCode::INTERNAL_SERVER_ERROR, http::Method::PATCH, STATUS));
+    }
+    bench.look().await;
+    bench.api.cluster().fails = None;
+    bench.api.cluster().writer_is_secret = writer_is_secret;
+    bench.restart();
+    let failed = bench.api.cluster().failed;
+    bench.look().await;
+    let failed = bench.api.cluster().failed - failed;
+    assert_eq!(failed > 0, writer_is_secret, "it is asked who wrote it");
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!(cluster.reason("Conflict", "True"), None);
+    assert!(cluster.events.iter().all(|event| event["reason"] != "ForeignWriter"), "{:?}", cluster.notes());
+}
+
+/// What an HPA did while this Autoscaler wrote nothing is no news when it goes on.
+#[rstest]
+#[case::beside_an_hpa("Auto", true)]
+#[case::recommending("Recommend", false)]
+#[case::paused("Paused", false)]
+#[tokio::test]
+async fn after_a_restart_nobody_is_accused_of_a_count_that_was_his_to_set(#[case] mode: &str, #[case] hpa: bool) {
+    let mut bench = Bench::new(3, &spec(&json!({})), 25.0);
+    bench.look().await;
+    let target = bench.object().spec.scale_target_ref;
+    set_mode(&bench, mode);
+    if hpa {
+        bench.context.hpas.put("demo", &target, "old-hpa");
+    }
+    bench.look().await;
+    written_by(&bench, "kube-controller-manager", 5);
+    bench.context.hpas.take_away("demo", &target);
+    set_mode(&bench, "Auto");
+    bench.restart();
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!((cluster.replicas, cluster.reason("Conflict", "True")), (3, None));
+}
+
+#[tokio::test]
+async fn who_writes_the_count_after_a_write_of_ours_that_failed_is_named_and_left_alone() {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.api.cluster().fails = Some((http::StatusCode::INTERNAL_SERVER_ERROR, http::Method::PUT, SCALE_OF_W));
+    bench.look().await;
+    bench.api.cluster().fails = None;
+    written_by(&bench, "argocd-controller", 2);
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!((cluster.replicas, cluster.reason("Conflict", "True").as_deref()), (2, Some("ForeignWriter")));
+}
+
+/// It was carried out all the same, and only the answer was lost.
+#[rstest]
+#[case::who_wrote_it_can_be_read(false)]
+#[case::who_wrote_it_cannot_be_read(true)]
+#[tokio::test]
+async fn a_write_that_failed_and_was_carried_out_is_nobody_elses(#[case] writer_is_secret: bool) {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.api.cluster().fails = Some((http::StatusCode::INTERNAL_SERVER_ERROR, http::Method::PUT, SCALE_OF_W));
+    bench.look().await;
+    written_by(&bench, "scalekit-autoscaler", 3);
+    bench.api.cluster().fails = None;
+    bench.api.cluster().writer_is_secret = writer_is_secret;
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!((cluster.replicas, cluster.reason("Conflict", "True")), (3, None));
+}

@@ -128,6 +128,44 @@ async fn hpas_whose_list_fails_are_waited_for_for_thirty_seconds() {
     assert!(running.await.expect("no panic").expect("no error").all_looks_ended);
 }
 
+/// All of its objects go with it, and the watch of them ends.
+#[tokio::test(start_paused = true)]
+async fn when_the_definition_goes_nothing_is_scaled_and_when_it_comes_back_it_goes_on() {
+    let Bench { api, context, prometheus, .. } = Bench::new(1, &spec(&json!({})), 25.0);
+    let telemetry = context.telemetry.clone();
+    let (vitals, shutdown) = (Vitals::new(context.clock), CancellationToken::new());
+    let (client, stop) = (api.client(), shutdown.clone());
+    let running = tokio::spawn(async move { reconcile(client, Arc::new(context), &vitals, &stop).await });
+    until("it is scaled", || api.cluster().replicas == 3).await;
+
+    {
+        let mut cluster = api.cluster();
+        cluster.fails =
+            Some((http::StatusCode::NOT_FOUND, http::Method::GET, "/apis/scalekit.dev/v1alpha1/autoscalers"));
+        let gone = json!({"type": "DELETED", "object": cluster.autoscaler});
+        let watch = cluster.watch.take().expect("a watch");
+        watch.unbounded_send(format!("{gone}\n").into()).expect("somebody who watches");
+    }
+    prometheus.set(Ok(vec![45.0]));
+    until("it was watched in vain", || api.cluster().failed > 1).await;
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    assert_eq!(api.cluster().replicas, 3, "the count stays");
+    assert!(!telemetry.text().contains("name=\"w\""), "nothing is told of it any more");
+    assert!(!running.is_finished());
+
+    api.cluster().fails = None;
+    // A wait of half a minute is the longest, with what chance adds.
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let expired = json!({"type": "ERROR", "object": {"kind": "Status", "status": "Failure", "code": 410,
+        "reason": "Expired", "message": "too old resource version: 1 (2)"}});
+    let watch = api.cluster().watch.take().expect("it watches again");
+    watch.unbounded_send(format!("{expired}\n").into()).expect("somebody who watches");
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(api.cluster().replicas, 5);
+    shutdown.cancel();
+    assert!(running.await.expect("no panic").expect("no error").all_looks_ended);
+}
+
 #[tokio::test]
 async fn while_another_leads_nothing_is_looked_at() {
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -102,6 +102,7 @@ async fn resources_are_read_from_metrics_server(#[case] metric: Value, #[case] r
     let (count, line) = decided(&bench);
     assert!(line.contains(said), "{line}");
     assert_eq!(count, replicas, "{line}");
+    measured(&bench, "metrics.k8s.io", "value");
 }
 
 #[tokio::test]
@@ -265,6 +266,18 @@ async fn the_other_apis_are_read_as_the_hpa_reads_them(
     bench.look().await;
     let (count, line) = decided(&bench);
     assert_eq!(count, replicas, "{line}");
+    measured(&bench, name, "value");
+}
+
+/// It was asked once, which gave this, and took some time.
+fn measured(bench: &Bench, api: &str, outcome: &str) {
+    let text = bench.context.telemetry.text();
+    for line in [
+        format!("scalekit_autoscaler_metrics_api_queries_total{{api=\"{api}\",outcome=\"{outcome}\"}} 1\n"),
+        format!("scalekit_autoscaler_metrics_api_query_duration_seconds_count{{api=\"{api}\"}} 1\n"),
+    ] {
+        assert!(text.contains(&line), "{line} is not in\n{text}");
+    }
 }
 
 #[rstest]
@@ -294,5 +307,6 @@ async fn an_api_that_is_not_served_is_not_asked_at_every_look() {
         assert_eq!(cluster.reason("ScalingActive", "False").as_deref(), Some("FailedGetResourceMetric"));
         assert!(cluster.notes()[0].contains("the server is currently unable to handle the request"));
         assert_eq!((cluster.replicas, cluster.failed), (2, 1));
+        measured(&bench, "metrics.k8s.io", "unavailable");
     }
 }

@@ -20,7 +20,7 @@ fn rules() -> impl Strategy<Value = Rules> {
     let one =
         (kind, any::<i32>(), any::<i32>()).prop_map(|(kind, value, period_s)| ScalingPolicy { kind, value, period_s });
     let some = proptest::option::of(proptest::collection::vec(one, 0..3));
-    let tolerance = proptest::option::of(any::<f64>());
+    let tolerance = proptest::option::of(proptest::num::f64::ANY);
     (proptest::option::of(any::<i32>()), proptest::option::of(select), some, tolerance).prop_map(
         |(stabilization_window_s, select_policy, policies, tolerance)| Rules {
             stabilization_window_s,
@@ -29,6 +29,11 @@ fn rules() -> impl Strategy<Value = Rules> {
             tolerance,
         },
     )
+}
+
+/// What the API lets somebody write for one direction: a quantity, 0 or more.
+fn a_users_tolerance() -> impl Strategy<Value = Option<f64>> {
+    proptest::option::of(prop_oneof![Just(0.0), 0.0..2.0_f64, 0.0..1e15_f64])
 }
 
 fn any_metric() -> impl Strategy<Value = Metric> {
@@ -162,7 +167,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     let behavior =
         proptest::option::of((rules(), rules()).prop_map(|(scale_up, scale_down)| Behavior { scale_up, scale_down }));
     let bounds = (any::<i32>(), any::<i32>());
-    (bounds, proptest::collection::vec(any_metric(), 0..3), behavior, from_zero, any::<f64>())
+    (bounds, proptest::collection::vec(any_metric(), 0..3), behavior, from_zero, proptest::num::f64::ANY)
         .prop_map(|((min, max), metrics, behavior, from_zero, tolerance)| {
             let named = metrics.into_iter().enumerate();
             let metrics = named.map(|(place, metric)| Metric { name: format!("m-{place}"), ..metric }).collect();
@@ -341,6 +346,7 @@ proptest! {
     #[test]
     fn more_load_never_gives_fewer_replicas(
         behavior in proptest::option::of((rules(), rules())),
+        tolerances in (a_users_tolerance(), a_users_tolerance()),
         value: bool,
         target in 1..i64::MAX,
         (less, more) in (0..i64::MAX, 0..i64::MAX),
@@ -355,12 +361,14 @@ proptest! {
         let target = if value { Target::Value(target) } else { Target::AverageValue(target) };
         let mut policy = Policy {
             tolerance,
-            configurable_tolerance: false,
             bounds: Bounds::new(min, max),
             metrics: vec![Metric { activation, ..metric(Source::Prometheus, target) }],
             ..extra
         };
-        policy.behavior = behavior.map(|(scale_up, scale_down)| Behavior { scale_up, scale_down });
+        policy.behavior = behavior.map(|(up, down)| Behavior {
+            scale_up: Rules { tolerance: tolerances.0, ..up },
+            scale_down: Rules { tolerance: tolerances.1, ..down },
+        });
         let of = |load: i64| {
             let observation = Observation { distrust: distrust.clone(), ..seen(spec, vec![Reading::Series(vec![load])]) };
             decide(&policy, &observation, &memory, NOW).desired_replicas
@@ -374,11 +382,18 @@ proptest! {
         percent in 1..200_i32,
         usages in proptest::collection::vec((0..1_000_000_i64, 0..1_000_000_i64), 1..8),
         tolerance in 0.0..0.9_f64,
+        tolerances in (a_users_tolerance(), a_users_tolerance()),
         utilization: bool,
     ) {
         let target = if utilization { Target::Utilization(percent) } else { Target::AverageValue(percent.into()) };
         let source = Source::Resource { resource: "cpu".to_owned() };
-        let policy = Policy { tolerance, ..Policy::new(Bounds::new(1, 1000), vec![metric(source, target)]) };
+        let with = |tolerance| Rules { tolerance, stabilization_window_s: Some(0), ..Rules::default() };
+        let behavior = Behavior { scale_up: with(tolerances.0), scale_down: with(tolerances.1) };
+        let policy = Policy {
+            tolerance,
+            behavior: Some(behavior),
+            ..Policy::new(Bounds::new(1, 1000), vec![metric(source, target)])
+        };
         let names: Vec<String> = (0..usages.len()).map(|place| format!("pod-{place}")).collect();
         let of = |usage: &dyn Fn(&(i64, i64)) -> i64| {
             let values: Vec<_> = names.iter().map(String::as_str).zip(usages.iter().map(usage)).collect();
