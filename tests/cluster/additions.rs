@@ -25,6 +25,12 @@ fn write(folder: &Path, name: &str, text: &str) {
     fs::write(folder.join(name), text).unwrap();
 }
 
+/// Which pod Prometheus is, and how often it was started.
+fn running(world: &World) -> String {
+    let path = "jsonpath={.metadata.uid}, restarts: {.status.containerStatuses[*].restartCount}";
+    world.kubectl(["get", "pod", "-n", "monitoring", "prometheus-0", "-o", path])
+}
+
 pub async fn rules_and_jobs_of_the_users_own_are_taken_or_refused(world: &World) {
     let folder = tempfile::tempdir().unwrap();
     let (rules, jobs) = (folder.path().join("rules"), folder.path().join("jobs"));
@@ -33,11 +39,7 @@ pub async fn rules_and_jobs_of_the_users_own_are_taken_or_refused(world: &World)
         command.arg("up").arg("--rules").arg(&rules).arg("--scrape-configs").arg(&jobs);
         World::run(&mut command)
     };
-    let running = || {
-        let path = "jsonpath={.metadata.uid}, restarts: {.status.containerStatuses[*].restartCount}";
-        world.kubectl(["get", "pod", "-n", "monitoring", "prometheus-0", "-o", path])
-    };
-    let ran_before = running();
+    let ran_before = running(world);
     write(&rules, "mine.yml", RULES);
     write(&jobs, "mine.yaml", JOB);
 
@@ -67,7 +69,7 @@ pub async fn rules_and_jobs_of_the_users_own_are_taken_or_refused(world: &World)
     println!("{line}");
     let seconds: f64 = line.rsplit_once('(').unwrap().1.trim_end_matches(" s)").parse().unwrap();
     assert!(seconds < 15.0, "{line}");
-    assert_eq!(running(), ran_before, "Prometheus was started anew for what it can load");
+    assert_eq!(running(world), ran_before, "Prometheus was started anew for what it can load");
     world.scalekit(["plan", "--rules", rules.to_str().unwrap(), "--scrape-configs", jobs.to_str().unwrap()]).exits(0);
     let loaded_at = || {
         let path = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/api/v1/status/runtimeinfo";
@@ -137,7 +139,7 @@ pub async fn rules_and_jobs_of_the_users_own_are_taken_or_refused(world: &World)
     world.scalekit(["up"]).exits(0).says("Prometheus has loaded its new configuration");
     world.scalekit(["plan"]).exits(0);
     assert_eq!(world.targets().await.active.iter().filter(|target| target.scrape_pool == "mine").count(), 0);
-    assert_eq!(running(), ran_before, "it was started anew for what it refused, or for what was taken away");
+    assert_eq!(running(world), ran_before, "it was started anew for what it refused, or for what was taken away");
 }
 
 pub async fn a_profile_is_a_plan_and_an_unknown_one_is_refused(world: &World) {
