@@ -126,9 +126,8 @@ const ADVICE: [&str; 6] = [
 #[test]
 fn who_applies_by_another_tool_is_told_how_and_what_is_left_out() {
     let home = Home::new();
-    let comments = |text: &str| -> String {
-        text.lines().take_while(|line| line.starts_with('#')).map(|line| format!("{line}\n")).collect()
-    };
+    let comments =
+        |text: &str| -> String { text.lines().take_while(|line| line.starts_with('#')).collect::<Vec<_>>().join("\n") };
     let stream = comments(&home.run(RENDER).exits(0).stdout);
     let into = || RENDER.into_iter().chain(["--output-dir", "manifests"]);
     let terminal = home.run(into()).exits(0).stderr;
