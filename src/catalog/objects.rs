@@ -91,7 +91,9 @@ impl ContentDigest {
             Value::String(text) => self.put(b's', text.as_bytes()),
             Value::Array(items) => {
                 self.begin(b'a', items.len());
-                items.iter().for_each(|item| self.put_value(item));
+                for item in items {
+                    self.put_value(item);
+                }
             }
             Value::Object(fields) => {
                 self.begin(b'o', fields.len());
