@@ -302,7 +302,11 @@ fn rule_groups(world: &World) -> Vec<Value> {
 }
 
 /// What alerts and records read, and a cluster may have nothing of: why, and the names.
-const MAY_BE_MISSING: [(&str, &[&str]); 3] = [
+const MAY_BE_MISSING: [(&str, &[&str]); 4] = [
+    (
+        "a watch begins with all that is there, and kube-state-metrics lists only where an API server cannot do that",
+        &["kube_state_metrics_list_total"],
+    ),
     (
         "its etcd, where it has one, shows itself to nobody",
         &["etcd_mvcc_db_total_size_in_bytes", "etcd_server_has_leader", "etcd_server_quota_backend_bytes"],

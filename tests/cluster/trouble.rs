@@ -80,7 +80,7 @@ metadata: {name: never-begins, namespace: trouble}
 spec:
   terminationGracePeriodSeconds: 0
   initContainers:
-  - {name: first, image: "docker.io/library/busybox:1.35.0", imagePullPolicy: IfNotPresent, command: ["false"]}
+  - {name: first, image: "docker.io/library/busybox:of-no-node", imagePullPolicy: Never, command: ["true"]}
   containers:
   - {name: app, image: "docker.io/library/busybox:1.35.0", imagePullPolicy: IfNotPresent, command: [sleep, "36000"]}
 ---
