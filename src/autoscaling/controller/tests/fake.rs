@@ -8,7 +8,7 @@ use std::{
 use axum::body::Body as Answer;
 use bytes::Bytes;
 use futures::{
-    StreamExt,
+    Stream, StreamExt,
     channel::mpsc::{UnboundedSender, unbounded},
 };
 use http::{Method, Request, Response, StatusCode};
@@ -43,15 +43,12 @@ use crate::{
 };
 
 /// What the API server holds and was asked for.
-#[expect(clippy::struct_excessive_bools, reason = "each is something that a test can switch by itself")]
 pub struct Cluster {
     pub replicas: i32,
     pub uid: String,
     pub version: u64,
     /// Who wrote the count last.
     pub writer: String,
-    /// Nobody may read who that was.
-    pub writer_is_secret: bool,
     /// What there is just before each of our next writes: another count was ordered by somebody else, with the same one
     /// something else of the target has changed.
     pub others: VecDeque<i32>,
@@ -63,7 +60,7 @@ pub struct Cluster {
     pub pods: Vec<Value>,
     /// What else is answered, by the beginning of the request's URI.
     pub answers: Vec<(String, Value)>,
-    /// What fails, by method and the beginning of its path, and how.
+    /// What fails, by method and the beginning of its path (the whole of it, where `$` is its end), and how.
     pub fails: Option<(StatusCode, Method, &'static str)>,
     /// For how many seconds it then wants to be spared.
     pub retry_after: u32,
@@ -96,7 +93,6 @@ impl FakeApi {
             uid: "target-1".to_owned(),
             version: 1,
             writer: "kubectl".to_owned(),
-            writer_is_secret: false,
             others: VecDeque::new(),
             target_exists: true,
             selector: "app=w",
@@ -156,13 +152,13 @@ impl Cluster {
         })
     }
 
-    #[expect(clippy::too_many_lines, reason = "one arm for each request that there is")]
     fn answer(&mut self, method: &Method, uri: &str, body: &Value) -> Response<Answer> {
         if method != Method::GET {
             self.writes.push(format!("{method} {uri}"));
         }
         let path = uri.split('?').next().unwrap_or_default();
-        let fails = self.fails.as_ref().filter(|(_, of, beginning)| of == method && uri.starts_with(beginning));
+        let begins = |with: &str| with.strip_suffix('$').map_or_else(|| uri.starts_with(with), |whole| uri == whole);
+        let fails = self.fails.as_ref().filter(|(_, of, beginning)| of == method && begins(beginning));
         if let Some((status, ..)) = fails {
             self.failed += 1;
             let message = "the server is currently unable to handle the request";
@@ -199,10 +195,6 @@ impl Cluster {
                 "scalekit-autoscaler".clone_into(&mut self.writer);
                 respond(StatusCode::OK, &self.scale())
             }
-            (&Method::GET, "/apis/apps/v1/namespaces/demo/deployments/w") if self.writer_is_secret => {
-                self.failed += 1;
-                refuse(StatusCode::FORBIDDEN, "Forbidden", "deployments.apps \"w\" is forbidden")
-            }
             (&Method::GET, "/apis/apps/v1/namespaces/demo/deployments/w") => {
                 let replicas = json!({"f:spec": {"f:replicas": {}}});
                 let entry = json!({"manager": self.writer, "operation": "Update", "fieldsType": "FieldsV1",
@@ -233,9 +225,7 @@ impl Cluster {
                 respond(StatusCode::CREATED, body)
             }
             (&Method::GET, "/apis/scalekit.dev/v1alpha1/autoscalers") if uri.contains("watch=true") => {
-                let (watch, news) = unbounded();
-                self.watch = Some(watch);
-                Response::new(Answer::from_stream(news.map(Ok::<_, std::convert::Infallible>)))
+                Response::new(Answer::from_stream(self.watched()))
             }
             (&Method::GET, "/apis/scalekit.dev/v1alpha1/namespaces/demo/autoscalers") => {
                 let asked = uri.contains("fieldSelector=metadata.name%3Dw");
@@ -264,6 +254,13 @@ impl Cluster {
             }
             other => panic!("not expected: {other:?}"),
         }
+    }
+
+    /// The news of a new watch.
+    fn watched(&mut self) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + use<> {
+        let (watch, news) = unbounded();
+        self.watch = Some(watch);
+        news.map(Ok)
     }
 
     fn answer_lease(&mut self, method: &Method, body: &Value) -> Response<Answer> {
