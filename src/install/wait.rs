@@ -15,7 +15,10 @@ use kube::{
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::{Failure, InstallError, Installer, Release, watches::Seen};
+use super::{
+    Failure, InstallError, Installer, Release,
+    watches::{CLAIM, Seen},
+};
 use crate::{
     cluster::{self, Kind},
     event::Event,
@@ -29,8 +32,6 @@ const VERDICT_HOLDS: Duration = Duration::from_secs(3);
 
 /// How often rules that depend on time are looked at again when nothing changes.
 const TICK: Duration = Duration::from_millis(500);
-
-const CLAIM: &str = "PersistentVolumeClaim";
 
 /// Lines of a crashed container that are shown.
 const LOG_LINES: i64 = 5;

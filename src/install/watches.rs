@@ -19,7 +19,8 @@ use crate::{
     readiness,
 };
 
-const CLAIM: &str = "PersistentVolumeClaim";
+/// The kind of a claim, whose provisioner is heard of by events.
+pub(super) const CLAIM: &str = "PersistentVolumeClaim";
 
 /// Reason of the event by which a controller says that its pods are refused.
 const REFUSED: &str = "FailedCreate";
