@@ -70,6 +70,13 @@ pub async fn down_leaves_nothing_and_touches_nothing_else(world: &World) {
     nothing_is_left(world).await;
 }
 
+/// After every kind of use.
+pub async fn all_that_was_used_leaves_nothing(world: &World) {
+    world.scalekit(["demo", "down", "watcherbot"]).exits(0);
+    world.scalekit(["down", "--purge-data", "--yes"]).exits(0).says("nothing left");
+    nothing_is_left(world).await;
+}
+
 pub async fn nothing_is_left(world: &World) {
     let kinds = world.kubectl(["api-resources", "--verbs=list", "-o", "name"]);
     for kind in kinds.lines().filter(|kind| !kind.starts_with("events")) {
