@@ -79,9 +79,10 @@ test-cluster: build ## The main job on a real cluster, in both flavours; on a gi
 	@dev/test-story
 	@dev/test-control-plane
 
-soak: build ## What takes long: 15 minutes without an alert in both flavours, Prometheus killed with a day of samples, every kill point of up and down, an upgrade, 40 million steps of the lease's model
+soak: build ## What takes long: 15 minutes without an alert in both flavours, Prometheus killed with a day of samples, every kill point of up and down, an upgrade, a Helm release handed over, 40 million steps of the lease's model
 	@dev/soak/idle
 	@dev/soak/replay
 	@dev/soak/kill-points
 	@dev/soak/upgrade
+	@dev/soak/helm
 	LEASE_MODEL_STEPS=40000000 cargo test --locked --lib lease::model

@@ -12,3 +12,11 @@ built() {
   (cd "$module" && CGO_ENABLED=0 GOWORK=off GOFLAGS=-mod=readonly go build -trimpath -ldflags "-s -w ${4-}" -o "$bin/$name" "$3")
   echo "$key" >"$bin/$name.key"
 }
+
+# pinned PROGRAM MODULE: the version of a module that dev/bench/install/programs/PROGRAM wants.
+pinned() { awk -v module="$2" '$1 == module {print $2}' "dev/bench/install/programs/$1/go.mod"; }
+
+built_helm() {
+  local module=helm.sh/helm/v4
+  built helm dev/bench/install/programs/helm $module/cmd/helm "-X $module/internal/version.version=$(pinned helm $module)"
+}

@@ -31,8 +31,13 @@ pub(super) struct Run {
     pub(super) references: Vec<ObjectRef>,
     changes: Vec<Option<Change>>,
     needs: Vec<Vec<usize>>,
+    /// Needs before what needs them.
+    order: Vec<usize>,
     /// Those that others wait for.
     needed: BTreeSet<usize>,
+    /// Those that go before all others, which wait until each of these that can go has gone.
+    first: Vec<usize>,
+    rest: Vec<usize>,
     state: Vec<Progress>,
     pub(super) uids: BTreeMap<ObjectRef, String>,
     failures: Vec<(ObjectRef, cluster::Error)>,
@@ -57,8 +62,25 @@ impl Run {
             .collect();
         let needs = dependencies(desired);
         let needed: BTreeSet<usize> = needs.iter().flatten().copied().collect();
-        let untold = in_order(&needs).into_iter().filter(|&position| state[position] == Progress::Waiting).collect();
-        Self { needs, needed, references, changes, state, uids: BTreeMap::new(), failures: Vec::new(), untold }
+        let order = in_order(&needs);
+        let untold = order.iter().copied().filter(|&position| state[position] == Progress::Waiting).collect();
+        let (first, rest) = {
+            let first = plan::first(desired, &needs);
+            (0..desired.len()).partition::<Vec<usize>, _>(|&position| first[position])
+        };
+        Self {
+            needs,
+            order,
+            needed,
+            first,
+            rest,
+            references,
+            changes,
+            state,
+            uids: BTreeMap::new(),
+            failures: Vec::new(),
+            untold,
+        }
     }
 
     /// Whether another object can only be written once this one is there.
@@ -101,12 +123,30 @@ impl Run {
 
     /// The next object whose needs are all there.
     pub(super) fn next(&mut self) -> Option<usize> {
-        let position = (0..self.state.len()).find(|&position| {
+        let ready = |&position: &usize| {
             self.state[position] == Progress::Waiting
                 && self.needs[position].iter().all(|&needed| self.state[needed] == Progress::Done)
-        })?;
+        };
+        let urgent = self.first.iter().copied().find(ready);
+        let position = match urgent {
+            None if !self.one_of_the_first_will_go() => self.rest.iter().copied().find(ready),
+            urgent => urgent,
+        }?;
         self.state[position] = Progress::InFlight;
         Some(position)
+    }
+
+    /// Whether one of those that go before all others waits for nothing but answers that are on their way.
+    fn one_of_the_first_will_go(&self) -> bool {
+        let mut comes = vec![false; self.state.len()];
+        for &position in &self.order {
+            comes[position] = match self.state[position] {
+                Progress::Done | Progress::InFlight => true,
+                Progress::Failed => false,
+                Progress::Waiting => self.needs[position].iter().all(|&needed| comes[needed]),
+            };
+        }
+        self.first.iter().any(|&position| self.state[position] == Progress::Waiting && comes[position])
     }
 
     /// What was not tried, and what of its needs is not there.
@@ -192,6 +232,35 @@ mod tests {
         assert_eq!(is_needed(&all), ("as.x.dev".to_owned(), false));
         all.push(own);
         assert_eq!(is_needed(&all), ("as.x.dev".to_owned(), true));
+    }
+
+    /// A service, and a workload with the ConfigMap that its pods need, in this order.
+    fn with_pods() -> Run {
+        let object = |kind: &str, name: &str, spec: serde_json::Value| -> DynamicObject {
+            serde_json::from_value(json!({"apiVersion": "v1", "kind": kind, "spec": spec,
+                "metadata": {"name": name, "namespace": "m"}}))
+            .unwrap()
+        };
+        let pods = json!({"template": {"spec": {"volumes": [{"configMap": {"name": "b"}}]}}});
+        let objects =
+            [object("Service", "a", json!({})), object("ConfigMap", "b", json!({})), object("Deployment", "c", pods)];
+        Run::new(&objects, &plan::plan(&objects, &[], &Inventory::default()))
+    }
+
+    #[test]
+    fn what_makes_pods_has_gone_before_the_rest_goes() {
+        let mut run = with_pods();
+        assert_eq!((run.next(), run.next()), (Some(1), None), "the workload waits for an answer, and the rest for it");
+        run.settle(1, Outcome::Applied(Box::new(objects().remove(0))));
+        assert_eq!((run.next(), run.next(), run.next()), (Some(2), Some(0), None));
+    }
+
+    #[test]
+    fn the_rest_does_not_wait_for_what_will_never_go() {
+        let mut run = with_pods();
+        assert_eq!(run.next(), Some(1));
+        run.settle(1, Outcome::Failed(cluster::Error::Unreadable { cause: String::new() }));
+        assert_eq!((run.next(), run.next()), (Some(0), None));
     }
 
     fn objects() -> Vec<DynamicObject> {

@@ -83,6 +83,23 @@ fn needs(object: &DynamicObject, reference: &ObjectRef) -> Vec<Need> {
     needs
 }
 
+/// Which objects are to go first, among those that may go: pods take the longest, so what makes them, with all that it waits
+/// for, comes before the rest. Rules of who may talk to whom are there when the pods are.
+pub fn first(objects: &[DynamicObject], dependencies: &[Vec<usize>]) -> Vec<bool> {
+    let is_rule = |object: &DynamicObject| object.types.as_ref().is_some_and(|types| types.kind == "NetworkPolicy");
+    let makes_pods = |object: &DynamicObject| object.data.pointer("/spec/template/spec").is_some();
+    let mut first = vec![false; objects.len()];
+    let of_their_own =
+        (0..objects.len()).filter(|&position| makes_pods(&objects[position]) || is_rule(&objects[position]));
+    let mut found: Vec<usize> = of_their_own.collect();
+    while let Some(position) = found.pop() {
+        if !std::mem::replace(&mut first[position], true) {
+            found.extend(&dependencies[position]);
+        }
+    }
+    first
+}
+
 /// The positions in an order in which each object comes after what it needs; ties keep the given order.
 ///
 /// Objects on a cycle come last, in the given order: there is none in what scalekit ships, and to refuse
@@ -152,6 +169,24 @@ mod tests {
         for (place, position) in order.iter().enumerate() {
             assert!(edges[*position].iter().all(|needed| order[..place].contains(needed)), "{order:?}");
         }
+    }
+
+    #[test]
+    fn what_makes_pods_goes_first_with_what_it_waits_for() {
+        let object = |kind: &str, name: &str, spec: serde_json::Value| {
+            serde_json::from_value(json!({"apiVersion": "v1", "kind": kind, "spec": spec,
+                "metadata": {"name": name, "namespace": "m"}}))
+            .unwrap()
+        };
+        let pods = json!({"template": {"spec": {"volumes": [{"configMap": {"name": "wanted"}}]}}});
+        let objects: Vec<DynamicObject> = vec![
+            object("Service", "a", json!({})),
+            object("ConfigMap", "unwanted", json!({})),
+            object("ConfigMap", "wanted", json!({})),
+            object("NetworkPolicy", "a", json!({})),
+            object("Deployment", "a", pods),
+        ];
+        assert_eq!(first(&objects, &dependencies(&objects)), [false, false, true, true, true]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use checked::{Checked, FieldConflict, conflicts, in_words};
 pub use claims::adapt_claims;
 pub use definition::{bridge, needs_migration, storage_version};
 pub use drift::{FieldChange, drift, is_whole, shown};
-pub use edges::{dependencies, in_order};
+pub use edges::{dependencies, first, in_order};
 pub use foreign::{ONE_A_CLUSTER, OTHER_INSTALLATION, foreign_hint, foreign_in_words};
 pub use inventory::{Entry, Inventory, content_hash};
 pub use managers::FieldManager;

@@ -120,6 +120,10 @@ pub async fn facts_and_ports(cluster: &Cluster) -> Result<Facts, Error> {
 pub async fn facts_and_kubelets(cluster: &Cluster) -> Result<Facts, Error> {
     let facts = facts(cluster).await?;
     let kind = PlatformKind::of(&facts.nodes);
+    if kind.kubelets_may_verify() && kind.may_have_pods_of_the_control_plane() && ports::is_kubeadms(&facts.nodes) {
+        let (kubelet_verifies, exposed) = ports::of_kubeadm(cluster, &facts.nodes).await;
+        return Ok(Facts { seen: Seen { kubelet_verifies, exposed, ..Seen::default() }, ..facts });
+    }
     let exposed =
         async { if kind.may_have_pods_of_the_control_plane() { ports::exposed(cluster).await } else { None } };
     let verifies =

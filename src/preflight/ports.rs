@@ -24,6 +24,7 @@ const MOST_KUBELETS: usize = 8;
 
 /// Where each namespace has the certificate that pods verify the API server with, `ca.crt` beside their token.
 const AUTHORITY: (&str, &str) = ("default", "kube-root-ca.crt");
+const AUTHORITY_KEY: &str = "ca.crt";
 
 /// Whether the API server's process is the kubelet's too, by the page of metrics that it gives.
 pub(super) async fn one_process(cluster: &Cluster) -> Option<bool> {
@@ -40,18 +41,54 @@ const KUBE_PROXY: (&str, &str) = ("kube-proxy", "config.conf");
 
 /// Where the parts of the control plane that are pods answer, by what they were started with.
 pub(super) async fn exposed(cluster: &Cluster) -> Option<BTreeMap<Part, Exposure>> {
-    let pods: Api<Pod> = Api::namespaced(cluster.client().clone(), SYSTEM);
-    let on_the_node = ListParams::default().fields("spec.hostNetwork=true");
-    let pods = tokio::time::timeout(PAGE, pods.list(&on_the_node)).await.ok()?.ok()?.items;
+    let pods = pods_on_the_node(cluster).await?;
     let mut address = None;
     if has_kube_proxy(&pods) {
         let (name, key) = KUBE_PROXY;
-        let maps: Api<ConfigMap> = Api::namespaced(cluster.client().clone(), SYSTEM);
-        let map = tokio::time::timeout(PAGE, maps.get_opt(name)).await.ok()?.ok()?;
+        let map = tokio::time::timeout(PAGE, maps(cluster, SYSTEM).get_opt(name)).await.ok()?.ok()?;
         let configuration = map.and_then(|map| map.data?.remove(key));
         address = configuration.as_deref().and_then(kube_proxy_address);
     }
     Some(exposures(&pods, address.as_deref()))
+}
+
+/// What kubeadm writes on each node that it joins.
+const KUBEADM: &str = "kubeadm.alpha.kubernetes.io/cri-socket";
+
+/// Whether kubeadm has set the cluster up, so that what [`of_kubeadm`] reads lies in one place.
+pub(super) fn is_kubeadms(nodes: &[Node]) -> bool {
+    !nodes.is_empty()
+        && nodes.iter().all(|node| node.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(KUBEADM)))
+}
+
+/// What [`kubelets_verify`] and [`exposed`] say, from a single list: a cluster of kubeadm's has the configuration of kube-proxy
+/// and the certificate beside each other, and few others.
+pub(super) async fn of_kubeadm(cluster: &Cluster, nodes: &[Node]) -> (Option<bool>, Option<BTreeMap<Part, Exposure>>) {
+    let all = ListParams::default();
+    let (maps, system) = (maps(cluster, SYSTEM), pods_on_the_node(cluster));
+    let (maps, pods) = futures::join!(tokio::time::timeout(PAGE, maps.list(&all)), system);
+    let maps = maps.ok().and_then(Result::ok).map(|list| list.items).unwrap_or_default();
+    let text = |(name, key): (&str, &str)| {
+        let map = maps.iter().find(|map| map.metadata.name.as_deref() == Some(name))?;
+        map.data.as_ref()?.get(key).map(String::as_str)
+    };
+    let address = text(KUBE_PROXY).and_then(kube_proxy_address);
+    let exposed = pods.map(|pods| exposures(&pods, address.as_deref()));
+    let verifies = match text((AUTHORITY.1, AUTHORITY_KEY)) {
+        Some(certificate) => verify(certificate.as_bytes(), &kubelet_addresses(nodes)).await,
+        None => None,
+    };
+    (verifies, exposed)
+}
+
+async fn pods_on_the_node(cluster: &Cluster) -> Option<Vec<Pod>> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client().clone(), SYSTEM);
+    let on_the_node = ListParams::default().fields("spec.hostNetwork=true");
+    Some(tokio::time::timeout(PAGE, pods.list(&on_the_node)).await.ok()?.ok()?.items)
+}
+
+fn maps(cluster: &Cluster, namespace: &str) -> Api<ConfigMap> {
+    Api::namespaced(cluster.client().clone(), namespace)
 }
 
 /// The metrics address in kube-proxy's configuration, empty where it says none; `None` where it cannot be read.
@@ -66,11 +103,13 @@ fn kube_proxy_address(configuration: &str) -> Option<String> {
 /// `Some(true)` only when each that was asked shows one that is; `Some(false)` as soon as one does not.
 pub(super) async fn kubelets_verify(cluster: &Cluster, nodes: &[Node]) -> Option<bool> {
     let (namespace, name) = AUTHORITY;
-    let maps: Api<ConfigMap> = Api::namespaced(cluster.client().clone(), namespace);
-    let authority = tokio::time::timeout(PAGE, maps.get(name)).await.ok()?.ok()?;
-    let certificate = authority.data?.remove("ca.crt")?;
-    let addresses: Vec<String> = nodes.iter().take(MOST_KUBELETS).filter_map(kubelet_address).collect();
-    verify(certificate.as_bytes(), &addresses).await
+    let authority = tokio::time::timeout(PAGE, maps(cluster, namespace).get(name)).await.ok()?.ok()?;
+    let certificate = authority.data?.remove(AUTHORITY_KEY)?;
+    verify(certificate.as_bytes(), &kubelet_addresses(nodes)).await
+}
+
+fn kubelet_addresses(nodes: &[Node]) -> Vec<String> {
+    nodes.iter().take(MOST_KUBELETS).filter_map(kubelet_address).collect()
 }
 
 async fn verify(authority: &[u8], addresses: &[String]) -> Option<bool> {
@@ -118,7 +157,9 @@ fn is_of_the_certificate(error: &reqwest::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -155,7 +196,7 @@ mod tests {
         let key = PrivateKeyDer::from_pem_slice(include_bytes!("../../tests/cli/server.key")).unwrap();
         let config =
             rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
-        let config = std::sync::Arc::new(config);
+        let config = Arc::new(config);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         std::thread::spawn(move || {
@@ -183,5 +224,42 @@ mod tests {
         // A port of this machine on which nothing listens.
         assert_eq!(verify(authority, &["127.0.0.1:9".to_owned()]).await, None);
         assert_eq!(verify(b"no certificate", &["127.0.0.1:9".to_owned()]).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_cluster_of_kubeadms_is_asked_for_its_pods_and_its_configuration_once() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let list = |kind: &str, items: Value| json!({"kind": kind, "apiVersion": "v1", "metadata": {}, "items": items});
+        let proxy = json!({"metadata": {"name": "kube-proxy-x", "labels": {"k8s-app": "kube-proxy"}},
+            "spec": {"hostNetwork": true, "containers": [{"name": "p", "command": ["kube-proxy", "--config=/c"]}]}});
+        let map = |name: &str, data: Value| json!({"metadata": {"name": name}, "data": data});
+        let maps = json!([
+            map("kube-proxy", json!({"config.conf": "metricsBindAddress: 0.0.0.0:10249"})),
+            map("kube-root-ca.crt", json!({"ca.crt": include_str!("../../tests/cli/other-authority.pem")})),
+        ]);
+        let (pods, maps) = (list("PodList", json!([proxy])), list("ConfigMapList", maps));
+        let told = Arc::clone(&asked);
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let path = request.uri().path().to_owned();
+            let answer = if path.ends_with("/pods") { pods.clone() } else { maps.clone() };
+            told.lock().unwrap().push(path);
+            let body = kube::client::Body::from(serde_json::to_vec(&answer).unwrap());
+            async { Ok::<_, std::convert::Infallible>(http::Response::new(body)) }
+        });
+        let cluster = Cluster::new(kube::Client::new(service, "default"), "https://x", "x", "default");
+        let address: std::net::SocketAddr = self_signed().parse().unwrap();
+        let node: Node = serde_json::from_value(json!({
+            "metadata": {"name": "n", "annotations": {KUBEADM: "unix:///run/containerd/containerd.sock"}},
+            "status": {"addresses": [{"type": "InternalIP", "address": address.ip()}],
+                "daemonEndpoints": {"kubeletEndpoint": {"Port": address.port()}}}}))
+        .unwrap();
+        assert!(is_kubeadms(std::slice::from_ref(&node)) && !is_kubeadms(&[node.clone(), Node::default()]));
+        let (verifies, exposed) = of_kubeadm(&cluster, &[node]).await;
+        assert_eq!(verifies, Some(false));
+        assert_eq!(exposed, Some(BTreeMap::from([(Part::KubeProxy, Exposure::Port(10249))])));
+        let mut asked = asked.lock().unwrap().clone();
+        asked.sort();
+        assert_eq!(asked, ["/api/v1/namespaces/kube-system/configmaps", "/api/v1/namespaces/kube-system/pods"]);
     }
 }

@@ -130,9 +130,14 @@ async fn readyz(State(shared): State<Shared>) -> (StatusCode, String) {
     }
 }
 
-async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
+/// With ten thousand Autoscalers the page has ten megabytes: no look waits until it is written.
+async fn metrics(State(shared): State<Shared>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, OPEN_METRICS)], shared.context.telemetry.text())
+    let telemetry = Arc::clone(&shared.context.telemetry);
+    match tokio::task::spawn_blocking(move || telemetry.text()).await {
+        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 /// What about an Autoscaler is to be explained, and how.

@@ -31,7 +31,7 @@ use crate::autoscaling::api::Autoscaler;
 
 /// How many objects are looked at at once. Each may hold a connection to the API server: while that is slow, thousands
 /// of objects that are due must wait for each other and not pile up.
-const MOST_LOOKS: usize = 128;
+const MOST_LOOKS: usize = 256;
 /// For how long a lead waits for the list of HPAs, where that fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// And where they may not be listed or are not served: the right may come a moment after the pod.

@@ -27,8 +27,9 @@ use crate::autoscaling::{
 const UNREADABLE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How many objects that are fed by the same server, or the same metrics API, are looked at at once: fewer than half of all
-/// looks, so that even two that take their time leave some to all others.
-const MOST_OF_ONE_SOURCE: usize = 56;
+/// looks, so that even two that take their time leave some to all others; and so many that a hundred with one question ask it
+/// once.
+const MOST_OF_ONE_SOURCE: usize = 120;
 
 struct Tracked {
     object: Arc<Autoscaler>,
