@@ -2,24 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Read, Write},
-    net::{IpAddr, SocketAddr, TcpListener},
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
 
-use rustls::{
-    ServerConfig, ServerConnection, StreamOwned,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::{https, world::World};
 
 const NAMESPACE: &str = "scalekit-test-metrics";
 const IMAGE: &str = "docker.io/library/busybox:1.35.0";
@@ -56,7 +48,7 @@ pub async fn pods_objects_and_external_metrics_are_read_as_the_hpa_reads_them(wo
     set(first, first_levels);
     let port = serve(world, Arc::clone(&totals));
     world.kubectl(["create", "namespace", NAMESPACE]);
-    world.apply(&apis(world.host().unwrap(), port).to_string());
+    world.apply(&apis(world, port).to_string());
     world.kubectl(["wait", "--for=condition=Available", "--timeout=60s", "apiservice/v1beta2.custom.metrics.k8s.io"]);
     world.kubectl(["wait", "--for=condition=Available", "--timeout=60s", "apiservice/v1beta1.external.metrics.k8s.io"]);
     let mut objects: Vec<Value> = WHO.iter().map(|(name, _)| deployment(name)).collect();
@@ -170,14 +162,9 @@ fn scaler(name: &str, kind: &str) -> Value {
 }
 
 /// Both APIs, at a port of this machine.
-fn apis(host: IpAddr, port: u16) -> Value {
+fn apis(world: &World, port: u16) -> Value {
     let service = json!({"name": "metrics", "namespace": NAMESPACE});
-    let mut items = vec![
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": service, "spec": {"ports": [{"port": 443, "targetPort": port}]}}),
-        json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": {"name": "metrics", "namespace": NAMESPACE, "labels": {"kubernetes.io/service-name": "metrics"}},
-            "endpoints": [{"addresses": [host]}], "ports": [{"port": port}]}),
-    ];
+    let mut items = https::service(world, NAMESPACE, "metrics", port).to_vec();
     items.extend(APIS.map(|(group, version)| {
         json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
             "metadata": {"name": format!("{version}.{group}")},
@@ -189,48 +176,14 @@ fn apis(host: IpAddr, port: u16) -> Value {
 
 /// Serves both until the test ends, and gives the port.
 fn serve(world: &World, totals: Arc<Totals>) -> u16 {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli");
-    let certificate = CertificateDer::from_pem_file(folder.join("server.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).unwrap();
-    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
-    let config = Arc::new(config);
-    let listener = TcpListener::bind(SocketAddr::new(world.host().unwrap(), 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
     let pods = world.pods_by_label(NAMESPACE);
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-            let (totals, pods) = (Arc::clone(&totals), pods.clone());
-            thread::spawn(move || speak(&mut BufReader::new(StreamOwned::new(connection, stream)), &totals, &pods));
+    https::serve(world, "cli/server.pem", "cli/server.key", move |request| {
+        let target = request.target.replace("%2A", "*").replace("%3D", "=");
+        match answer(&target, &totals, &pods) {
+            Some(body) => (200, body.to_string()),
+            None => (404, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404}).to_string()),
         }
-    });
-    port
-}
-
-/// One request after the other, none of which has a body.
-fn speak<S: Read + Write>(stream: &mut BufReader<S>, totals: &Totals, pods: &impl Fn(&str) -> Vec<String>) {
-    loop {
-        let (mut request, mut line) = (String::new(), String::new());
-        if stream.read_line(&mut request).unwrap_or(0) == 0 {
-            return;
-        }
-        while stream.read_line(&mut line).is_ok_and(|length| length > 2) {
-            line.clear();
-        }
-        let target = request.split(' ').nth(1).unwrap_or_default().replace("%2A", "*").replace("%3D", "=");
-        let (code, body) = match answer(&target, totals, pods) {
-            Some(body) => (200, body),
-            None => (404, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404})),
-        };
-        let body = body.to_string();
-        let head =
-            format!("HTTP/1.1 {code} -\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
-        let written =
-            stream.get_mut().write_all(format!("{head}{body}").as_bytes()).and_then(|()| stream.get_mut().flush());
-        if written.is_err() {
-            return;
-        }
-    }
+    })
 }
 
 fn answer(target: &str, totals: &Totals, pods: &impl Fn(&str) -> Vec<String>) -> Option<Value> {

@@ -342,9 +342,14 @@ pub fn is(name: &str, condition: &'static str, reason: &str, says: &str) -> Told
 
 /// Waits until all conditions are as expected. Returns how long that took.
 pub async fn until(world: &World, expected: &[Told]) -> Duration {
+    until_in(world, NAMESPACE, expected).await
+}
+
+/// The same in another namespace.
+pub async fn until_in(world: &World, namespace: &str, expected: &[Told]) -> Duration {
     let began = Instant::now();
     loop {
-        let listed = listed(world);
+        let listed = listed_in(world, namespace);
         let found = |told: &Told| -> Value {
             let conditions = listed[&*told.name]["status"]["conditions"].as_array().cloned().unwrap_or_default();
             conditions.into_iter().find(|one| one["type"] == told.condition).unwrap_or_default()
@@ -379,7 +384,11 @@ pub async fn until_replicas(world: &World, expected: &[(&str, &str, i32)]) {
 
 /// All Autoscalers of the namespace, by name.
 pub fn listed(world: &World) -> Value {
-    let list: Value = serde_json::from_str(&world.kubectl(["get", "as", "-n", NAMESPACE, "-o", "json"])).unwrap();
+    listed_in(world, NAMESPACE)
+}
+
+pub fn listed_in(world: &World, namespace: &str) -> Value {
+    let list: Value = serde_json::from_str(&world.kubectl(["get", "as", "-n", namespace, "-o", "json"])).unwrap();
     let of = |object: &Value| (object["metadata"]["name"].as_str().unwrap().to_owned(), object.clone());
     list["items"].as_array().unwrap().iter().map(of).collect::<serde_json::Map<_, _>>().into()
 }

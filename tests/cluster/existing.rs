@@ -1,4 +1,4 @@
-//! The scaler alone, on top of a Prometheus that somebody else runs, and that wants to know who asks.
+//! The scaler alone, on top of a Prometheus that somebody else runs, and that speaks TLS and wants to know who asks.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ scrape_configs:
   - {source_labels: [__meta_kubernetes_pod_container_port_name], regex: http, action: keep}
 ";
 
-const URL: &str = "http://prometheus.theirs.svc:9090";
+const URL: &str = "https://prometheus.theirs.svc:9090";
 const ALONE: [&str; 4] = ["--prometheus-url", URL, "--prometheus-secret", "prometheus-access"];
 
 pub async fn the_scaler_alone_asks_a_prometheus_that_is_there(world: &World) {
@@ -45,8 +45,11 @@ pub async fn the_scaler_alone_asks_a_prometheus_that_is_there(world: &World) {
     refused.says(&format!("kubectl {hand_over}"));
     world.kubectl(hand_over.split(' '));
     let secret = ["create", "secret", "generic", "prometheus-access", "-n", "monitoring"];
-    let wants = ["--from-literal=username=ali", "--from-literal=password=open sesame"];
-    world.kubectl(secret.iter().chain(&wants));
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
+    let files = [("ca.crt", "authority.pem"), ("tls.crt", "client.pem"), ("tls.key", "client.key")];
+    let files = files.map(|(key, file)| format!("--from-file={key}={folder}/{file}"));
+    let words = ["--from-literal=username=ali", "--from-literal=password=open sesame"];
+    world.kubectl(secret.into_iter().chain(words).chain(files.iter().map(String::as_str)));
 
     world.scalekit(["up"].iter().chain(&ALONE)).exits(0);
     let pods = world.pods("monitoring", "").await;

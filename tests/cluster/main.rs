@@ -23,8 +23,10 @@ mod check;
 mod credentials;
 mod existing;
 mod faults;
+mod gateway;
 mod grafana;
 mod guarded;
+mod https;
 mod install;
 mod network;
 mod nodes;
@@ -141,9 +143,11 @@ fn operation() -> Vec<(&'static str, Step<World>)> {
         scaling::all_autoscalers_are_stopped_and_go_on,
         autoscalers::a_kind_that_the_scaler_may_not_scale_is_named_with_what_to_do,
         autoscalers::bad_input_is_named_and_the_others_go_on,
+        gateway::a_gateway_is_shown_a_token_and_a_tenant,
         credentials::a_secret_is_read_by_a_role_that_its_owner_binds,
         autoscalers::every_answer_of_prometheus_has_its_reason,
         autoscalers::modes_bounds_and_rivals_are_kept,
+        gateway::a_token_that_was_changed_is_used_within_a_minute,
         autoscalers::every_kind_of_workload_is_scaled,
         autoscalers::windows_and_rates_go_on_after_a_restart_of_the_scaler,
         adapter::pods_objects_and_external_metrics_are_read_as_the_hpa_reads_them,

@@ -25,6 +25,9 @@ use tempfile::NamedTempFile;
 
 use crate::{api_server, steps::Setting, upgrade};
 
+/// Where the API server has the stack's Prometheus.
+const PROMETHEUS: &str = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy";
+
 pub struct World {
     state: PathBuf,
     binary: PathBuf,
@@ -243,6 +246,17 @@ impl World {
         }
     }
 
+    /// Asks the stack's Prometheus for a path, with the query behind it, for other threads: the JSON that it answers.
+    pub fn prometheus_answers(&self) -> impl Fn(&str) -> Option<String> + Clone + Send + 'static {
+        let (kubectl, kubeconfig) = (self.state.join("bin/kubectl"), self.kubeconfig());
+        move |path| {
+            let mut command = Command::new(&kubectl);
+            command.arg("--kubeconfig").arg(&kubeconfig).args(["get", "--raw", &format!("{PROMETHEUS}{path}")]);
+            let ran = Self::run(&mut command);
+            (ran.code == 0).then_some(ran.stdout)
+        }
+    }
+
     pub fn deployments(&self, namespace: &str) -> Api<Deployment> {
         Api::namespaced(self.client.clone(), namespace)
     }
@@ -283,8 +297,10 @@ impl World {
 
     /// The stack's Prometheus, through the API server's proxy: another way than the one under test.
     pub fn prometheus(&self) -> Prometheus<ServiceProxy> {
-        let path = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy".to_owned();
-        Prometheus::new(ServiceProxy { client: self.client.clone(), path }, Duration::from_secs(10))
+        Prometheus::new(
+            ServiceProxy { client: self.client.clone(), path: PROMETHEUS.to_owned() },
+            Duration::from_secs(10),
+        )
     }
 
     pub async fn query(&self, query: &str) -> Vec<Sample> {
@@ -334,14 +350,18 @@ impl Setting for World {
 
     fn does_not_apply(&self, step: &str) -> Option<String> {
         let takes_rbac = ["jobs_that_lost_their_rights_are_named", "status_works_with_few_rights"];
-        let takes_this_machine = "pods_objects_and_external_metrics_are_read_as_the_hpa_reads_them";
+        let takes_this_machine = [
+            "pods_objects_and_external_metrics_are_read_as_the_hpa_reads_them",
+            "a_gateway_is_shown_a_token_and_a_tenant",
+            "a_token_that_was_changed_is_used_within_a_minute",
+        ];
         let takes_its_process = "an_api_server_that_is_away_while_up_waits_is_waited_for";
         let takes_programs = "a_control_plane_that_can_be_reached_is_scraped";
         if !self.rbac && takes_rbac.contains(&step) {
             Some("the cluster does not enforce RBAC".to_owned())
         } else if step.starts_with("an_older_build") && env::var_os(upgrade::OLD).is_none() {
             Some(format!("{} names no earlier build", upgrade::OLD))
-        } else if step == takes_this_machine && self.host().is_none() {
+        } else if takes_this_machine.contains(&step) && self.host().is_none() {
             Some("the cluster does not reach this machine".to_owned())
         } else if step == takes_its_process && !api_server::record(&self.state).exists() {
             Some("its API server is no process of this machine".to_owned())

@@ -3,10 +3,15 @@
 
 use crate::autoscaling::api::PrometheusMetric;
 
+/// What rustls says where it does not believe a server's certificate, and where a server ends the talk: mostly with the
+/// name of an alert that has `Certificate` in it, where it is ours that it does not take (RFC 8446, 6.2).
+const NOT_BELIEVED: &str = "invalid peer certificate";
+const ALERT: &str = "received fatal alert: ";
+
 /// `metric requests: http://…: the query is not accepted; correct the PromQL in spec.metrics[0].prometheus.query`
 pub fn said(place: usize, metric: &PrometheusMetric, reason: &str, message: &str) -> String {
     let name = &metric.name;
-    match remedy(place, metric, reason) {
+    match remedy(place, metric, reason, message) {
         Some(remedy) => format!("metric {name}: {message}; {remedy}"),
         None => format!("metric {name}: {message}"),
     }
@@ -22,7 +27,13 @@ fn field(place: usize, name: &str) -> String {
     format!("spec.metrics[{place}].prometheus.{name}")
 }
 
-fn remedy(place: usize, metric: &PrometheusMetric, reason: &str) -> Option<String> {
+/// Whether a server ended the talk because of the certificate that it was shown, or because it was shown none.
+fn is_about_ours(message: &str) -> bool {
+    let alert = message.split_once(ALERT).map_or("", |(_, alert)| alert);
+    alert.contains("Certificate") || alert.starts_with("UnknownCA")
+}
+
+fn remedy(place: usize, metric: &PrometheusMetric, reason: &str, message: &str) -> Option<String> {
     let query = field(place, "query");
     let server = |of_its_own: &str| match &metric.server_address {
         Some(_) => of_its_own.to_owned(),
@@ -32,6 +43,11 @@ fn remedy(place: usize, metric: &PrometheusMetric, reason: &str) -> Option<Strin
         ),
     };
     let address = field(place, "serverAddress");
+    // What it is given: by a field, or by what lies in the Secret of the server that is everybody's.
+    let given = |name: &str, keys: &str| match &metric.server_address {
+        Some(_) => field(place, name),
+        None => format!("{keys} of the Secret that `scalekit up --prometheus-secret` names"),
+    };
     Some(match reason {
         "InvalidQuery" => format!("correct the PromQL in {query}"),
         "WrongResultType" => format!("write an expression that gives one number in {query}"),
@@ -45,6 +61,14 @@ fn remedy(place: usize, metric: &PrometheusMetric, reason: &str) -> Option<Strin
         "SeveralSeries" => {
             format!("aggregate them in {query}, for example with sum(…), or set {}", field(place, "reduce"))
         }
+        "PrometheusUnreachable" if message.contains(NOT_BELIEVED) => format!(
+            "that server must show a certificate that {} has signed, for the host that it is asked by, and that is valid now",
+            given("auth.ca", "ca.crt")
+        ),
+        "PrometheusUnreachable" if is_about_ours(message) => {
+            let ours = given("auth.clientCertificate", "tls.crt and tls.key");
+            format!("that server wants to see a certificate that it believes: see {ours}")
+        }
         "PrometheusUnreachable" | "PrometheusTimeout" => server(&format!(
             "see whether {address} is right, that server runs, and a NetworkPolicy lets the scaler out to it"
         )),
@@ -52,11 +76,15 @@ fn remedy(place: usize, metric: &PrometheusMetric, reason: &str) -> Option<Strin
             "{address} must be what stands before /api/v1/query in the address of a Prometheus API, without a page for a \
              login before it"
         )),
-        "InvalidServerAddress" => format!("see {address} and {}", field(place, "auth")),
-        "PrometheusUnauthorized" => match &metric.server_address {
-            Some(_) => format!("see what {} gives it", field(place, "auth")),
-            None => "see the Secret that `scalekit up --prometheus-secret` names".to_owned(),
-        },
+        "InvalidServerAddress" if metric.server_address.is_some() => {
+            format!("see {address} and {}", field(place, "auth"))
+        }
+        "PrometheusUnauthorized" if metric.server_address.is_some() => {
+            format!("see what {} gives it", field(place, "auth"))
+        }
+        "InvalidServerAddress" | "PrometheusUnauthorized" => {
+            "see the Secret that `scalekit up --prometheus-secret` names".to_owned()
+        }
         _ => return None,
     })
 }
@@ -81,6 +109,12 @@ mod tests {
     #[case::the_stacks_is_gone(None, "PrometheusTimeout", "`scalekit status` says how it is")]
     #[case::not_let_in("http://a".into(), "PrometheusUnauthorized", "see what spec.metrics[2].prometheus.auth gives it")]
     #[case::the_stacks_lets_nobody_in(None, "PrometheusUnauthorized", "`scalekit up --prometheus-secret`")]
+    #[case::no_pem("http://a".into(), "InvalidServerAddress", "see spec.metrics[2].prometheus.serverAddress and spec.metrics[2].prometheus.auth")]
+    #[case::the_stacks_ca_is_no_pem(
+        None,
+        "InvalidServerAddress",
+        "see the Secret that `scalekit up --prometheus-secret` names"
+    )]
     #[case::a_page("http://a".into(), "NotPrometheus", "spec.metrics[2].prometheus.serverAddress must be what stands before")]
     fn a_metric_without_a_value_is_named_with_its_field_and_what_to_do(
         #[case] address: Option<&str>,
@@ -90,6 +124,31 @@ mod tests {
         let said = said(2, &metric(address), reason, "http://a: it happened");
         assert!(said.starts_with("metric load: http://a: it happened; "), "{said}");
         assert!(said.contains(todo), "{said}");
+    }
+
+    /// In what rustls says of it: `prometheus::direct::tls` has that from servers.
+    #[rstest]
+    #[case::another_authority("http://a".into(), "invalid peer certificate: UnknownIssuer", "a certificate that spec.metrics[1].prometheus.auth.ca has signed")]
+    #[case::another_name(
+        None,
+        "invalid peer certificate: certificate not valid for name",
+        "that ca.crt of the Secret that `scalekit up --prometheus-secret` names has signed"
+    )]
+    #[case::none_of_ours("http://a".into(), "received fatal alert: CertificateRequired", "see spec.metrics[1].prometheus.auth.clientCertificate")]
+    #[case::ours_is_of_a_stranger("http://a".into(), "received fatal alert: UnknownCA", "see spec.metrics[1].prometheus.auth.clientCertificate")]
+    #[case::ours_is_too_old(
+        None,
+        "received fatal alert: CertificateExpired",
+        "see tls.crt and tls.key of the Secret that"
+    )]
+    #[case::no_common_version("http://a".into(), "received fatal alert: ProtocolVersion", "see whether spec.metrics[1].prometheus.serverAddress is right")]
+    fn a_certificate_that_is_not_believed_is_told_with_what_to_correct(
+        #[case] address: Option<&str>,
+        #[case] message: &str,
+        #[case] todo: &str,
+    ) {
+        let said = said(1, &metric(address), "PrometheusUnreachable", message);
+        assert!(said.starts_with(&format!("metric load: {message}; ")) && said.contains(todo), "{said}");
     }
 
     /// There is nothing to do about it in the spec.

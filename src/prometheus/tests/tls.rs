@@ -1,5 +1,6 @@
 //! Credentials, authorities and redirects, over the wire. The certificates are those of `tests/tls`: an authority whose
-//! key is gone, and what it signed for 127.0.0.1 and for a client.
+//! key is gone, and what it signed for 127.0.0.1, valid and not any more, and for a client. What a certificate that is not
+//! believed is told as, the scaler's remedies know it by.
 
 use std::{
     io::{Read, Write},
@@ -22,6 +23,7 @@ use crate::prometheus::{Access, Client, Direct, Error};
 const AUTHORITY: &[u8] = include_bytes!("../../../tests/tls/authority.pem");
 const OTHER_AUTHORITY: &[u8] = include_bytes!("../../../tests/cli/other-authority.pem");
 const CERTIFICATE: &[u8] = include_bytes!("../../../tests/tls/server.pem");
+const EXPIRED: &[u8] = include_bytes!("../../../tests/tls/expired.pem");
 const KEY: &[u8] = include_bytes!("../../../tests/tls/server.key");
 const CLIENT: &[u8] = include_bytes!("../../../tests/tls/client.pem");
 const CLIENT_KEY: &[u8] = include_bytes!("../../../tests/tls/client.key");
@@ -71,6 +73,10 @@ fn value() -> String {
 
 /// TLS with our certificate; asks for a client's where it is to be `known`.
 fn tls(known: bool) -> Arc<ServerConfig> {
+    tls_with(CERTIFICATE, known)
+}
+
+fn tls_with(certificate: &[u8], known: bool) -> Arc<ServerConfig> {
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
     let builder = builder.expect("versions");
@@ -82,7 +88,7 @@ fn tls(known: bool) -> Arc<ServerConfig> {
     } else {
         builder.with_no_client_auth()
     };
-    let certificate = CertificateDer::from_pem_slice(CERTIFICATE).expect("a certificate");
+    let certificate = CertificateDer::from_pem_slice(certificate).expect("a certificate");
     let key = PrivateKeyDer::from_pem_slice(KEY).expect("a key");
     Arc::new(builder.with_single_cert(vec![certificate], key).expect("they belong together"))
 }
@@ -118,7 +124,18 @@ async fn a_certificate_that_is_not_believed_is_told_and_nothing_is_shown_to_it(
     let access = Access { bearer_token: Some("secret".to_owned()), ..access };
     let error = ask(&base.replace("127.0.0.1", host), &access).await.expect_err("it is not believed");
     assert_eq!(error.reason(), "PrometheusUnreachable");
-    assert!(error.to_string().contains(expected), "{error}");
+    let told = error.to_string();
+    assert!(told.contains(expected) && told.contains("invalid peer certificate"), "{told}");
+    assert_eq!(*asked.lock().expect("a lock"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_is_told_and_nothing_is_shown_to_it() {
+    let (base, asked) = serve(Some(tls_with(EXPIRED, false)), value());
+    let access = Access { bearer_token: Some("secret".to_owned()), ..believes(AUTHORITY) };
+    let error = ask(&base, &access).await.expect_err("it has expired");
+    assert_eq!(error.reason(), "PrometheusUnreachable");
+    assert!(error.to_string().contains("invalid peer certificate: certificate expired"), "{error}");
     assert_eq!(*asked.lock().expect("a lock"), Vec::<String>::new());
 }
 
@@ -127,6 +144,7 @@ async fn a_server_that_wants_to_know_its_clients_knows_us_by_our_certificate() {
     let (base, asked) = serve(Some(tls(true)), value());
     let error = ask(&base, &believes(AUTHORITY)).await.expect_err("we have shown none");
     assert_eq!(error.reason(), "PrometheusUnreachable");
+    assert!(error.to_string().contains("received fatal alert: CertificateRequired"), "{error}");
     assert_eq!(asked.lock().expect("a lock").len(), 0);
     let identity = Some([CLIENT, b"\n", CLIENT_KEY].concat());
     assert_eq!(ask(&base, &Access { identity, ..believes(AUTHORITY) }).await, Ok(25.0));
