@@ -138,6 +138,14 @@ fn a_broken_settings_file_says_where(#[case] content: &str, #[case] line: &str, 
 }
 
 #[test]
+fn a_limit_of_the_scaler_that_is_none_is_told_with_its_key() {
+    let home = Home::new();
+    home.file("scalekit.yaml", "autoscaling: {mostDownShare: 30}\n");
+    let told = "scalekit.yaml: autoscaling.mostDownShare: `30` is not a share such as 0.5: more than 0, and 1 at most";
+    home.run(RENDER).exits(2).says(told).prints_nothing();
+}
+
+#[test]
 fn a_settings_file_that_was_named_has_to_be_there() {
     Home::new().run(["--config", "mine.yaml", "up"]).exits(2).says("mine.yaml").prints_nothing();
 }

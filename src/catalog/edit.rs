@@ -123,6 +123,15 @@ pub(super) fn set_argument(object: &mut DynamicObject, flag: &str, value: &str) 
     }
 }
 
+/// Gives every container of a workload that has arguments one more.
+pub(super) fn add_argument(object: &mut DynamicObject, argument: &str) {
+    for container in containers(object) {
+        if let Some(arguments) = container["args"].as_array_mut() {
+            arguments.push(json!(argument));
+        }
+    }
+}
+
 /// Sets size and class of a claim; without a class the API server takes its default one.
 pub(super) fn set_storage(object: &mut DynamicObject, size: &str, class: Option<&str>) {
     object.data["spec"]["resources"]["requests"]["storage"] = json!(size);

@@ -39,6 +39,7 @@ pub(super) fn adapt(object: &mut DynamicObject, external: &ExternalPrometheus) {
             edit::set_argument(object, "--prometheus-url", &external.url);
             if let (Some(secret), Some(template)) = (&external.secret, edit::pod_template(object)) {
                 mount(template, secret);
+                edit::add_argument(object, &format!("--prometheus-credentials={MOUNTED}"));
             }
         }
         "NetworkPolicy" => open(object, external.port()),
@@ -51,9 +52,6 @@ fn mount(template: &mut Value, secret: &str) {
         json!([{"name": "prometheus", "secret": {"secretName": secret, "defaultMode": 0o444}}]);
     for container in edit::items(template, "/spec/containers") {
         container["volumeMounts"] = json!([{"name": "prometheus", "mountPath": MOUNTED, "readOnly": true}]);
-        if let Some(arguments) = container["args"].as_array_mut() {
-            arguments.push(json!(format!("--prometheus-credentials={MOUNTED}")));
-        }
     }
 }
 

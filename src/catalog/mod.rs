@@ -118,6 +118,11 @@ pub struct Options {
     pub additions: Additions,
     /// Who is told of alerts; without it there is no Alertmanager.
     pub alerting: Option<Alerting>,
+    /// Largest share of the Autoscalers of one source that may begin to want fewer replicas at once, more than 0 and 1 at
+    /// most; `None` leaves it to the scaler, which may have it from its environment.
+    pub most_down_share: Option<f64>,
+    /// Most replicas by which one decision changes a count, 0 for no limit; `None` likewise.
+    pub largest_step: Option<i32>,
     /// Password of Grafana's `admin`. Stands nowhere but in the data of [`ADMIN_SECRET`].
     pub grafana_password: String,
     /// Version of scalekit, for the label.
@@ -141,6 +146,8 @@ impl std::fmt::Debug for Options {
             .field("drop_metrics", &self.drop_metrics)
             .field("additions", &self.additions)
             .field("alerting", &self.alerting)
+            .field("most_down_share", &self.most_down_share)
+            .field("largest_step", &self.largest_step)
             .field("version", &self.version)
             .finish_non_exhaustive()
     }
@@ -163,6 +170,8 @@ impl Options {
             drop_metrics: Vec::new(),
             additions: Additions::default(),
             alerting: None,
+            most_down_share: None,
+            largest_step: None,
             grafana_password: grafana_password.into(),
             version: version.into(),
         }
@@ -321,6 +330,12 @@ fn component_objects(
                 match &options.external {
                     Some(external) => external::adapt(object, external),
                     None => edit::set_argument(object, "--prometheus-url", &prometheus_url(&options.namespace)),
+                }
+                if let Some(share) = options.most_down_share {
+                    edit::add_argument(object, &format!("--most-down-share={share}"));
+                }
+                if let Some(step) = options.largest_step {
+                    edit::add_argument(object, &format!("--largest-step={step}"));
                 }
             }
         }

@@ -225,3 +225,31 @@ fn a_given_configuration_is_mounted_from_the_secret_alone() {
     assert_eq!(volume["projected"]["sources"], serde_json::json!([{"secret": {"name": RECEIVERS_SECRET}}]));
     assert!(!objects.iter().any(|object| edit::name(object) == "alertmanager-config"));
 }
+
+/// What is not set is no argument, so an installation of before does not restart for it, and the environment holds.
+#[rstest]
+#[case::neither(None, None, &[])]
+#[case::the_share(Some(0.3), None, &["--most-down-share=0.3"])]
+#[case::the_step(None, Some(100), &["--largest-step=100"])]
+#[case::no_limits(Some(1.0), Some(0), &["--most-down-share=1", "--largest-step=0"])]
+fn the_scaler_is_told_the_limits_that_are_set(
+    #[case] most_down_share: Option<f64>,
+    #[case] largest_step: Option<i32>,
+    #[case] expected: &[&str],
+) {
+    let there = |secret: Option<&str>| ExternalPrometheus {
+        url: "http://thanos.example".to_owned(),
+        secret: secret.map(str::to_owned),
+    };
+    for external in [None, Some(there(None)), Some(there(Some("access")))] {
+        let arguments = |options: Options| -> Vec<String> {
+            let objects = stack(&options, &kind());
+            let pod = &find(&objects, "Deployment", "scaler").data["spec"]["template"]["spec"];
+            serde_json::from_value(pod["containers"][0]["args"].clone()).unwrap()
+        };
+        let usual = Options { external, ..test_options() };
+        let mut all = arguments(usual.clone());
+        all.extend(expected.iter().map(|&argument| argument.to_owned()));
+        assert_eq!(arguments(Options { most_down_share, largest_step, ..usual }), all);
+    }
+}

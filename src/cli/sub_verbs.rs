@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::args::OutputFormat;
 use crate::{
     catalog::Component,
-    settings::{parse_duration, parse_image, parse_namespace},
+    settings::{parse_duration, parse_image, parse_namespace, parse_share, parse_step},
 };
 
 /// Alerts.
@@ -140,21 +140,6 @@ pub enum RunCommand {
         #[arg(long, default_value = "0.0.0.0:8088", value_name = "ADDRESS")]
         listen: SocketAddr,
     },
-}
-
-/// With a share of 0 the first that wants fewer replicas would hold all others, and next to NaN nothing is more.
-fn parse_share(text: &str) -> Result<f64, String> {
-    text.parse::<f64>()
-        .ok()
-        .filter(|share| *share > 0.0 && *share <= 1.0)
-        .ok_or_else(|| format!("`{text}` is not a share such as 0.5: more than 0, and 1 at most, which is no limit"))
-}
-
-fn parse_step(text: &str) -> Result<i32, String> {
-    text.parse::<i32>()
-        .ok()
-        .filter(|step| *step >= 0)
-        .ok_or_else(|| format!("`{text}` is not a number of replicas: 1 or more, or 0, which is no limit"))
 }
 
 #[cfg(test)]

@@ -22,9 +22,12 @@ pub use asked::{At, Named};
 use files::FlagOrKey;
 pub use files::{FileAlerting, NamedFiles};
 pub use settings_file::{
-    DEFAULT_FILE, FileRetention, FileRunbooks, FileSettings, FileStorage, UnknownKey, nearest, read_file,
+    DEFAULT_FILE, FileAutoscaling, FileRetention, FileRunbooks, FileSettings, FileStorage, UnknownKey, nearest,
+    read_file,
 };
-pub use values::{parse_duration, parse_image, parse_namespace, parse_platform_of_images, parse_registry};
+pub use values::{
+    parse_duration, parse_image, parse_namespace, parse_platform_of_images, parse_registry, parse_share, parse_step,
+};
 
 /// Why the settings cannot be used. Nothing has been done yet.
 #[derive(Debug, thiserror::Error)]
@@ -225,6 +228,9 @@ pub fn resolve(connection: Connection, flags: StackFlags, file: FileSettings) ->
     if let Some(page) = checked_if(&key("runbooks.baseUrl"), file.runbooks.base_url, values::page)? {
         options.runbooks = Some(page);
     }
+    let FileAutoscaling { most_down_share, largest_step } = file.autoscaling;
+    options.most_down_share = checked_if(&key("autoscaling.mostDownShare"), most_down_share, parse_share)?;
+    options.largest_step = checked_if(&key("autoscaling.largestStep"), largest_step, parse_step)?;
     let named = |text: &str| PlatformKind::from_str(text).map_err(|error| error.to_string());
     let platform = platform.or(checked_if(&key("platform"), file.platform, named)?);
     let timeout = timeout.or(checked_if(&key("timeout"), file.timeout, parse_duration)?).unwrap_or(DEFAULT_TIMEOUT);
@@ -345,13 +351,33 @@ mod tests {
     #[case::nothing_like_it(
         "zzz: 1\n",
         Some(
-            "known keys: namespace, profile, images, registry, prometheusUrl, prometheusSecret, scrapeInterval, retention, storage, rules, scrapeConfigs, dropMetrics, runbooks, alerting, platform, containerdSocket, timeout"
+            "known keys: namespace, profile, images, registry, prometheusUrl, prometheusSecret, scrapeInterval, retention, storage, rules, scrapeConfigs, dropMetrics, runbooks, alerting, autoscaling, platform, containerdSocket, timeout"
         )
     )]
+    #[case::in_autoscaling("autoscaling: {largestStpe: 5}\n", Some("did you mean `autoscaling.largestStep`?"))]
     #[case::nothing_like_it_below("retention: {zzz: 1}\n", Some("known keys of retention: time, size"))]
     #[case::another_mistake("images: [a]\n", None)]
     fn an_unknown_key_is_answered_with_the_one_that_was_meant(#[case] text: &str, #[case] expected: Option<&str>) {
         assert_eq!(file(text).unwrap_err().hint().as_deref(), expected);
+    }
+
+    #[rstest]
+    #[case::numbers("autoscaling: {mostDownShare: 0.3, largestStep: 100}\n", Some(0.3), Some(100))]
+    #[case::no_limits("autoscaling: {mostDownShare: 1, largestStep: 0}\n", Some(1.0), Some(0))]
+    #[case::one_of_them("autoscaling: {largestStep: 1}\n", None, Some(1))]
+    #[case::beside_another_prometheus(
+        "prometheusUrl: 'http://p'\nautoscaling: {mostDownShare: 0.3}\n",
+        Some(0.3),
+        None
+    )]
+    #[case::neither("namespace: a\n", None, None)]
+    fn the_scaler_has_the_limits_that_are_set(
+        #[case] text: &str,
+        #[case] share: Option<f64>,
+        #[case] step: Option<i32>,
+    ) {
+        let options = resolved(StackFlags::default(), text).unwrap().options;
+        assert_eq!((options.most_down_share, options.largest_step), (share, step));
     }
 
     #[test]
@@ -366,6 +392,11 @@ mod tests {
     #[case::profile("profile: huge\n", "profile: `huge`")]
     #[case::metric("dropMetrics: ['a b']\n", "dropMetrics: `a b`")]
     #[case::page("runbooks: {baseUrl: docs/x}\n", "runbooks.baseUrl: `docs/x`")]
+    #[case::no_share("autoscaling: {mostDownShare: 0}\n", "autoscaling.mostDownShare: `0` is not a share")]
+    #[case::too_large_a_share("autoscaling: {mostDownShare: 1.5}\n", "autoscaling.mostDownShare: `1.5` is not")]
+    #[case::not_a_number("autoscaling: {mostDownShare: .nan}\n", "autoscaling.mostDownShare: `.nan` is not")]
+    #[case::part_of_a_replica("autoscaling: {largestStep: 1.5}\n", "autoscaling.largestStep: `1.5` is not a number of")]
+    #[case::negative_step("autoscaling: {largestStep: -1}\n", "autoscaling.largestStep: `-1` is not a number of")]
     #[case::component("images: {grafna: x}\n", "images.grafna")]
     #[case::interval("scrapeInterval: soon\n", "scrapeInterval")]
     #[case::too_short("scrapeInterval: 500ms\n", "scrapeInterval: between")]

@@ -89,6 +89,9 @@ pub struct FileSettings {
     /// Who is told of alerts.
     #[serde(default)]
     pub alerting: FileAlerting,
+    /// What holds for all Autoscalers.
+    #[serde(default)]
+    pub autoscaling: FileAutoscaling,
     /// Platform, where it is not to be detected.
     pub platform: Option<String>,
     /// Socket of a containerd on this host that runs the cluster's pods.
@@ -98,7 +101,7 @@ pub struct FileSettings {
 }
 
 impl FileSettings {
-    const KEYS: [&str; 17] = [
+    const KEYS: [&str; 18] = [
         "namespace",
         "profile",
         "images",
@@ -113,6 +116,7 @@ impl FileSettings {
         "dropMetrics",
         "runbooks",
         "alerting",
+        "autoscaling",
         "platform",
         "containerdSocket",
         "timeout",
@@ -159,6 +163,20 @@ pub struct FileStorage {
 
 impl FileStorage {
     const KEYS: [&str; 3] = ["class", "prometheus", "grafana"];
+}
+
+/// `autoscaling:` of the file. Both are numbers, kept as they are written for one parser with the scaler's own flags.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FileAutoscaling {
+    /// Largest share of the Autoscalers of one source that may begin to want fewer replicas at once.
+    pub most_down_share: Option<String>,
+    /// Most replicas by which one decision changes a count.
+    pub largest_step: Option<String>,
+}
+
+impl FileAutoscaling {
+    const KEYS: [&str; 2] = ["mostDownShare", "largestStep"];
 }
 
 /// Reads the settings file: the one named, which must be there, else [`DEFAULT_FILE`] if it is there.
@@ -209,6 +227,7 @@ fn unknown_keys(text: &str) -> Vec<UnknownKey> {
             "storage" => Some(&FileStorage::KEYS),
             "runbooks" => Some(&FileRunbooks::KEYS),
             "alerting" => Some(&FileAlerting::KEYS),
+            "autoscaling" => Some(&FileAutoscaling::KEYS),
             _ => None,
         };
         if !FileSettings::KEYS.contains(&key.as_str()) {

@@ -69,6 +69,31 @@ pub fn parse_namespace(text: &str) -> Result<String, String> {
     namespace(text, LONGEST_LABEL)
 }
 
+/// Parses the largest share of Autoscalers that may begin to want fewer replicas at once. With a share of 0 the first that
+/// does would hold all others, and next to NaN nothing is more.
+///
+/// # Errors
+///
+/// A clause that says what was expected.
+pub fn parse_share(text: &str) -> Result<f64, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|share| *share > 0.0 && *share <= 1.0)
+        .ok_or_else(|| format!("`{text}` is not a share such as 0.5: more than 0, and 1 at most, which is no limit"))
+}
+
+/// Parses the most replicas by which one decision changes a count; 0 is no limit.
+///
+/// # Errors
+///
+/// A clause that says what was expected.
+pub fn parse_step(text: &str) -> Result<i32, String> {
+    text.parse::<i32>()
+        .ok()
+        .filter(|step| *step >= 0)
+        .ok_or_else(|| format!("`{text}` is not a number of replicas: 1 or more, or 0, which is no limit"))
+}
+
 /// Longest label of RFC 1123.
 const LONGEST_LABEL: usize = 63;
 

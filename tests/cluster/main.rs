@@ -141,6 +141,7 @@ fn operation() -> Vec<(&'static str, Step<World>)> {
         scaling::explain_says_why_now_and_then,
         scaling::when_the_leader_is_killed_the_other_goes_on,
         scaling::all_autoscalers_are_stopped_and_go_on,
+        scaling::the_scaler_has_the_limits_of_the_settings_and_of_its_environment,
         autoscalers::a_kind_that_the_scaler_may_not_scale_is_named_with_what_to_do,
         autoscalers::bad_input_is_named_and_the_others_go_on,
         gateway::a_gateway_is_shown_a_token_and_a_tenant,

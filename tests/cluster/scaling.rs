@@ -1,6 +1,9 @@
 //! Replicas follow what is measured, through a real Prometheus at its real interval.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::{
@@ -164,6 +167,46 @@ pub async fn all_autoscalers_are_stopped_and_go_on(world: &World) {
     world.until_replicas(NAMESPACE, WATCHERBOT, 5, REACHED_WITHIN).await;
     world.scalekit(["demo", "load", WATCHERBOT, "--set", "25"]).exits(0);
     world.until_replicas(NAMESPACE, WATCHERBOT, 3, REACHED_WITHIN).await;
+}
+
+/// `up` leaves the environment to whoever has set something in it, and gives and takes the arguments.
+pub async fn the_scaler_has_the_limits_of_the_settings_and_of_its_environment(world: &World) {
+    let set_env = |variable| world.kubectl(["set", "env", "-n", "monitoring", "deployment/scaler", variable]);
+    let until_rolled_out = || {
+        world.kubectl(["rollout", "status", "-n", "monitoring", "deployment/scaler", "--timeout=60s"]);
+    };
+    let scaler = || {
+        let path = "jsonpath={.spec.template.spec.containers[0].args} {.spec.template.spec.containers[0].env}";
+        world.kubectl(["get", "deployment", "scaler", "-n", "monitoring", "-o", path])
+    };
+    let before = scaler();
+    set_env("SCALEKIT_MOST_DOWN_SHARE=0.3");
+    until_rolled_out();
+    let mark = world.audit_mark();
+    world.scalekit(["up"]).exits(0).says("nothing to change");
+    world.asked_and_wrote_nothing(mark);
+    assert!(scaler().contains("SCALEKIT_MOST_DOWN_SHARE"), "{}", scaler());
+
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("scalekit.yaml");
+    let own = fs::read_to_string(world.settings()).unwrap();
+    fs::write(&settings, format!("{own}autoscaling: {{largestStep: 100}}\n")).unwrap();
+    let limited = |arguments: &[&str]| {
+        let mut command = world.bare();
+        command.arg("--kubeconfig").arg(world.kubeconfig()).arg("--config").arg(&settings).args(arguments);
+        World::run(&mut command)
+    };
+    limited(&["plan"]).exits(10).says("--largest-step=100").says("1 to configure");
+    // The rollout is all there is to wait for: the scrape targets take Prometheus' interval more.
+    limited(&["up", "--no-wait"]).exits(0);
+    until_rolled_out();
+    let both = scaler();
+    assert!(both.contains("--largest-step=100") && both.contains("SCALEKIT_MOST_DOWN_SHARE"), "{both}");
+
+    world.scalekit(["up", "--no-wait"]).exits(0);
+    set_env("SCALEKIT_MOST_DOWN_SHARE-");
+    until_rolled_out();
+    assert_eq!(scaler(), before);
 }
 
 /// The Autoscaler's own status says the same, after the metric has settled: a count that is only passed through on
