@@ -63,11 +63,12 @@ test-manifests: build ## checkov over the rendered manifests
 	@dev/test-manifests
 
 bench: export RUSTFLAGS := $(STATIC)
-bench: build ## `up` and `down` against kubectl, Helm and kapp; a decision, and what the scaler costs beside HPAs and KEDA; prints tables
+bench: build ## `up` and `down` against kubectl, Helm and kapp; a decision, a day of decisions in memory, and what the scaler costs beside HPAs and KEDA; prints tables
 	cargo build --locked --profile dist --target $(ARCH) --example apply
 	@APPLY=target/$(ARCH)/dist/examples/apply dev/bench/install/run
 	@dev/bench/install/ready
 	cargo bench --locked --profile dist --target $(ARCH) --bench decide
+	cargo bench --locked --profile dist --target $(ARCH) --bench history
 	@dev/bench/autoscalers/all
 
 bench-autoscalers: ## The part of the scaler alone, on a cluster that is up and has the stack

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{https, world::World};
+use crate::{https, panels, world::World};
 
 const NAMESPACE: &str = "scalekit-test-metrics";
 const IMAGE: &str = "docker.io/library/busybox:1.35.0";
@@ -78,6 +78,7 @@ pub async fn pods_objects_and_external_metrics_are_read_as_the_hpa_reads_them(wo
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
+    panels::answers_of_metrics_apis_are_shown(world, &APIS.map(|(group, _)| group)).await;
     clean_up(world);
 }
 

@@ -62,6 +62,8 @@ const MAY_BE_EMPTY: &[(&str, &str, &str, &str)] = &[
     ),
     ("scalekit-overview", "DNS: how long it takes", "A", "connections stay, and names are not asked for"),
     ("scalekit-overview", "DNS: how long it takes", "B", "connections stay, and names are not asked for"),
+    ("scalekit-scaler", "Answers of metrics APIs", "A", "no Autoscaler asks one"),
+    ("scalekit-scaler", "How long metrics APIs take", "A", "no Autoscaler asks one"),
     ("scalekit-scaler", "Autoscalers that are stuck", "A", "none is"),
     ("scalekit-workloads", "Throttling", "A", "none is held back"),
     ("scalekit-workloads", "Replicas missing", "A", "none is missing"),
@@ -111,6 +113,30 @@ pub async fn every_panel_has_data(world: &World) {
     }
     let log = world.kubectl(["logs", "-n", "monitoring", "deployment/grafana"]);
     assert!(!log.contains("keeping what was read before"), "what is provisioned was refused: {log}");
+}
+
+/// What [`every_panel_has_data`] finds empty fills once an Autoscaler asks one of these APIs. Rates take a second scrape.
+pub async fn answers_of_metrics_apis_are_shown(world: &World, apis: &[&str]) {
+    let dashboards = dashboards(world).await;
+    let scaler = dashboards.iter().find(|dashboard| dashboard["uid"] == "scalekit-scaler").unwrap();
+    for title in ["Answers of metrics APIs", "How long metrics APIs take"] {
+        let panel = panels(scaler).find(|panel| panel["title"] == title).unwrap();
+        let query = queries(panel, &[]).swap_remove(0);
+        let began = Instant::now();
+        loop {
+            let samples = world.query(&query).await;
+            let is_shown =
+                |api: &&str| samples.iter().any(|sample| sample.labels.get("api").is_some_and(|of| of == api));
+            if apis.iter().all(is_shown) {
+                break;
+            }
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "{title} shows {samples:?} of {query}, and not {apis:?}"
+            );
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    }
 }
 
 /// Asks each query of a dashboard: which show something, and which do not though nothing stands against it.

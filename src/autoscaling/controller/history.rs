@@ -50,6 +50,15 @@ impl Default for Inner {
     }
 }
 
+/// How much a [`History`] remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Decisions, those that were made several times in a row once.
+    pub decisions: usize,
+    /// What they take by its own account, which its limit goes by.
+    pub bytes: usize,
+}
+
 /// What was decided lately.
 #[derive(Default)]
 pub struct History(Mutex<Inner>);
@@ -77,6 +86,13 @@ impl History {
         };
         let chunk = chunks.iter().rfind(|chunk| chunk.decisions.began_by(second))?;
         Some(chunk.decisions.runs().iter().rfind(|run| run.began_by(second))?.explain())
+    }
+
+    /// How much is remembered.
+    pub fn held(&self) -> Held {
+        let inner = self.lock();
+        let of = |known: &Remembered| 1 + known.chunks.iter().map(|chunk| chunk.decisions.count()).sum::<usize>();
+        Held { decisions: inner.by_object.values().map(of).sum(), bytes: inner.bytes }
     }
 
     /// An object is gone.
@@ -207,11 +223,6 @@ mod tests {
         history.decided(key, &decide(&policy, &observation, &Memory::default(), now), &policy, None);
     }
 
-    fn runs(history: &History) -> usize {
-        let of = |known: &Remembered| 1 + known.chunks.iter().map(|chunk| chunk.decisions.count()).sum::<usize>();
-        history.lock().by_object.values().map(of).sum()
-    }
-
     #[test]
     fn a_day_of_a_hundred_objects_that_never_stand_still_fits() {
         let history = History::default();
@@ -299,7 +310,7 @@ mod tests {
             (at(-1), at(20), at(30), at(44), at(99)),
             (None, Some((0, 3)), Some((30, 4)), Some((30, 4)), Some((45, 3)))
         );
-        assert_eq!(runs(&history), 3);
+        assert_eq!(history.held().decisions, 3);
         history.forget(&key());
         assert_eq!(history.explain(&key(), None), None);
         let inner = history.lock();
@@ -313,8 +324,8 @@ mod tests {
         for tick in 0..2 * day / 15 {
             record(&history, tick * 15, 25 + tick % 2);
         }
-        let runs = i64::try_from(runs(&history)).expect("few");
-        assert!((day / 15..day / 15 + 130).contains(&runs), "{runs}");
+        let decisions = i64::try_from(history.held().decisions).expect("few");
+        assert!((day / 15..day / 15 + 130).contains(&decisions), "{decisions}");
         assert!(history.explain(&key(), Some(NOW + SignedDuration::from_secs(day))).is_some());
         assert!(history.explain(&key(), Some(NOW + SignedDuration::from_secs(day - 3600))).is_none());
     }

@@ -59,6 +59,7 @@ use kube::Client;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use self::history::{Held, History};
 pub use self::http::SKEW;
 pub use self::leader::{LEASE, TERMS};
 pub use self::service_account::{MissingServiceAccount, SERVICE_HOST, TOKEN, check_service_account};
@@ -68,7 +69,6 @@ use self::{
     crowd::Crowd,
     doubt::ShortHistories,
     event::Recorder,
-    history::History,
     http::Vitals,
     leader::{Elector, Fence, Stop},
     outages::Outages,
