@@ -103,8 +103,8 @@ impl Profile {
             (Self::Edge, Component::Alertmanager) => resources(["5m", "24Mi"], ["100m", "64Mi"]),
             (Self::Laptop, Component::Alertmanager) => resources(["10m", "32Mi"], ["200m", "128Mi"]),
             (Self::Team, Component::Alertmanager) => resources(["20m", "64Mi"], ["500m", "256Mi"]),
-            (Self::Edge, Component::Scaler) => resources(["10m", "16Mi"], ["500m", "128Mi"]),
-            (Self::Laptop, Component::Scaler) => resources(["10m", "16Mi"], ["1", "256Mi"]),
+            (Self::Edge, Component::Scaler) => resources(["25m", "16Mi"], ["500m", "128Mi"]),
+            (Self::Laptop, Component::Scaler) => resources(["50m", "16Mi"], ["1", "256Mi"]),
             (Self::Team, Component::Scaler) => resources(["100m", "64Mi"], ["2", "512Mi"]),
         }
     }

@@ -3,11 +3,15 @@
 use std::{collections::BTreeMap, error::Error as _, net::IpAddr, time::Duration};
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
-use kube::{Api, api::ListParams};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{
+    Api,
+    api::{DynamicObject, ListParams},
+};
 
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, Kind},
+    object::ObjectRef,
     platform::{Exposure, Part, Seen, exposures, has_kube_proxy},
     yaml,
 };
@@ -45,9 +49,8 @@ pub(super) async fn exposed(cluster: &Cluster) -> Option<BTreeMap<Part, Exposure
     let mut address = None;
     if has_kube_proxy(&pods) {
         let (name, key) = KUBE_PROXY;
-        let map = tokio::time::timeout(PAGE, maps(cluster, SYSTEM).get_opt(name)).await.ok()?.ok()?;
-        let configuration = map.and_then(|map| map.data?.remove(key));
-        address = configuration.as_deref().and_then(kube_proxy_address);
+        let map = tokio::time::timeout(PAGE, cluster.get(&map(SYSTEM, name))).await.ok()?.ok()?;
+        address = map.as_ref().and_then(|map| text(map, key)).and_then(kube_proxy_address);
     }
     Some(exposures(&pods, address.as_deref()))
 }
@@ -64,17 +67,18 @@ pub(super) fn is_kubeadms(nodes: &[Node]) -> bool {
 /// What [`kubelets_verify`] and [`exposed`] say, from a single list: a cluster of kubeadm's has the configuration of kube-proxy
 /// and the certificate beside each other, and few others.
 pub(super) async fn of_kubeadm(cluster: &Cluster, nodes: &[Node]) -> (Option<bool>, Option<BTreeMap<Part, Exposure>>) {
-    let all = ListParams::default();
-    let (maps, system) = (maps(cluster, SYSTEM), pods_on_the_node(cluster));
-    let (maps, pods) = futures::join!(tokio::time::timeout(PAGE, maps.list(&all)), system);
-    let maps = maps.ok().and_then(Result::ok).map(|list| list.items).unwrap_or_default();
-    let text = |(name, key): (&str, &str)| {
-        let map = maps.iter().find(|map| map.metadata.name.as_deref() == Some(name))?;
-        map.data.as_ref()?.get(key).map(String::as_str)
+    let maps = async {
+        let kind = Kind::of(&map(SYSTEM, KUBE_PROXY.0))?;
+        tokio::time::timeout(PAGE, cluster.list_kind(kind, Some(SYSTEM), "")).await.ok()?.ok()
     };
-    let address = text(KUBE_PROXY).and_then(kube_proxy_address);
+    let (maps, pods) = futures::join!(maps, pods_on_the_node(cluster));
+    let maps = maps.unwrap_or_default();
+    let found = |(name, key): (&str, &str)| {
+        maps.iter().find(|map| map.metadata.name.as_deref() == Some(name)).and_then(|map| text(map, key))
+    };
+    let address = found(KUBE_PROXY).and_then(kube_proxy_address);
     let exposed = pods.map(|pods| exposures(&pods, address.as_deref()));
-    let verifies = match text((AUTHORITY.1, AUTHORITY_KEY)) {
+    let verifies = match found((AUTHORITY.1, AUTHORITY_KEY)) {
         Some(certificate) => verify(certificate.as_bytes(), &kubelet_addresses(nodes)).await,
         None => None,
     };
@@ -87,8 +91,13 @@ async fn pods_on_the_node(cluster: &Cluster) -> Option<Vec<Pod>> {
     Some(tokio::time::timeout(PAGE, pods.list(&on_the_node)).await.ok()?.ok()?.items)
 }
 
-fn maps(cluster: &Cluster, namespace: &str) -> Api<ConfigMap> {
-    Api::namespaced(cluster.client().clone(), namespace)
+fn map(namespace: &str, name: &str) -> ObjectRef {
+    ObjectRef::new("v1", "ConfigMap", Some(namespace), name)
+}
+
+/// What a ConfigMap has under a key.
+fn text<'a>(map: &'a DynamicObject, key: &str) -> Option<&'a str> {
+    map.data.get("data")?.get(key)?.as_str()
 }
 
 /// The metrics address in kube-proxy's configuration, empty where it says none; `None` where it cannot be read.
@@ -103,8 +112,8 @@ fn kube_proxy_address(configuration: &str) -> Option<String> {
 /// `Some(true)` only when each that was asked shows one that is; `Some(false)` as soon as one does not.
 pub(super) async fn kubelets_verify(cluster: &Cluster, nodes: &[Node]) -> Option<bool> {
     let (namespace, name) = AUTHORITY;
-    let authority = tokio::time::timeout(PAGE, maps(cluster, namespace).get(name)).await.ok()?.ok()?;
-    let certificate = authority.data?.remove(AUTHORITY_KEY)?;
+    let authority = tokio::time::timeout(PAGE, cluster.get(&map(namespace, name))).await.ok()?.ok()??;
+    let certificate = text(&authority, AUTHORITY_KEY)?;
     verify(certificate.as_bytes(), &kubelet_addresses(nodes)).await
 }
 
