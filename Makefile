@@ -49,7 +49,8 @@ test: ## Everything that has to pass
 
 lint: prerequisites ## Format, lints, documentation, dependencies
 	cargo fmt --check
-	cargo clippy --locked --all-targets --test cluster --test control_plane -- -D warnings
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --test cluster --test control_plane -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	@dev/deny
 

@@ -74,8 +74,8 @@ pub async fn a_gateway_is_shown_a_token_and_a_tenant(world: &World) {
     .await;
     until_at_3(world, "shown-all", 20);
     assert_eq!(shown.load(Ordering::SeqCst), 0, "it is asked nothing, so nothing is shown to it");
-    let told = listed_in(world, NAMESPACE).as_object().unwrap().values().map(|one| one["status"].to_string());
-    let told: String = told.collect();
+    let listed = listed_in(world, NAMESPACE);
+    let told: String = listed.as_object().unwrap().values().map(|one| one["status"].to_string()).collect();
     assert!(!told.contains("sesame"), "{told}");
     // A later step looks what becomes of it: what was read of a Secret counts for a minute.
     apply(world, &[secret("yesterday", TOKEN)]);

@@ -51,14 +51,17 @@ use futures::FutureExt;
 use steps::{Step, run, steps};
 use world::World;
 
+/// Steps by their names.
+type Story = Vec<(&'static str, Step<World>)>;
+
 /// The two stories, each for a cluster of its own: most of the time they wait, and so they run at once. The second ends as
 /// the first begins, with an empty cluster.
-fn stories() -> [(&'static str, Vec<(&'static str, Step<World>)>); 2] {
+fn stories() -> [(&'static str, Story); 2] {
     [("installation", installation()), ("operation", operation())]
 }
 
 /// What an installation meets: mistakes, faults, others, and its end.
-fn installation() -> Vec<(&'static str, Step<World>)> {
+fn installation() -> Story {
     let steps = steps![
         install::starts_from_an_empty_cluster,
         bad_input::an_unreachable_server_is_named_within_seconds,
@@ -109,7 +112,7 @@ fn installation() -> Vec<(&'static str, Step<World>)> {
 }
 
 /// What an installation does: it monitors, alerts and scales.
-fn operation() -> Vec<(&'static str, Step<World>)> {
+fn operation() -> Story {
     let steps = steps![
         install::up_makes_everything_ready_and_every_target_up,
         install::up_again_changes_nothing,
