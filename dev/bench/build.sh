@@ -1,4 +1,4 @@
-# Sourced by benchmarks: Go programs that nothing else needs.
+# Sourced by benchmarks and soaks: Go programs that nothing else needs, and what they are given.
 # shellcheck shell=bash
 
 # built NAME MODULE PACKAGE [LDFLAGS]: the program of this package, from a Go module of its own, as target/bench/bin/NAME; built
@@ -19,4 +19,13 @@ pinned() { awk -v module="$2" '$1 == module {print $2}' "dev/bench/install/progr
 built_helm() {
   local module=helm.sh/helm/v4
   built helm dev/bench/install/programs/helm $module/cmd/helm "-X $module/internal/version.version=$(pinned helm $module)"
+}
+
+# chart MANIFESTS FOLDER: a chart that holds the objects of a file word for word: what looks like a template in them is for
+# Prometheus.
+chart() {
+  mkdir -p "$2"/{templates,files}
+  cp "$1" "$2/files/all.yaml"
+  printf 'apiVersion: v2\nname: stack\nversion: 0.1.0\n' >"$2/Chart.yaml"
+  echo '{{ .Files.Get "files/all.yaml" }}' >"$2/templates/all.yaml"
 }

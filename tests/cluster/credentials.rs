@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     autoscalers::{apply, is, listed, until, until_replicas},
-    guarded::{self, AUTHORITY, CLIENT, CLIENT_KEY},
+    guarded::{self, AUTHORITY, CLIENT, CLIENT_KEY, the_scaler_may_read},
     tanks::{NAMESPACE, autoscaler, metric, tank},
     world::World,
 };
@@ -23,30 +23,10 @@ spec:
     ports: [{port: 9090}]
 ";
 
-/// As docs/autoscaler.md has it.
-const ROLE: &str = r#"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: scaler-secrets, namespace: NAMESPACE}
-rules:
-- apiGroups: [""]
-  resources: [secrets]
-  resourceNames: [server]
-  verbs: [get]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: scaler-secrets, namespace: NAMESPACE}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: scaler-secrets}
-subjects:
-- {kind: ServiceAccount, name: scaler, namespace: monitoring}
-"#;
-
 pub async fn a_secret_is_read_by_a_role_that_its_owner_binds(world: &World) {
-    let of_ours = |manifest: &str| manifest.replace("NAMESPACE", NAMESPACE);
     world.apply(&guarded::prometheus("server", NAMESPACE, "global: {}"));
     world.apply(&secret().to_string());
-    world.apply(&of_ours(WAY_OUT));
+    world.apply(&WAY_OUT.replace("NAMESPACE", NAMESPACE));
     world.kubectl(["rollout", "status", "-n", NAMESPACE, "deployment/server", "--timeout=90s"]);
     let without = |field: &str| {
         let mut auth = auth();
@@ -76,7 +56,7 @@ pub async fn a_secret_is_read_by_a_role_that_its_owner_binds(world: &World) {
         until(world, &told).await;
         until_replicas(world, &[("tanks", "allowed", 1)]).await;
     }
-    world.apply(&of_ours(ROLE));
+    apply(world, &the_scaler_may_read(NAMESPACE, &["server"]));
     until_replicas(world, &[("tanks", "allowed", 3)]).await;
     let no_key = "auth.basic.password: Secret scalekit-test-autoscalers/server has no key token";
     let unauthorized = "see what spec.metrics[0].prometheus.auth gives it";

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     autoscalers::{apply, is, listed_in, until_in},
-    guarded::AUTHORITY,
+    guarded::{AUTHORITY, the_scaler_may_read},
     https::{self, Answer, Request},
     tanks::{autoscaler, metric, tank},
     world::World,
@@ -38,7 +38,8 @@ pub async fn a_gateway_is_shown_a_token_and_a_tenant(world: &World) {
         (500, String::new())
     });
     let mut objects = vec![secret("today", TOKEN), secret("yesterday", OLD_TOKEN)];
-    objects.extend(rights().into_iter().chain([way_out(world, [gateway, expired])]));
+    objects.extend(the_scaler_may_read(NAMESPACE, &["today", "yesterday"]));
+    objects.push(way_out(world, [gateway, expired]));
     for (name, port) in [("gateway", gateway), ("expired", expired)] {
         let [mut service, slice] = https::service(world, NAMESPACE, name, port);
         // Its name stands for the address of this machine, and nothing has to be set up on the node first.
@@ -126,20 +127,6 @@ fn asks(host: &str, port: u16, secret: &str, headers: &Value) -> Value {
 fn secret(name: &str, token: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE},
         "stringData": {"ca.crt": AUTHORITY, "token": token, "key": "open"}})
-}
-
-/// As docs/autoscaler.md has it.
-fn rights() -> [Value; 2] {
-    let metadata = json!({"name": "scaler-secrets", "namespace": NAMESPACE});
-    let rule = json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["today", "yesterday"],
-        "verbs": ["get"]});
-    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "scaler-secrets"});
-    let scaler = json!({"kind": "ServiceAccount", "name": "scaler", "namespace": "monitoring"});
-    [
-        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": [rule]}),
-        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
-            "roleRef": role, "subjects": [scaler]}),
-    ]
 }
 
 /// To ports of this machine, which is no pod.

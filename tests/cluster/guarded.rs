@@ -2,7 +2,7 @@
 //! `open sesame`. The certificates are those of `tests/tls`.
 
 use scalekit::catalog::Component;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Whom to believe that it is that one.
 pub const AUTHORITY: &str = include_str!("../tls/authority.pem");
@@ -57,4 +57,17 @@ pub fn prometheus(name: &str, namespace: &str, config: &str) -> String {
     });
     let server = SERVER.replace("NAMESPACE", namespace).replace("NAME", name);
     format!("{config}\n---{}", server.replace("IMAGE", Component::Prometheus.default_image()))
+}
+
+/// The Role by which the owner of these Secrets lets the scaler read them, and its binding, as docs/autoscaler.md has them.
+pub fn the_scaler_may_read(namespace: &str, secrets: &[&str]) -> [Value; 2] {
+    let metadata = json!({"name": "scaler-secrets", "namespace": namespace});
+    let rule = json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": secrets, "verbs": ["get"]});
+    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "scaler-secrets"});
+    let scaler = json!({"kind": "ServiceAccount", "name": "scaler", "namespace": "monitoring"});
+    [
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": [rule]}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
+            "roleRef": role, "subjects": [scaler]}),
+    ]
 }

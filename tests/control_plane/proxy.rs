@@ -20,7 +20,8 @@ use tokio::sync::watch;
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// Who writes dies with this write: it is carried out, and nobody hears the answer. Counted from 1, without the lock's
-    /// renewals.
+    /// renewals, and without what is refused because it was renewed meanwhile: the longer a run takes, the more it has of
+    /// both.
     pub kill_at: Option<usize>,
     /// One write at a time, so that the number of a write means something.
     pub one_at_a_time: bool,
@@ -171,15 +172,16 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Resp
     if fault.is_some() { failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError") } else { answer }
 }
 
-/// How often the lock is renewed depends on how long a run takes: counted, a write would be another one each time.
-fn is_renewal(request: &Request<Body>) -> bool {
-    request.method() == Method::PUT && request.uri().path().ends_with("/leases/scalekit-lock")
+/// How often the lock is renewed, by PUT, depends on how long a run takes: counted, a write would be another one each time.
+fn is_of_the_lock(request: &Request<Body>) -> bool {
+    request.uri().path().ends_with("/leases/scalekit-lock")
 }
 
 async fn write(shared: &Shared, plan: &Plan, request: Request<Body>) -> Response {
     let era = shared.era.load(Ordering::SeqCst);
     let turn = if plan.one_at_a_time { Some(shared.turn.lock().await) } else { None };
-    let counts = !is_renewal(&request);
+    let of_the_lock = is_of_the_lock(&request);
+    let counts = !(of_the_lock && request.method() == Method::PUT);
     if counts && plan.hold_after.is_some_and(|writes| *shared.writes.borrow() >= writes) {
         let mut open = shared.let_go.subscribe();
         open.wait_for(|open| *open).await.unwrap();
@@ -193,7 +195,8 @@ async fn write(shared: &Shared, plan: &Plan, request: Request<Body>) -> Response
     tokio::time::sleep(plan.pause).await;
     let answer = forward(shared, request).await;
     drop(under_way);
-    if !counts || shared.era.load(Ordering::SeqCst) != era {
+    let renewed_meanwhile = of_the_lock && answer.status() == StatusCode::CONFLICT;
+    if !counts || renewed_meanwhile || shared.era.load(Ordering::SeqCst) != era {
         return answer;
     }
     let mut fatal = false;
