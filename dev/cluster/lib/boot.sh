@@ -88,13 +88,16 @@ make_state() {
   ln -s "$BUILD/debian/containerd/usr/bin/ctr" "$STATE/bin/ctr"
 }
 
-# make_cgroups makes the node's cgroup, below which the kubelet makes its own: in
-# the unified hierarchy, or in each hierarchy of version 1.
+# make_cgroups makes the node's cgroup, below which the kubelet makes its own, and in it one for what is no pod, as systemd
+# has it in system.slice: in the unified hierarchy, or in each hierarchy of version 1. Threads of the API server that were
+# beside the group of all pods would count as much as that whole group.
 make_cgroups() {
   local dir
   if [[ -e /sys/fs/cgroup/cgroup.controllers ]]; then
     mkdir -p "/sys/fs/cgroup/$CGROUP"
     sed 's/\([a-z]\+\)/+\1/g' /sys/fs/cgroup/cgroup.subtree_control >"/sys/fs/cgroup/$CGROUP/cgroup.subtree_control"
+    mkdir -p "/sys/fs/cgroup/$CGROUP/system"
+    weigh "/sys/fs/cgroup/$CGROUP/cpu.weight" 100
     return
   fi
   for dir in /sys/fs/cgroup/*/; do
@@ -103,12 +106,32 @@ make_cgroups() {
   for dir in cpus mems; do # a new cpuset has none, and takes no process
     cat /sys/fs/cgroup/cpuset/cpuset.$dir >"/sys/fs/cgroup/cpuset/$CGROUP/cpuset.$dir"
   done
+  mkdir -p "/sys/fs/cgroup/cpu/$CGROUP/system" "/sys/fs/cgroup/memory/$CGROUP/system"
+  weigh "/sys/fs/cgroup/cpu/$CGROUP/cpu.shares" 1024
+}
+
+# weigh FILE ONE: the node counts as much as one busy thread for each processor, up to a hundred, in the units of the file.
+weigh() {
+  local threads
+  threads=$(nproc)
+  echo $(($2 * (threads < 100 ? threads : 100))) >"$1"
+}
+
+# no_pod puts the shell, and what it begins, into the cgroup of what is no pod.
+no_pod() {
+  local dir
+  for dir in /sys/fs/cgroup/{,cpu/,memory/}"$CGROUP/system"; do
+    [[ ! -d $dir ]] || echo "$BASHPID" >"$dir/cgroup.procs"
+  done
 }
 
 start_node() {
   local unshare
-  setsid unshare --mount --pid --net --uts --ipc --fork --kill-child --mount-proc --propagation private \
-    "$HERE/node/init" "$STATE" "$BUILD" "$HERE" >"$STATE/log/node.log" 2>&1 </dev/null &
+  (
+    no_pod
+    exec setsid unshare --mount --pid --net --uts --ipc --fork --kill-child --mount-proc --propagation private \
+      "$HERE/node/init" "$STATE" "$BUILD" "$HERE"
+  ) >"$STATE/log/node.log" 2>&1 </dev/null &
   unshare=$!
   wait_until 10 "the node's first process did not start" first_child "$unshare"
   identity "$INIT" >"$STATE/init"

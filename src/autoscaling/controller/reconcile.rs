@@ -29,9 +29,9 @@ use super::{
 };
 use crate::autoscaling::api::Autoscaler;
 
-/// How many objects are looked at at once. Each may hold a connection to the API server: while that is slow, thousands
-/// of objects that are due must wait for each other and not pile up.
-const MOST_LOOKS: usize = 256;
+/// How many objects are looked at at once. Each holds memory, and may hold a connection to the API server: while that or a
+/// server of metrics is slow, thousands of objects that are due must wait for each other and not pile up.
+const MOST_LOOKS: usize = 1024;
 /// For how long a lead waits for the list of HPAs, where that fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// And where they may not be listed or are not served: the right may come a moment after the pod.

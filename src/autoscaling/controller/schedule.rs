@@ -18,18 +18,33 @@ use super::{
     rivals::Siblings,
     tick::Kept,
 };
-use crate::autoscaling::{
-    api::{Autoscaler, ModeSpec},
-    policy::interval,
+use crate::{
+    autoscaling::{
+        api::{Autoscaler, ModeSpec},
+        policy::interval,
+    },
+    metrics,
 };
 
 /// How long until an object whose interval cannot be read is looked at again.
 const UNREADABLE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How many objects that are fed by the same server, or the same metrics API, are looked at at once: fewer than half of all
-/// looks, so that even two that take their time leave some to all others; and so many that a hundred with one question ask it
-/// once.
-const MOST_OF_ONE_SOURCE: usize = 120;
+/// How many objects that the same server feeds are looked at at once: fewer than half of all looks, so that even two that take
+/// their time leave some to all others; and so many that hundreds whose questions are all asked within a second wait for their
+/// own answer and not for each other's. How many questions a server gets at a time is another matter.
+const MOST_OF_ONE_SERVER: usize = 500;
+
+/// How many objects that the same metrics API feeds are looked at at once. Each look is a request of its own, and an API server
+/// takes 100 at a time from one client: three metrics APIs that hang leave some to everything else that is asked of it.
+const MOST_OF_ONE_METRICS_API: usize = 30;
+
+fn most_of(source: &str) -> usize {
+    if [metrics::RESOURCE, metrics::CUSTOM, metrics::EXTERNAL].contains(&source) {
+        MOST_OF_ONE_METRICS_API
+    } else {
+        MOST_OF_ONE_SERVER
+    }
+}
 
 struct Tracked {
     object: Arc<Autoscaler>,
@@ -167,7 +182,7 @@ impl Schedule {
             let Reverse((at, key)) = self.queue.pop()?;
             let Some(tracked) = self.tracked.get_mut(&key).filter(|tracked| tracked.due == at) else { continue };
             let (object, sources) = (tracked.object.clone(), tracked.sources.clone());
-            let full = |name: &&String| self.lanes.get(*name).is_some_and(|lane| lane.looks >= MOST_OF_ONE_SOURCE);
+            let full = |name: &&String| self.lanes.get(*name).is_some_and(|lane| lane.looks >= most_of(name));
             if let Some(lane) = sources.iter().find(full).and_then(|name| self.lanes.get_mut(name)) {
                 lane.waiting.push_back((at, key));
                 continue;
@@ -211,7 +226,7 @@ impl Schedule {
         let Some(lane) = self.lanes.get_mut(name) else { return };
         lane.looks = lane.looks.saturating_sub(1);
         // As many as there is room for: one that another source feeds too may have to wait for that, and take no place here.
-        let mut room = MOST_OF_ONE_SOURCE.saturating_sub(lane.looks);
+        let mut room = most_of(name).saturating_sub(lane.looks);
         while room > 0
             && let Some((at, key)) = lane.waiting.pop_front()
         {
@@ -316,26 +331,26 @@ mod tests {
     #[test]
     fn a_server_that_does_not_answer_leaves_looks_to_all_others() {
         let mut schedule = Schedule::default();
-        (0..300).for_each(|place| asks(&mut schedule, format!("a-{place:03}"), &["http://hangs"]));
+        (0..MOST_OF_ONE_SERVER + 180).for_each(|place| asks(&mut schedule, format!("a-{place:03}"), &["http://hangs"]));
         (0..10).for_each(|place| asks(&mut schedule, format!("b-{place}"), &["http://answers"]));
         let mut looks = take_all(&mut schedule);
-        assert_eq!((of(&looks, 'a'), of(&looks, 'b')), (MOST_OF_ONE_SOURCE, 10));
+        assert_eq!((of(&looks, 'a'), of(&looks, 'b')), (MOST_OF_ONE_SERVER, 10));
         // Each that ends makes room for one more; one that is gone meanwhile takes no place.
-        schedule.remove(&Key { name: format!("a-{MOST_OF_ONE_SOURCE:03}"), ..key() });
+        schedule.remove(&Key { name: format!("a-{MOST_OF_ONE_SERVER:03}"), ..key() });
         let mut looked_at = 0;
         while let Some(due) = looks.pop() {
             schedule.looked_at(&due, Kept::default(), None, NOW);
             looked_at += 1;
             looks.extend(take_all(&mut schedule));
-            assert!(of(&looks, 'a') <= MOST_OF_ONE_SOURCE);
+            assert!(of(&looks, 'a') <= MOST_OF_ONE_SERVER);
         }
-        assert_eq!((looked_at, schedule.lanes.len()), (309, 0), "each once");
+        assert_eq!((looked_at, schedule.lanes.len()), (MOST_OF_ONE_SERVER + 189, 0), "each once");
     }
 
     #[test]
     fn the_default_server_is_the_same_whether_it_is_named_or_not_and_who_is_paused_waits_for_none() {
         let mut schedule = Schedule::default();
-        (0..MOST_OF_ONE_SOURCE).for_each(|place| asks(&mut schedule, format!("a-{place}"), &[SERVER]));
+        (0..MOST_OF_ONE_SERVER).for_each(|place| asks(&mut schedule, format!("a-{place}"), &[SERVER]));
         let mut unnamed = object("1", 1);
         let metric = json!({"type": "Prometheus", "prometheus": {"name": "m", "query": "q",
             "target": {"type": "AverageValue", "averageValue": "10"}}});
@@ -345,7 +360,20 @@ mod tests {
         schedule.seen(Key { name: "unnamed".to_owned(), ..key() }, unnamed, SERVER, NOW, kept);
         schedule.seen(Key { name: "paused".to_owned(), ..key() }, paused, SERVER, NOW, kept);
         let looks = take_all(&mut schedule);
-        assert_eq!((of(&looks, 'a'), of(&looks, 'u'), of(&looks, 'p')), (MOST_OF_ONE_SOURCE, 0, 1));
+        assert_eq!((of(&looks, 'a'), of(&looks, 'u'), of(&looks, 'p')), (MOST_OF_ONE_SERVER, 0, 1));
+    }
+
+    #[test]
+    fn a_metrics_api_that_does_not_answer_leaves_requests_to_all_else() {
+        let mut schedule = Schedule::default();
+        for place in 0..=MOST_OF_ONE_METRICS_API {
+            let mut object = object("1", 1);
+            let cpu = json!({"type": "Resource", "resource": {"name": "cpu",
+                "target": {"type": "Utilization", "averageUtilization": 60}}});
+            object.spec.metrics = vec![serde_json::from_value(cpu).expect("a metric")];
+            schedule.seen(Key { name: format!("c-{place}"), ..key() }, object, SERVER, NOW, kept);
+        }
+        assert_eq!(take_all(&mut schedule).len(), MOST_OF_ONE_METRICS_API);
     }
 
     #[test]
@@ -353,13 +381,13 @@ mod tests {
         // The one that has room again is the first that is looked at.
         let (slow, hangs) = ("http://a-slow", "http://b-hangs");
         let mut schedule = Schedule::default();
-        for place in 0..MOST_OF_ONE_SOURCE {
+        for place in 0..MOST_OF_ONE_SERVER {
             asks(&mut schedule, format!("a-{place}"), &[slow]);
             asks(&mut schedule, format!("b-{place}"), &[hangs]);
         }
         let looks = take_all(&mut schedule);
         // More than there are looks to end.
-        (0..=MOST_OF_ONE_SOURCE).for_each(|place| asks(&mut schedule, format!("c-{place}"), &[slow, hangs]));
+        (0..=MOST_OF_ONE_SERVER).for_each(|place| asks(&mut schedule, format!("c-{place}"), &[slow, hangs]));
         asks(&mut schedule, "d".to_owned(), &[slow]);
         assert_eq!(take_all(&mut schedule).len(), 0);
         for due in looks.iter().filter(|due| due.key.name.starts_with('a')) {
