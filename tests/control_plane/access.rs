@@ -1,6 +1,7 @@
 //! Ways to a cluster that do not lead there: a clear error soon, the right exit code, and nothing written.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     process::Command,
@@ -187,11 +188,15 @@ pub async fn an_account_that_may_only_read_is_told_what_it_may_not_and_writes_no
     assert!(namespaces.get_opt(NAMESPACE).await.unwrap().is_none());
 
     world.runs(&World::up(NAMESPACE)).await;
-    // Statuses are written by others meanwhile.
-    let before = world.everything(NAMESPACE).await;
+    // Statuses are written by others meanwhile, so what is compared is what was declared, of the same objects.
+    let uids = async || -> BTreeMap<String, Option<String>> {
+        world.found(NAMESPACE).await.into_iter().map(|(name, object)| (name, object.metadata.uid)).collect()
+    };
+    let before = (world.everything(NAMESPACE).await, uids().await);
     let words = refused(world, &reader(&["down", "--purge-data", "--yes"]), 4).await;
     assert!(words.contains("forbidden") && words.contains("hint: "), "{words}");
-    same(&world.everything(NAMESPACE).await, &before, "after a removal by who may not");
+    same(&world.everything(NAMESPACE).await, &before.0, "after a removal by who may not");
+    assert_eq!(uids().await, before.1);
 
     let (roles, bindings) =
         (Api::<ClusterRole>::all(world.client.clone()), Api::<ClusterRoleBinding>::all(world.client.clone()));

@@ -172,16 +172,16 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Resp
     if fault.is_some() { failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError") } else { answer }
 }
 
-/// How often the lock is renewed, by PUT, depends on how long a run takes: counted, a write would be another one each time.
-fn is_of_the_lock(request: &Request<Body>) -> bool {
-    request.uri().path().ends_with("/leases/scalekit-lock")
+fn is_of_the_lock(request: &Request<Body>, method: &Method) -> bool {
+    request.method() == method && request.uri().path().ends_with("/leases/scalekit-lock")
 }
 
 async fn write(shared: &Shared, plan: &Plan, request: Request<Body>) -> Response {
     let era = shared.era.load(Ordering::SeqCst);
     let turn = if plan.one_at_a_time { Some(shared.turn.lock().await) } else { None };
-    let of_the_lock = is_of_the_lock(&request);
-    let counts = !(of_the_lock && request.method() == Method::PUT);
+    // How often the lock is renewed depends on how long a run takes: counted, a write would be another one each time.
+    let counts = !is_of_the_lock(&request, &Method::PUT);
+    let gives_the_lock_back = is_of_the_lock(&request, &Method::DELETE);
     if counts && plan.hold_after.is_some_and(|writes| *shared.writes.borrow() >= writes) {
         let mut open = shared.let_go.subscribe();
         open.wait_for(|open| *open).await.unwrap();
@@ -195,7 +195,7 @@ async fn write(shared: &Shared, plan: &Plan, request: Request<Body>) -> Response
     tokio::time::sleep(plan.pause).await;
     let answer = forward(shared, request).await;
     drop(under_way);
-    let renewed_meanwhile = of_the_lock && answer.status() == StatusCode::CONFLICT;
+    let renewed_meanwhile = gives_the_lock_back && answer.status() == StatusCode::CONFLICT;
     if !counts || renewed_meanwhile || shared.era.load(Ordering::SeqCst) != era {
         return answer;
     }
