@@ -19,7 +19,7 @@ const APIS: [(&str, &str); 2] = [("custom.metrics.k8s.io", "v1beta2"), ("externa
 /// Who scales which Deployment: by totals, and by levels, which are a total by the replicas that bear it.
 const WHO: [(&str, &str); 4] = [("hpa", "hpa"), ("own", "as"), ("hpa-level", "hpa"), ("own-level", "as")];
 /// A look of each, the API's discovery, and the start of pods.
-const SCALED_WITHIN: Duration = Duration::from_secs(90);
+const SCALED_WITHIN: Duration = Duration::from_secs(240);
 
 /// What the server says: totals, of which each replica is to have 10.
 #[derive(Default)]
@@ -49,8 +49,10 @@ pub async fn pods_objects_and_external_metrics_are_read_as_the_hpa_reads_them(wo
     let port = serve(world, Arc::clone(&totals));
     world.kubectl(["create", "namespace", NAMESPACE]);
     world.apply(&apis(world, port).to_string());
-    world.kubectl(["wait", "--for=condition=Available", "--timeout=60s", "apiservice/v1beta2.custom.metrics.k8s.io"]);
-    world.kubectl(["wait", "--for=condition=Available", "--timeout=60s", "apiservice/v1beta1.external.metrics.k8s.io"]);
+    for (group, version) in APIS {
+        let api = format!("apiservice/{version}.{group}");
+        world.kubectl(["wait", "--for=condition=Available", "--timeout=180s", &api]);
+    }
     let mut objects: Vec<Value> = WHO.iter().map(|(name, _)| deployment(name)).collect();
     objects.extend(WHO.iter().map(|(name, kind)| scaler(name, kind)));
     world.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string());

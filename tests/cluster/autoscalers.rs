@@ -6,19 +6,20 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::{
+    nodes,
     scaling::kill,
     tanks::{NAMESPACE, autoscaler, binding, both_targets, definition, metric, role, tank},
     world::World,
 };
 
 /// A look of every object, on a machine that is busy with other things.
-const SOON: Duration = Duration::from_secs(40);
-/// What is told at the next look is told within one interval of 15 s, and the time that a machine with two busy clusters takes
-/// to deliver what was applied, and to say what was found. A look later would be twice 15 s and that time.
-const WITHIN_AN_INTERVAL: Duration = Duration::from_secs(15 + 14);
+const SOON: Duration = Duration::from_secs(180);
+/// What is wrong is told at the next look, within one interval of 15 s, and at the latest after a query that was lost: its 5 s,
+/// 2 s for a probe of the server, the half minute for which that is then spared, and the time of a busy machine.
+const TOLD_WITHIN: Duration = Duration::from_secs(90);
 
 /// The lease of one that was killed, and a container that the kubelet does not start at once since it was killed before.
-const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(60);
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(150);
 /// How long a scale-down waits, where nothing else is said.
 const WINDOW: Duration = Duration::from_secs(300);
 
@@ -29,7 +30,7 @@ pub async fn a_kind_that_the_scaler_may_not_scale_is_named_with_what_to_do(world
     world.kubectl(["delete", "clusterrole,clusterrolebinding", "scalekit-test-tanks", "--ignore-not-found"]);
     world.kubectl(["create", "namespace", NAMESPACE]);
     apply(world, &[definition()]);
-    world.kubectl(["wait", "crd/tanks.scalekit-test.dev", "--for=condition=Established", "--timeout=30s"]);
+    world.kubectl(["wait", "crd/tanks.scalekit-test.dev", "--for=condition=Established", "--timeout=120s"]);
     apply(world, &[tank("other-kind", 1), autoscaler("other-kind", &json!({"interval": "5s"}))]);
     if world.rbac() {
         let says = "bind a ClusterRole to that account with get, update and patch of tanks/scale";
@@ -113,7 +114,7 @@ pub async fn bad_input_is_named_and_the_others_go_on(world: &World) {
         ],
     )
     .await;
-    assert!(took <= WITHIN_AN_INTERVAL, "all were told after {:.1} s", took.as_secs_f64());
+    assert!(took <= TOLD_WITHIN, "all were told after {:.1} s", took.as_secs_f64());
     until_replicas(world, &[("tanks", "good", 3)]).await;
     // The good one is looked at every second, whatever the others do.
     set_query(world, "good", "vector(45)");
@@ -192,7 +193,8 @@ pub async fn modes_bounds_and_rivals_are_kept(world: &World) {
         ("absent", fallback),
         ("office", json!({"schedules": [always], "metrics": [metric("vector(0)")]})),
         ("foreign", json!({})),
-        ("two-kinds", json!({})),
+        // It calls for what there is, until it is known that the HPA is known.
+        ("two-kinds", json!({"metrics": [metric("vector(5)")]})),
         ("shared", json!({})),
         // Of the same second: then the name decides.
         ("shared-too", json!({"scaleTargetRef": of("shared")})),
@@ -213,6 +215,8 @@ pub async fn modes_bounds_and_rivals_are_kept(world: &World) {
         ],
     )
     .await;
+    set_query(world, "two-kinds", "vector(25)");
+    until_seen(world, "two-kinds").await;
     let reached = [("sleepy", 0), ("absent", 4), ("office", 4), ("foreign", 3), ("shared", 3)];
     until_replicas(world, &reached.map(|(name, count)| ("tanks", name, count))).await;
     let counts = |name: &str| world.kubectl(["get", "tank", name, "-n", NAMESPACE, "-o", "jsonpath={.spec.replicas}"]);
@@ -233,7 +237,7 @@ pub async fn modes_bounds_and_rivals_are_kept(world: &World) {
     until(world, &[is("foreign", "Conflict", "ForeignWriter", "kubectl")]).await;
     assert_eq!(counts("foreign"), "2");
     // Without its Autoscaler a count stays as it is; nothing holds the Autoscaler up.
-    world.kubectl(["delete", "autoscalers", "-n", NAMESPACE, "--all", "--timeout=20s"]);
+    world.kubectl(["delete", "autoscalers", "-n", NAMESPACE, "--all", "--timeout=120s"]);
     assert_eq!((counts("sleepy"), counts("shared")), ("5".to_owned(), "3".to_owned()));
     world.kubectl(["delete", "tanks,hpa", "-n", NAMESPACE, "--all"]);
 }
@@ -278,20 +282,23 @@ pub async fn windows_and_rates_go_on_after_a_restart_of_the_scaler(world: &World
     apply(world, &objects);
     until_replicas(world, &[("tanks", "rate", 2)]).await;
     until(world, &[is("window", "ScalingActive", "ValidMetricFound", "")]).await;
-    let lowered = Instant::now();
-    set_query(world, "window", "vector(5)");
     let stabilized = is("window", "AbleToScale", "ScaleDownStabilized", "");
     let limited = is("rate", "ScalingLimited", "ScaleUpLimit", "");
-    until(world, &[stabilized.clone(), limited.clone()]).await;
     let lease = "jsonpath={.spec.holderIdentity}";
     let leader = || world.kubectl(["get", "lease", "-n", "monitoring", "scalekit-scaler", "-o", lease]);
     for killed in [false, true] {
+        // Each time anew, so that the window is young.
+        set_query(world, "window", "vector(25)");
+        until(world, &[is("window", "AbleToScale", "ReadyForNewScale", "")]).await;
+        let lowered = Instant::now();
+        set_query(world, "window", "vector(5)");
+        until(world, &[stabilized.clone(), limited.clone()]).await;
         let before = leader();
         if killed {
             kill(world, before.rsplit_once('_').expect("a pod and a number").0);
         } else {
             world.kubectl(["rollout", "restart", "-n", "monitoring", "deployment/scaler"]);
-            world.kubectl(["rollout", "status", "-n", "monitoring", "deployment/scaler", "--timeout=90s"]);
+            world.kubectl(["rollout", "status", "-n", "monitoring", "deployment/scaler", "--timeout=240s"]);
         }
         let began = Instant::now();
         while leader().is_empty() || leader() == before {
@@ -304,21 +311,21 @@ pub async fn windows_and_rates_go_on_after_a_restart_of_the_scaler(world: &World
         assert_eq!(decided(&rate), (json!(2), json!(3)), "killed: {killed}; {rate}");
         until(world, &[stabilized.clone(), limited.clone()]).await;
         println!("killed: {killed}: decided {:.1} s after the load fell", lowered.elapsed().as_secs_f64());
+        assert!(lowered.elapsed() < WINDOW, "the window has run out, and nothing is proved");
     }
-    assert!(lowered.elapsed() < WINDOW, "the window has run out, and nothing is proved");
     world.kubectl(["delete", "namespace", NAMESPACE, "--wait=false"]);
     world.kubectl(["delete", "crd", "tanks.scalekit-test.dev"]);
     world.kubectl(["delete", "clusterrole,clusterrolebinding", "scalekit-test-tanks"]);
 }
 
-/// What the scaler remembers of its last decision: a new one, once it has looked.
+/// What the scaler remembers of its last decision: a new one, once it has looked and was answered.
 async fn remembered(world: &World, name: &str) -> Value {
     let began = Instant::now();
     loop {
         let ran = world.scalekit(["explain", &format!("as/{name}"), "-n", NAMESPACE, "-o", "json"]);
         if ran.code == 0 {
             let told: Value = serde_json::from_str(&ran.stdout).unwrap();
-            if told["recomputed"] == false {
+            if told["recomputed"] == false && told["metrics"][0]["proposedReplicas"].is_number() {
                 return told;
             }
         }
@@ -380,6 +387,16 @@ pub async fn until_replicas(world: &World, expected: &[(&str, &str, i32)]) {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
+}
+
+/// Waits until the scaler has told of what an Autoscaler says now.
+async fn until_seen(world: &World, name: &str) {
+    nodes::until_or_why(&format!("{name} is looked at as it is now"), async || {
+        let object = &listed(world)[name];
+        let seen = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+        if seen { Ok(()) } else { Err(format!("{object:#}")) }
+    })
+    .await;
 }
 
 /// All Autoscalers of the namespace, by name.

@@ -27,7 +27,7 @@ pub async fn a_secret_is_read_by_a_role_that_its_owner_binds(world: &World) {
     world.apply(&guarded::prometheus("server", NAMESPACE, "global: {}"));
     world.apply(&secret().to_string());
     world.apply(&WAY_OUT.replace("NAMESPACE", NAMESPACE));
-    world.kubectl(["rollout", "status", "-n", NAMESPACE, "deployment/server", "--timeout=90s"]);
+    world.kubectl(["rollout", "status", "-n", NAMESPACE, "deployment/server", "--timeout=240s"]);
     let without = |field: &str| {
         let mut auth = auth();
         auth.as_object_mut().unwrap().remove(field);

@@ -37,7 +37,7 @@ const ALONE: [&str; 4] = ["--prometheus-url", URL, "--prometheus-secret", "prome
 pub async fn the_scaler_alone_asks_a_prometheus_that_is_there(world: &World) {
     world.apply(NAMESPACE);
     world.apply(&guarded::prometheus("prometheus", "theirs", CONFIG));
-    world.kubectl(["rollout", "status", "-n", "theirs", "deployment/prometheus", "--timeout=90s"]);
+    world.kubectl(["rollout", "status", "-n", "theirs", "deployment/prometheus", "--timeout=240s"]);
     // As docs/settings.md has it: the namespace is needed for the Secret, and handed over.
     world.kubectl(["create", "namespace", "monitoring"]);
     let refused = world.scalekit(["up"].iter().chain(&ALONE)).exits(5).says("namespace/monitoring");
@@ -59,7 +59,7 @@ pub async fn the_scaler_alone_asks_a_prometheus_that_is_there(world: &World) {
 
     world.scalekit(["demo", "up", "watcherbot"]).exits(0);
     world.scalekit(["demo", "load", "watcherbot", "--set", "25"]).exits(0);
-    let took = world.until_replicas("demo", "watcherbot", 3, Duration::from_secs(90)).await;
+    let took = world.until_replicas("demo", "watcherbot", 3, Duration::from_secs(240)).await;
     println!("25 tasks → 3 replicas after {:.1} s", took.as_secs_f64());
     world.until_healthy(&ALONE).await;
 
@@ -67,7 +67,7 @@ pub async fn the_scaler_alone_asks_a_prometheus_that_is_there(world: &World) {
     // Whoever made the Secret keeps it, and with it the namespace.
     let left = world.scalekit(["down", "--purge-data", "--yes"]).exits(8);
     left.says("secret/prometheus-access -n monitoring");
-    world.kubectl(["delete", "namespace", "monitoring", "theirs", "--timeout=60s"]);
+    world.kubectl(["delete", "namespace", "monitoring", "theirs", "--timeout=240s"]);
     world.kubectl(["delete", "clusterrole,clusterrolebinding", "theirs-prometheus"]);
     world.scalekit(["down", "--purge-data", "--yes"]).exits(0);
 }

@@ -66,7 +66,7 @@ pub async fn an_api_server_that_is_away_while_up_waits_is_waited_for(world: &Wor
     assert!(waited >= AWAY, "{waited:?}");
 
     set_gates(&deployments, &Value::Null).await;
-    world.kubectl(["rollout", "status", "-n", "monitoring", &format!("deployment/{WORKLOAD}"), "--timeout=120s"]);
+    world.kubectl(["rollout", "status", "-n", "monitoring", &format!("deployment/{WORKLOAD}"), "--timeout=300s"]);
     world.until_healthy(&[]).await;
     world.scalekit(["plan"]).exits(0);
 }
@@ -80,7 +80,10 @@ async fn next(lines: &mut Lines<BufReader<ChildStderr>>) -> Option<Value> {
 /// Changes what its pods are made from, and nothing that we declare of it.
 async fn set_gates(deployments: &Api<Deployment>, gates: &Value) {
     let patch = json!({"spec": {"template": {"spec": {"readinessGates": gates}}}});
-    deployments.patch(WORKLOAD, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    until("the gates are set", async || {
+        deployments.patch(WORKLOAD, &PatchParams::default(), &Patch::Merge(&patch)).await.ok()
+    })
+    .await;
 }
 
 /// An API server that has only just come back may refuse a request or two.

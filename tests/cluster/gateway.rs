@@ -73,7 +73,7 @@ pub async fn a_gateway_is_shown_a_token_and_a_tenant(world: &World) {
         ],
     )
     .await;
-    until_at_3(world, "shown-all", 20);
+    until_at_3(world, "shown-all", 120);
     assert_eq!(shown.load(Ordering::SeqCst), 0, "it is asked nothing, so nothing is shown to it");
     let listed = listed_in(world, NAMESPACE);
     let told: String = listed.as_object().unwrap().values().map(|one| one["status"].to_string()).collect();
@@ -84,7 +84,7 @@ pub async fn a_gateway_is_shown_a_token_and_a_tenant(world: &World) {
 
 /// Other steps have run meanwhile, and nobody has told the scaler.
 pub async fn a_token_that_was_changed_is_used_within_a_minute(world: &World) {
-    until_at_3(world, "shown-an-old-token", 60);
+    until_at_3(world, "shown-an-old-token", 180);
     until_in(world, NAMESPACE, &[is("shown-an-old-token", "ScalingActive", "ValidMetricFound", "")]).await;
     world.kubectl(["delete", "networkpolicy", "-n", "monitoring", "scaler-to-gateway"]);
     world.kubectl(["delete", "namespace", NAMESPACE, "--wait=false"]);

@@ -1,6 +1,9 @@
 //! What flows between pods, and what does not.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use kube::ResourceExt;
 use tempfile::NamedTempFile;
@@ -31,10 +34,17 @@ pub async fn a_stranger_gets_nothing_from_the_stack(world: &World) {
     for (name, labels) in [("stranger", "run=stranger"), ("impostor", "app.kubernetes.io/name=prometheus")] {
         let run = ["run", name, "--labels", labels, "--image", IMAGE, "--", "sleep", "600"];
         world.kubectl(["-n", STRANGERS].into_iter().chain(run));
-        world.kubectl(["-n", STRANGERS, "wait", &format!("pod/{name}"), "--for=condition=Ready", "--timeout=60s"]);
-        // The server that answers everybody shows that the way there is open.
-        let reached =
-            reached(world, name, addresses.keys().map(String::as_str).chain(["kube-dns.kube-system.svc:9153"]));
+        world.kubectl(["-n", STRANGERS, "wait", &format!("pod/{name}"), "--for=condition=Ready", "--timeout=180s"]);
+        // The server that answers everybody shows that the way there is open: until then that nobody answers proves nothing.
+        let began = Instant::now();
+        let reached = loop {
+            let all = addresses.keys().map(String::as_str).chain(["kube-dns.kube-system.svc:9153"]);
+            let reached = reached(world, name, all);
+            if !reached.is_empty() || began.elapsed() > Duration::from_secs(120) {
+                break reached;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        };
         if reached.len() > 1 && world.audit_mark().is_none() {
             println!("this cluster enforces no NetworkPolicy");
             continue;
@@ -67,7 +77,7 @@ pub async fn the_stacks_namespace_refuses_pods_that_may_too_much(world: &World) 
 /// Which of the addresses answer the pod by HTTP, whatever they say. All are asked at once, for those that do not
 /// answer are waited for.
 fn reached<'a>(world: &World, pod: &'a str, addresses: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let script = "for address; do ( answer=$(timeout 4 wget -O /dev/null http://$address/ 2>&1) && echo $address \
+    let script = "for address; do ( answer=$(timeout 10 wget -O /dev/null http://$address/ 2>&1) && echo $address \
                   || case $answer in *HTTP/*) echo $address;; esac ) & done; wait";
     let asked = ["exec", "-n", STRANGERS, pod, "--", "sh", "-c", script, "sh"].into_iter().chain(addresses);
     let mut reached: Vec<_> = world.kubectl(asked).lines().map(str::to_owned).collect();

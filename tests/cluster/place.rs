@@ -1,6 +1,7 @@
 //! A namespace in which one thing fails, and the wait that says so.
 
 use std::{
+    fmt::Debug,
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -17,12 +18,19 @@ use scalekit::{
     install::{Failure, InstallError, Installer, Release},
     object::ObjectRef,
 };
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::world::World;
 
 /// What the issue of a verdict may take once the cluster shows the failure.
 pub const WITHIN: Duration = Duration::from_secs(10);
+
+/// The same where more belongs to it: the cluster has to see what was written first, or a log is fetched.
+pub const WITHIN_AND_MORE: Duration = Duration::from_secs(20);
+
+/// How often it is looked at whether the machine keeps up, and what an answer of the API server may take for that.
+const BEAT: Duration = Duration::from_millis(100);
 
 /// The image with a shell that the node has.
 static SHELL: OnceLock<String> = OnceLock::new();
@@ -45,8 +53,7 @@ impl<'a> Place<'a> {
         }
         let namespaces: Api<Namespace> = Api::all(world.client.clone());
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
-        let params = PatchParams::apply("scalekit-test").force();
-        namespaces.patch(&name, &params, &Patch::Apply(&namespace)).await.unwrap();
+        applied(&namespaces, &name, &namespace).await;
         Self { world, name }
     }
 
@@ -73,12 +80,11 @@ impl<'a> Place<'a> {
     pub async fn put(&self, object: Value) -> ObjectRef {
         let object = self.of_the_release(object);
         let reference = ObjectRef::of(&object);
-        let params = PatchParams::apply("scalekit-test").force();
         let api = match Kind::of(&reference) {
             Some(_) => self.cluster().api_for(&reference).unwrap(),
             None => panic!("{reference} is of no kind that is installed"),
         };
-        api.patch(&reference.name, &params, &Patch::Apply(&object)).await.unwrap();
+        applied(&api, &reference.name, &object).await;
         reference
     }
 
@@ -95,8 +101,9 @@ impl<'a> Place<'a> {
         let events: Api<Event> = Api::namespaced(self.world.client.clone(), &self.name);
         loop {
             let all = ListParams::default();
-            let (pods, events) = (pods.list(&all).await.unwrap().items, events.list(&all).await.unwrap().items);
-            if shows(&pods, &events) {
+            if let (Ok(pods), Ok(events)) = (pods.list(&all).await, events.list(&all).await)
+                && shows(&pods.items, &events.items)
+            {
                 return Instant::now();
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -110,19 +117,85 @@ impl<'a> Place<'a> {
 
     /// Puts a workload there and waits for it: the verdict comes in time, with these words.
     pub async fn fails(self, object: Value, shows: impl Fn(&[Pod], &[Event]) -> bool, cause: &[&str], hint: &str) {
+        self.fails_within(WITHIN, object, shows, cause, hint).await;
+    }
+
+    /// The same with a time of its own.
+    pub async fn fails_within(
+        self,
+        within: Duration,
+        object: Value,
+        shows: impl Fn(&[Pod], &[Event]) -> bool,
+        cause: &[&str],
+        hint: &str,
+    ) {
         let object = self.put(object).await;
-        let limit = Duration::from_secs(150);
-        let (ended, shown) = tokio::join!(
-            async { (self.wait(&object, limit).await, Instant::now()) },
+        let limit = Duration::from_secs(300);
+        let ((ended, clock), shown) = tokio::join!(
+            clocked(self.world, self.wait(&object, limit)),
             tokio::time::timeout(limit, self.shown(shows)),
         );
         let shown = shown.unwrap_or_else(|_| panic!("the cluster has not shown it; the wait ended with {ended:?}"));
-        let took = ended.1.saturating_duration_since(shown);
-        let Err(InstallError::Failed { failures }) = &ended.0 else { panic!("{:?}", ended.0) };
+        let Err(InstallError::Failed { failures }) = &ended else { panic!("{ended:?}") };
         said(failures, &object, cause, hint);
-        println!("{took:.1?} after the cluster showed it: {}", failures[0].why);
-        assert!(took <= WITHIN, "{took:?}");
+        clock.ended_within(within, shown, &failures[0].why);
         self.go().await;
+    }
+}
+
+/// Applies an object; where that gets no answer, again.
+pub async fn applied<K>(api: &Api<K>, name: &str, object: &(impl Serialize + Debug))
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    let (began, params) = (Instant::now(), PatchParams::apply("scalekit-test").force());
+    while let Err(error) = api.patch(name, &params, &Patch::Apply(object)).await {
+        assert!(began.elapsed() < Duration::from_secs(60), "{name}: {error}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// When something began and ended, and when the machine was late meanwhile.
+pub struct Clock {
+    pub began: Instant,
+    ended: Instant,
+    /// By how much a beat was late, and when it came.
+    late: Vec<(Instant, Duration)>,
+}
+
+/// What a future gives, with a clock beside it. The machine is late when it does not let this program run, or the API server
+/// answer.
+pub async fn clocked<T>(world: &World, future: impl Future<Output = T>) -> (T, Clock) {
+    let mut future = Box::pin(future);
+    let (began, mut late) = (Instant::now(), Vec::new());
+    loop {
+        let last = Instant::now();
+        let beat = async {
+            tokio::time::sleep(BEAT).await;
+            world.client.apiserver_version().await.is_ok()
+        };
+        let given = tokio::select! {
+            given = &mut future => Some(given),
+            _ = beat => None,
+        };
+        let now = Instant::now();
+        late.push((now, now.duration_since(last).saturating_sub(2 * BEAT)));
+        if let Some(given) = given {
+            return (given, Clock { began, ended: now, late });
+        }
+    }
+}
+
+impl Clock {
+    /// That it ended in this time from then on, but for what the machine was late.
+    #[track_caller]
+    pub fn ended_within(&self, within: Duration, since: Instant, said: &str) {
+        let took = self.ended.saturating_duration_since(since);
+        // A beat that began before may have been late before.
+        let late = self.late.iter().map(|(at, late)| at.saturating_duration_since(since).min(*late));
+        let late: Duration = late.sum();
+        println!("{took:.1?}, of which the machine was late {late:.1?}: {said}");
+        assert!(took <= within + late, "{took:?}, of which the machine was late {late:?}");
     }
 }
 

@@ -11,7 +11,7 @@ use crate::world::World;
 const NAMESPACE: &str = "scalekit-test-load";
 const IMAGE: &str = "docker.io/library/busybox:1.35.0";
 /// Four scrapes and the window of the slope, or a round of metrics-server; figures that have to meet while they move.
-const MEASURED_WITHIN: Duration = Duration::from_secs(180);
+const MEASURED_WITHIN: Duration = Duration::from_secs(300);
 
 /// A pod whose one container takes all that its limit gives it, which is the same all the time, and whose other takes next
 /// to nothing of what it asks for.
@@ -40,7 +40,7 @@ pub async fn a_steady_load_begins(world: &World) {
     if has_metrics_server(world) {
         world.apply(&hpa().to_string());
     }
-    world.until_replicas(NAMESPACE, "burner", 1, Duration::from_secs(60)).await;
+    world.until_replicas(NAMESPACE, "burner", 1, Duration::from_secs(180)).await;
 }
 
 /// The same numbers within 5 %, wherever they come from: as the kubelet says, and as an HPA sees them. Shares are in whole
@@ -118,7 +118,7 @@ fn slope(labels: &str) -> String {
 /// What metrics-server says of a pod, or of one of its containers.
 fn used(world: &World, pod: &str, resource: &str, container: Option<&str>) -> Option<f64> {
     let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{NAMESPACE}/pods");
-    let listed: Value = serde_json::from_str(&world.kubectl(["get", "--raw", &path])).unwrap();
+    let listed = world.raw(&path)?;
     let found = listed["items"].as_array()?.iter().find(|item| item["metadata"]["name"] == pod)?;
     let containers = found["containers"].as_array()?.iter();
     let of_it = containers.filter(|one| container.is_none_or(|name| one["name"] == name));

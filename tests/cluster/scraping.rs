@@ -12,36 +12,38 @@ use promql_parser::{
 };
 use serde_json::{Value, json};
 
-use crate::{panels, world::World};
+use crate::{nodes::until, panels, world::World};
+
+/// Longer than a loaded machine takes for scrapes, of which one may be missed.
+const SHOWN_WITHIN: Duration = Duration::from_secs(240);
 
 /// The control plane is scraped as this cluster lets it be seen, and what is left out is said.
 pub async fn the_control_plane_is_scraped_once_and_what_is_not_is_said(world: &World) {
-    let answer: Value = serde_json::from_str(&world.scalekit(["status", "-o", "json"]).exits(0).stdout).unwrap();
+    let answer = world.status_once_healthy(&[]).await;
     let scraping = &answer["scraping"];
-    let left_out: Vec<&str> =
-        scraping["notScraped"].as_array().unwrap().iter().map(|job| job["job"].as_str().unwrap()).collect();
-    let with_series: Vec<String> = world
-        .query(r#"group by (job) ({job=~"apiserver|controller-manager|kube-proxy|scheduler|etcd", __name__!="up"})"#)
-        .await
-        .iter()
-        .map(|sample| sample.labels["job"].clone())
-        .collect();
-    let with_target: Vec<String> = world
-        .targets()
-        .await
-        .active
-        .into_iter()
-        .map(|target| target.scrape_pool)
-        .filter(|job| job == "apiserver")
-        .collect();
-    let mut with_series: Vec<&str> = with_series.iter().map(String::as_str).collect();
-    with_series.sort_unstable();
-    if scraping["oneProcess"] == true {
-        assert_eq!(with_series, ["apiserver", "controller-manager", "kube-proxy", "scheduler"]);
-        assert_eq!((left_out, with_target.len()), (vec!["etcd"], 0), "its page is the kubelet's");
+    let left_out = left_out(&answer);
+    let one_process = scraping["oneProcess"] == true;
+    // Its page is the kubelet's where it is one process.
+    let (jobs, with_target): (&[&str], usize) = if one_process {
+        assert_eq!(left_out, ["etcd"]);
+        (&["apiserver", "controller-manager", "kube-proxy", "scheduler"], 0)
     } else {
-        assert_eq!(with_series, ["apiserver"]);
-        assert_eq!((left_out.len(), with_target.len()), (4, 1), "{scraping:#}");
+        assert_eq!(left_out.len(), 4, "{scraping:#}");
+        (&["apiserver"], 1)
+    };
+    let of_the_control_plane =
+        r#"group by (job) ({job=~"apiserver|controller-manager|kube-proxy|scheduler|etcd", __name__!="up"})"#;
+    let began = Instant::now();
+    loop {
+        let samples = world.query(of_the_control_plane).await;
+        let with_series: BTreeSet<&str> = samples.iter().map(|sample| sample.labels["job"].as_str()).collect();
+        let targets = world.targets().await.active;
+        let of_the_api_server = targets.iter().filter(|target| target.scrape_pool == "apiserver").count();
+        if with_series.iter().eq(jobs) && of_the_api_server == with_target {
+            break;
+        }
+        assert!(began.elapsed() < SHOWN_WITHIN, "{with_series:?}, and {of_the_api_server} targets: {scraping:#}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     // No series of the API server twice: once for each label of its own, whatever the job.
     let twice = world.query("count by (instance, verb, code, resource, scope, group, version, component, subresource, dry_run) (apiserver_request_total) > 1").await;
@@ -54,7 +56,14 @@ pub async fn the_control_plane_is_scraped_once_and_what_is_not_is_said(world: &W
         "kubelets verified: {}, one process: {}, left out: {}",
         scraping["kubeletsVerified"], scraping["oneProcess"], scraping["notScraped"]
     );
-    world.scalekit(["status"]).exits(0).says("not scraped: ").says("etcd").says("the kubelets' certificates are");
+    let said = world.until_it_passes(&["status"]).await;
+    said.says("not scraped: ").says("etcd").says("the kubelets' certificates are");
+}
+
+/// The parts of the control plane that `status` names as not scraped.
+fn left_out(status: &Value) -> Vec<String> {
+    let jobs = status["scraping"]["notScraped"].as_array().unwrap().iter();
+    jobs.map(|job| job["job"].as_str().unwrap().to_owned()).collect()
 }
 
 /// A second scheduler and a second controller manager, which wait for leases that somebody else has and do nothing, a second
@@ -137,33 +146,30 @@ fn second_kube_proxy() -> Value {
 
 /// What answers on its node's address is scraped from the next run on, and no more when it has gone.
 pub async fn a_control_plane_that_can_be_reached_is_scraped(world: &World) {
-    let left_out = || {
-        let answer: Value = serde_json::from_str(&world.scalekit(["status", "-o", "json"]).exits(0).stdout).unwrap();
-        let left_out = answer["scraping"]["notScraped"].as_array().unwrap().clone();
-        left_out.iter().map(|job| job["job"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    };
+    let left_out = async || left_out(&world.status_once_healthy(&[]).await);
     let all = ["scheduler", "controller-manager", "kube-proxy", "etcd"];
     let before = world.targets().await.active.len();
     world.apply(&second_control_plane().to_string());
-    world.kubectl(["wait", "-n", "kube-system", "pod", "-l", "second=true", "--for=condition=Ready", "--timeout=90s"]);
+    world.kubectl(["wait", "-n", "kube-system", "pod", "-l", "second=true", "--for=condition=Ready", "--timeout=300s"]);
     // Before anybody runs `up`, nothing is wrong, and it is said.
-    world
-        .scalekit(["status"])
-        .exits(0)
-        .says("scheduler, controller-manager, kube-proxy, etcd can be reached by pods now");
-    assert_eq!(left_out(), all);
+    let said = world.until_it_passes(&["status"]).await;
+    said.says("scheduler, controller-manager, kube-proxy, etcd can be reached by pods now");
+    assert_eq!(left_out().await, all);
     // That it listens there does not say that anybody is let there: it is not waited for.
     world.scalekit(["up"]).exits(0).says(&format!("{before} scrape targets are up"));
     world.scalekit(["up"]).exits(0).says("nothing to change");
     world.until_samples(&format!("up{{job=~\"{}\"}} == 1", all.join("|")), all.len()).await;
-    assert_eq!(left_out(), [""; 0]);
+    assert_eq!(left_out().await, [""; 0]);
     for job in all {
-        let samples = world.query(&format!("{{job=\"{job}\"}}")).await;
-        let up = samples.iter().any(|sample| sample.labels["__name__"] == "up" && sample.value > 0.0);
-        let own = samples.iter().filter(|sample| !sample.labels["__name__"].starts_with("scrape_")).count();
+        let own = until(&format!("{job} is up, with series of its own"), async || {
+            let samples = world.query(&format!("{{job=\"{job}\"}}")).await;
+            let up = samples.iter().any(|sample| sample.labels["__name__"] == "up" && sample.value > 0.0);
+            let own = samples.iter().filter(|sample| !sample.labels["__name__"].starts_with("scrape_")).count();
+            // A controller manager that waits collects no nodes yet, and so has nothing that is kept.
+            (up && (own > 1 || job == "controller-manager")).then_some(own)
+        })
+        .await;
         println!("{own} series of {job}");
-        // A controller manager that waits collects no nodes yet, and so has nothing that is kept.
-        assert!(up && (own > 1 || job == "controller-manager"), "{samples:?}");
     }
 
     what_the_parts_tell_is_shown(world, &all).await;
@@ -181,7 +187,7 @@ pub async fn a_control_plane_that_can_be_reached_is_scraped(world: &World) {
         "configmap/kube-proxy",
     ]);
     world.scalekit(["up"]).exits(0).says(&format!("{before} scrape targets are up"));
-    assert_eq!(left_out(), all);
+    assert_eq!(left_out().await, all);
 }
 
 /// What cannot be shown of parts that wait for a Lease which somebody else has: panel, query, and why.
@@ -220,7 +226,7 @@ async fn what_the_parts_tell_is_shown(world: &World, jobs: &[&str]) {
             }
         }
         queries = empty;
-        assert!(began.elapsed() < Duration::from_secs(90), "nothing is shown of {queries:#?}");
+        assert!(began.elapsed() < SHOWN_WITHIN, "nothing is shown of {queries:#?}");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     println!("{asked} queries on these parts show something, {of_etcd} of them on etcd");
@@ -236,14 +242,17 @@ pub async fn a_job_that_lost_its_targets_is_an_alert_and_a_finding(world: &World
     world.kubectl(["delete", "service", "-n", "monitoring", "grafana"]);
     let pending = r#"ALERTS{alertname="JobWithoutTargets", job="grafana", alertstate="pending"}"#;
     world.until_samples(pending, 1).await;
-    let others = world.query(r#"ALERTS{alertname="JobWithoutTargets", job!="grafana"}"#).await;
-    assert!(others.is_empty(), "{others:?}");
-    let status = world.scalekit(["status", "--scrape-interval", "2s"]).exits(6);
-    status.says("no target at all for grafana: there is no service/grafana -n monitoring");
-    let answer: Value =
-        serde_json::from_str(&world.scalekit(["status", "--scrape-interval", "2s", "-o", "json"]).exits(6).stdout)
-            .unwrap();
-    assert_eq!(answer["targets"]["emptyJobs"], json!(["grafana"]), "{:#}", answer["targets"]);
+    // A discovery that begins anew has none for a moment.
+    world.until_samples(r#"ALERTS{alertname="JobWithoutTargets", job!="grafana"}"#, 0).await;
+    let status = ["status", "--scrape-interval", "2s"];
+    until("status names grafana, and nothing else", async || {
+        let ran = world.scalekit([&status[..], &["-o", "json"]].concat()).exits(6);
+        let answer: Value = serde_json::from_str(&ran.stdout).unwrap();
+        (answer["targets"]["emptyJobs"] == json!(["grafana"])).then_some(())
+    })
+    .await;
+    let words = "no target at all for grafana: there is no service/grafana -n monitoring";
+    until("and says why", async || world.scalekit(status).exits(6).stdout.contains(words).then_some(())).await;
     world.scalekit(["up"]).exits(0).says("service/grafana");
     world.until_healthy(&[]).await;
     world.until_samples(pending, 0).await;
@@ -251,16 +260,23 @@ pub async fn a_job_that_lost_its_targets_is_an_alert_and_a_finding(world: &World
 
 /// The budget of one idle node.
 pub async fn an_idle_node_has_fewer_than_3000_series(world: &World) {
-    let head = world.query("prometheus_tsdb_head_series").await[0].value;
-    let by_job: BTreeMap<String, f64> = world
-        .query(r#"count by (job) ({job!=""})"#)
-        .await
-        .iter()
-        .map(|sample| (sample.labels["job"].clone(), sample.value))
-        .collect();
+    let began = Instant::now();
+    let (head, by_job) = loop {
+        let head = world.query("prometheus_tsdb_head_series").await.first().map(|sample| sample.value);
+        let by_job: BTreeMap<String, f64> = world
+            .query(r#"count by (job) ({job!=""})"#)
+            .await
+            .iter()
+            .map(|sample| (sample.labels["job"].clone(), sample.value))
+            .collect();
+        match head {
+            Some(head) if by_job.values().sum::<f64>() > 700.0 => break (head, by_job),
+            _ => assert!(began.elapsed() < SHOWN_WITHIN, "there is not everything yet: {by_job:?}"),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
     println!("{head} series; by job: {by_job:?}");
     assert!(head < 3000.0, "{head} series; by job: {by_job:?}");
-    assert!(by_job.values().sum::<f64>() > 700.0, "there is not everything yet: {by_job:?}");
 }
 
 /// Nothing is wrong with a cluster that has just been set up: no alert only waits for its time.
@@ -288,7 +304,8 @@ pub async fn no_alert_is_pending(world: &World) {
         } else {
             quiet.clear();
         }
-        assert!(began.elapsed() < Duration::from_secs(240), "{alerts:?}, and of {groups} groups {quiet:#?}");
+        // An alert goes no sooner than what it looks back on, which is five minutes.
+        assert!(began.elapsed() < Duration::from_secs(720), "{alerts:?}, and of {groups} groups {quiet:#?}");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     assert_eq!(quiet.len(), groups, "{quiet:#?}");
@@ -356,7 +373,7 @@ pub async fn every_metric_that_a_rule_reads_is_there(world: &World) {
         if unexpected.is_empty() {
             break missing;
         }
-        assert!(began.elapsed() < Duration::from_secs(60), "rules read what is not there: {unexpected:#?}");
+        assert!(began.elapsed() < SHOWN_WITHIN, "rules read what is not there: {unexpected:#?}");
         tokio::time::sleep(Duration::from_secs(2)).await;
     };
     println!("rules read {} metrics, of which {} cannot be had here: {missing:?}", read.0.len(), missing.len());

@@ -3,7 +3,7 @@
 //! A step a failure, on a real kubelet, with the wait that `up` uses: each in a namespace of its own, with a workload of
 //! one pod that fails in one way.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::{
     core::v1::{Event, Pod},
@@ -11,7 +11,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams},
+    api::{DeleteParams, DynamicObject},
 };
 use scalekit::{
     catalog::APPLYSET_PART_OF,
@@ -23,9 +23,13 @@ use scalekit::{
 use serde_json::{Value, json};
 
 use crate::{
-    place::{Place, WITHIN, event, image, said, script, waits, workload},
+    nodes::until,
+    place::{Place, WITHIN, WITHIN_AND_MORE, applied, clocked, event, image, said, script, waits, workload},
     world::World,
 };
+
+/// Longer than a loaded machine takes until something is said, or works.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// An image that does not come: the reference, what else is said of it, and what to do.
 async fn cannot_be_pulled(world: &World, place: &str, reference: &str, said: &[&str], hint: &str) {
@@ -59,7 +63,8 @@ pub async fn a_container_that_exits_again_and_again(world: &World) {
     container["readinessProbe"] = json!({"exec": {"command": ["false"]}});
     let pod = json!({"containers": [container]});
     let cause = ["ends again and again (exit code 1)", "it said:\n    first\n    cannot open /etc/x"];
-    place.fails(workload("StatefulSet", pod), event("BackOff", "Back-off restarting"), &cause, "--previous").await;
+    let shows = event("BackOff", "Back-off restarting");
+    place.fails_within(WITHIN_AND_MORE, workload("StatefulSet", pod), shows, &cause, "--previous").await;
 }
 
 pub async fn an_init_container_that_fails(world: &World) {
@@ -69,7 +74,7 @@ pub async fn an_init_container_that_fails(world: &World) {
     let pod = json!({"initContainers": [first], "containers": [script("sleep 1000")]});
     let cause = ["container migrate ends again and again (exit code 3)", "it said:\n    no such table"];
     let shows = event("BackOff", "Back-off restarting");
-    place.fails(workload("Deployment", pod), shows, &cause, "-c migrate --previous").await;
+    place.fails_within(WITHIN_AND_MORE, workload("Deployment", pod), shows, &cause, "-c migrate --previous").await;
 }
 
 pub async fn a_missing_key_of_a_config_map(world: &World) {
@@ -108,7 +113,8 @@ pub async fn a_node_selector_that_no_node_has(world: &World) {
     let place = Place::new(world, "no-node", json!({})).await;
     let pod = json!({"containers": [script("sleep 1000")], "nodeSelector": {"disk": "tape"}});
     let cause = ["it is to run on none of the", "its node selector is disk=tape"];
-    place.fails(workload("DaemonSet", pod.clone()), |_, _| true, &cause, "label a node").await;
+    let set = workload("DaemonSet", pod.clone());
+    place.fails_within(WITHIN_AND_MORE, set, |_, _| true, &cause, "label a node").await;
 
     let place = Place::new(world, "no-node-either", json!({})).await;
     let cause = ["fits on no node", "didn't match Pod's node affinity/selector"];
@@ -123,16 +129,12 @@ fn no_pods() -> Value {
 async fn quota(place: &Place<'_>, quota: Value) {
     let quotas: Api<k8s_openapi::api::core::v1::ResourceQuota> =
         Api::namespaced(place.world.client.clone(), &place.name);
-    let params = PatchParams::apply("scalekit-test").force();
-    quotas.patch("none", &params, &Patch::Apply(&quota)).await.unwrap();
-    // The quota controller has to count before it holds.
-    loop {
-        let status = quotas.get("none").await.unwrap().status.unwrap_or_default();
-        if status.hard.is_some_and(|hard| Some(&json!(hard["pods"])) == quota.pointer("/spec/hard/pods")) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    applied(&quotas, "none", &quota).await;
+    until("the quota controller has counted, before which it does not hold", async || {
+        let hard = quotas.get("none").await.ok()?.status?.hard?;
+        (Some(&json!(hard["pods"])) == quota.pointer("/spec/hard/pods")).then_some(())
+    })
+    .await;
 }
 
 pub async fn a_quota_that_is_used_up(world: &World) {
@@ -156,15 +158,14 @@ pub async fn a_quota_that_was_raised_since(world: &World) {
     place.shown(event("FailedCreate", "exceeded quota")).await;
     // Its controller backs off: 5 ms, doubled each time.
     tokio::time::sleep(Duration::from_secs(12)).await;
-    let began = Instant::now();
-    let ended = place.wait(&object, Duration::from_secs(60)).await;
+    let (ended, clock) = clocked(world, place.wait(&object, LIMIT)).await;
     let Err(InstallError::Failed { failures }) = &ended else { panic!("{ended:?}") };
     said(failures, &object, &["exceeded quota: none"], "raise the ResourceQuota");
-    assert!(began.elapsed() <= WITHIN, "{:?}", began.elapsed());
+    clock.ended_within(WITHIN, clock.began, &failures[0].why);
     let mut raised = no_pods();
     raised["spec"]["hard"]["pods"] = json!("5");
     quota(&place, raised).await;
-    place.wait(&object, Duration::from_secs(90)).await.unwrap();
+    place.wait(&object, LIMIT).await.unwrap();
     place.go().await;
 }
 
@@ -181,7 +182,8 @@ pub async fn a_claim_of_an_unknown_class(world: &World) {
     let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
         "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "nowhere",
             "resources": {"requests": {"storage": "1Gi"}}}});
-    place.fails(claim, |_, _| true, &["there is no StorageClass `nowhere`"], "name one with --storage-class").await;
+    let cause = ["there is no StorageClass `nowhere`"];
+    place.fails_within(WITHIN_AND_MORE, claim, |_, _| true, &cause, "name one with --storage-class").await;
 }
 
 /// A class whose provisioner is not there: the controller asks it, and nobody begins.
@@ -190,8 +192,7 @@ pub async fn a_claim_whose_provisioner_is_not_there(world: &World) {
     let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
         "metadata": {"name": "scalekit-test-nobody"}, "provisioner": "scalekit-test.example/nobody"});
     let classes: Api<StorageClass> = Api::all(world.client.clone());
-    let params = PatchParams::apply("scalekit-test").force();
-    classes.patch("scalekit-test-nobody", &params, &Patch::Apply(&class)).await.unwrap();
+    applied(&classes, "scalekit-test-nobody", &class).await;
     let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
         "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "scalekit-test-nobody",
             "resources": {"requests": {"storage": "1Gi"}}}});
@@ -212,8 +213,9 @@ pub async fn a_claim_whose_provisioner_is_not_there(world: &World) {
 pub async fn a_readiness_probe_that_never_passes(world: &World) {
     let place = Place::new(world, "unready", json!({})).await;
     let mut container = script("sleep 1000");
-    container["readinessProbe"] =
-        json!({"exec": {"command": ["sh", "-c", "echo no leader; exit 1"]}, "periodSeconds": 5, "failureThreshold": 3});
+    // With time to end: a probe that has none left says that, and nothing of what the command printed.
+    container["readinessProbe"] = json!({"exec": {"command": ["sh", "-c", "echo no leader; exit 1"]}, "timeoutSeconds": 5,
+        "periodSeconds": 5, "failureThreshold": 3});
     let overdue = |_: &[Pod], events: &[Event]| {
         let failed = events.iter().filter(|event| event.reason.as_deref() == Some("Unhealthy"));
         failed.filter_map(|event| event.first_timestamp.as_ref()).any(|first| {
@@ -243,18 +245,16 @@ pub async fn a_definition_whose_names_are_taken(world: &World) {
         .unwrap()
     };
     let cluster = place.cluster();
-    let installer = Installer::new(&cluster, &Silent, Duration::from_secs(60));
+    let installer = Installer::new(&cluster, &Silent, LIMIT);
     let apply = async |object: DynamicObject| {
         let desired = [object];
         let state = installer.read(&place.release(), &desired).await.unwrap();
         let changes = plan(&desired, &[], &Inventory::default());
         installer.apply(&place.release(), &desired, &changes, &state).await.unwrap();
-        place.wait(&ObjectRef::of(&desired[0]), Duration::from_secs(60)).await
+        place.wait(&ObjectRef::of(&desired[0]), LIMIT).await
     };
     apply(definition("firsts.verdict.test", "firsts")).await.unwrap();
-    let began = Instant::now();
-    let ended = apply(definition("seconds.verdict.test", "seconds")).await;
-    let took = began.elapsed();
+    let (ended, clock) = clocked(world, apply(definition("seconds.verdict.test", "seconds"))).await;
     for name in ["firsts.verdict.test", "seconds.verdict.test"] {
         world.kubectl(["delete", "crd", name]);
     }
@@ -262,8 +262,7 @@ pub async fn a_definition_whose_names_are_taken(world: &World) {
     let cause = ["its names are not accepted", "is already in use"];
     let object = ObjectRef::of(&definition("seconds.verdict.test", "seconds"));
     said(failures, &object, &cause, "kubectl get crds");
-    println!("{took:.1?}: {}", failures[0].why);
-    assert!(took <= WITHIN, "{took:?}");
+    clock.ended_within(WITHIN_AND_MORE, clock.began, &failures[0].why);
     place.go().await;
 }
 
@@ -278,16 +277,12 @@ pub async fn an_aggregated_api_without_its_service(world: &World) {
     .unwrap();
     let object = ObjectRef::of(&service);
     let services = place.cluster().api_for(&object).unwrap();
-    let params = PatchParams::apply("scalekit-test").force();
-    services.patch(&object.name, &params, &Patch::Apply(&service)).await.unwrap();
-    let began = Instant::now();
-    let ended = place.wait(&object, Duration::from_secs(60)).await;
-    let took = began.elapsed();
+    applied(&services, &object.name, &service).await;
+    let (ended, clock) = clocked(world, place.wait(&object, LIMIT)).await;
     services.delete(&object.name, &DeleteParams::default()).await.unwrap();
     let Err(InstallError::Failed { failures }) = &ended else { panic!("{ended:?}") };
     said(failures, &object, &["it does not answer: ", "nowhere"], "no namespace of the cluster can be deleted");
-    println!("{took:.1?}: {}", failures[0].why);
-    assert!(took <= WITHIN, "{took:?}");
+    clock.ended_within(WITHIN_AND_MORE, clock.began, &failures[0].why);
     place.go().await;
 }
 
@@ -297,5 +292,6 @@ pub async fn up_names_an_image_that_a_registry_refuses(world: &World) {
     let ran = ran.says("deployment.apps/grafana").says("image docker.io/library/unauthorized-x:1 cannot be pulled");
     let ran = ran.says("hint: check the reference");
     println!("{:.1?}", ran.took);
-    assert!(ran.took < Duration::from_secs(40), "{:?}", ran.took);
+    // Beside the ten seconds, what the pull and the rest of the run take on a loaded machine.
+    assert!(ran.took < Duration::from_secs(180), "{:?}", ran.took);
 }

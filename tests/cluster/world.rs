@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
+    fmt::Debug,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -11,22 +12,26 @@ use std::{
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
-    Api, Client, Config,
+    Api, Client, Config, Resource,
     api::ListParams,
     config::{KubeConfigOptions, Kubeconfig},
     runtime::wait::await_condition,
 };
-use scalekit::{
-    cluster::{Cluster, PodTunnel, listen},
-    prometheus::{Client as Prometheus, Sample, Targets, Transport},
-};
+use scalekit::cluster::{Cluster, PodTunnel, listen};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tempfile::NamedTempFile;
 
 use crate::{api_server, steps::Setting, upgrade};
 
-/// Where the API server has the stack's Prometheus.
-const PROMETHEUS: &str = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy";
+/// How long who does not answer is asked again: a server that has much to do may lose a request.
+pub const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long the stack may take until nothing is wrong with it: an Autoscaler that asked while Prometheus was away says so until
+/// its next look, which may be five minutes later.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(330);
+
+/// What the binary says of an API server that was silent from the beginning, so that nothing was done.
+const SILENT: &str = "no answer within 4 s";
 
 pub struct World {
     state: PathBuf,
@@ -115,7 +120,30 @@ impl World {
 
     /// Runs the binary against this cluster with this cluster's settings.
     pub fn scalekit<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Ran {
-        Self::run(self.command().args(arguments))
+        Self::run_answered(self.command().args(arguments))
+    }
+
+    /// Runs the binary, and again where the API server was silent from the beginning.
+    pub fn run_answered(command: &mut Command) -> Ran {
+        for _ in 0..3 {
+            let ran = Self::run(command);
+            if ran.code != 4 || !(ran.stderr.contains(SILENT) || ran.stdout.contains(SILENT)) {
+                return ran;
+            }
+        }
+        Self::run(command)
+    }
+
+    /// Runs the binary with these arguments until nothing is wrong, and gives that run.
+    pub async fn until_it_passes(&self, arguments: &[&str]) -> Ran {
+        let began = Instant::now();
+        loop {
+            let ran = self.scalekit(arguments);
+            if ran.code == 0 || began.elapsed() > HEALTHY_WITHIN {
+                return ran.exits(0);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// The binary with the arguments that name this cluster and its settings.
@@ -190,36 +218,6 @@ impl World {
         (requests.into_iter().map(|(verb, uri)| format!("{verb} {uri}")).collect(), writes)
     }
 
-    /// Runs kubectl and gives what it printed.
-    #[track_caller]
-    pub fn kubectl<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> String {
-        let mut command = Command::new(self.state.join("bin/kubectl"));
-        command.env_remove("KUBECONFIG").arg("--kubeconfig").arg(self.state.join("kubeconfig")).args(arguments);
-        Self::run(&mut command).exits(0).stdout
-    }
-
-    /// Runs kubectl on what it has to refuse, and gives what it said against it.
-    #[track_caller]
-    pub fn kubectl_fails<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> String {
-        let mut command = Command::new(self.state.join("bin/kubectl"));
-        command.env_remove("KUBECONFIG").arg("--kubeconfig").arg(self.state.join("kubeconfig")).args(arguments);
-        Self::run(&mut command).exits(1).stderr
-    }
-
-    /// Has kubectl apply a manifest, of YAML or JSON.
-    #[track_caller]
-    pub fn apply(&self, manifest: &str) {
-        let file = manifest_file(manifest);
-        self.kubectl([OsStr::new("apply"), OsStr::new("-f"), file.path().as_os_str()]);
-    }
-
-    /// Has kubectl apply a manifest that has to be refused, and gives what it said against it.
-    #[track_caller]
-    pub fn apply_fails(&self, manifest: &str) -> String {
-        let file = manifest_file(manifest);
-        self.kubectl_fails([OsStr::new("apply"), OsStr::new("-f"), file.path().as_os_str()])
-    }
-
     /// Runs ctr on the node's containerd and gives what it printed; `None` where this machine does not have that.
     #[track_caller]
     pub fn ctr<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Option<String> {
@@ -235,28 +233,6 @@ impl World {
         settings.lines().find_map(|line| line.strip_prefix("HOST_IP=")?.parse().ok())
     }
 
-    /// Gives the names of the pods with a label that run in a namespace, for other threads.
-    pub fn pods_by_label(&self, namespace: &'static str) -> impl Fn(&str) -> Vec<String> + Clone + Send + 'static {
-        let (kubectl, kubeconfig) = (self.state.join("bin/kubectl"), self.kubeconfig());
-        move |selector| {
-            let mut command = Command::new(&kubectl);
-            command.arg("--kubeconfig").arg(&kubeconfig).args(["get", "pods", "-n", namespace, "-l", selector]);
-            let pods = Self::run(command.args(["--field-selector=status.phase=Running", "-o", "name"])).exits(0);
-            pods.stdout.lines().filter_map(|line| Some(line.strip_prefix("pod/")?.to_owned())).collect()
-        }
-    }
-
-    /// Asks the stack's Prometheus for a path, with the query behind it, for other threads: the JSON that it answers.
-    pub fn prometheus_answers(&self) -> impl Fn(&str) -> Option<String> + Clone + Send + 'static {
-        let (kubectl, kubeconfig) = (self.state.join("bin/kubectl"), self.kubeconfig());
-        move |path| {
-            let mut command = Command::new(&kubectl);
-            command.arg("--kubeconfig").arg(&kubeconfig).args(["get", "--raw", &format!("{PROMETHEUS}{path}")]);
-            let ran = Self::run(&mut command);
-            (ran.code == 0).then_some(ran.stdout)
-        }
-    }
-
     pub fn deployments(&self, namespace: &str) -> Api<Deployment> {
         Api::namespaced(self.client.clone(), namespace)
     }
@@ -264,65 +240,29 @@ impl World {
     /// Waits by watch until the Deployment has this many replicas, all ready. Returns how long that took.
     pub async fn until_replicas(&self, namespace: &str, name: &str, replicas: i32, within: Duration) -> Duration {
         let began = Instant::now();
-        let reached = await_condition(self.deployments(namespace), name, |deployment: Option<&Deployment>| {
+        let reached = becomes(self.deployments(namespace), name, within, |deployment| {
             deployment.and_then(|deployment| deployment.status.as_ref()).is_some_and(|status| {
                 status.replicas.unwrap_or(0) == replicas && status.ready_replicas.unwrap_or(0) == replicas
             })
         });
-        let reached = tokio::time::timeout(within, reached).await;
-        assert!(reached.is_ok(), "{name} has not {replicas} ready replicas after {within:?}");
+        assert!(reached.await, "{name} has not {replicas} ready replicas after {within:?}");
         began.elapsed()
     }
 
-    /// Waits until `status`, with these arguments, says that all is well. An Autoscaler that asked while Prometheus was
-    /// away says so until its next look.
+    /// Waits until `status`, with these arguments, says that all is well.
     pub async fn until_healthy(&self, arguments: &[&str]) {
-        let began = Instant::now();
-        loop {
-            let ran = self.scalekit([&["status"], arguments].concat());
-            if ran.code == 0 {
-                return;
-            }
-            if began.elapsed() > Duration::from_secs(60) {
-                ran.exits(0);
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
+        self.until_it_passes(&[&["status"], arguments].concat()).await;
+    }
+
+    /// What `status`, with these arguments, says once all is well.
+    pub async fn status_once_healthy(&self, arguments: &[&str]) -> Value {
+        let ran = self.until_it_passes(&[&["status", "-o", "json"], arguments].concat()).await;
+        serde_json::from_str(&ran.stdout).unwrap()
     }
 
     pub async fn pods(&self, namespace: &str, selector: &str) -> Vec<Pod> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         pods.list(&ListParams::default().labels(selector)).await.unwrap().items
-    }
-
-    /// The stack's Prometheus, through the API server's proxy: another way than the one under test.
-    pub fn prometheus(&self) -> Prometheus<ServiceProxy> {
-        Prometheus::new(
-            ServiceProxy { client: self.client.clone(), path: PROMETHEUS.to_owned() },
-            Duration::from_secs(10),
-        )
-    }
-
-    pub async fn query(&self, query: &str) -> Vec<Sample> {
-        self.prometheus().query(query).await.unwrap_or_else(|error| panic!("{query}: {error}"))
-    }
-
-    /// Waits until a query has this many samples. A target that is gone is told as gone two scrapes later, and an alert of
-    /// it is seen an evaluation after that: a minute at the default interval, and more on a loaded machine.
-    pub async fn until_samples(&self, query: &str, count: usize) {
-        let began = Instant::now();
-        loop {
-            let samples = self.query(query).await;
-            if samples.len() == count {
-                return;
-            }
-            assert!(began.elapsed() < Duration::from_secs(120), "{query}: {samples:?}");
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    }
-
-    pub async fn targets(&self) -> Targets {
-        self.prometheus().targets().await.unwrap()
     }
 
     /// Forwards a free local port to a pod until the test ends, and gives the local address.
@@ -335,17 +275,25 @@ impl World {
     }
 }
 
-fn manifest_file(manifest: &str) -> NamedTempFile {
-    let file = NamedTempFile::with_suffix(".yaml").unwrap();
-    std::fs::write(file.path(), manifest).unwrap();
-    file
+/// Whether an object becomes as it is wanted in this time, by watch. One that breaks says nothing of the object: then it is
+/// watched anew.
+pub async fn becomes<K>(objects: Api<K>, name: &str, within: Duration, wanted: impl Fn(Option<&K>) -> bool) -> bool
+where
+    K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
+{
+    let become_so = async {
+        while await_condition(objects.clone(), name, &wanted).await.is_err() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::time::timeout(within, become_so).await.is_ok()
 }
 
 impl Setting for World {
     const ONE_STORY: bool = true;
 
     fn limit(&self) -> Duration {
-        Duration::from_secs(600)
+        Duration::from_secs(1800)
     }
 
     fn does_not_apply(&self, step: &str) -> Option<String> {
@@ -386,25 +334,5 @@ impl Setting for World {
             let ran = Self::run(&mut command);
             println!("--- kubectl {}\n{}{}", arguments.join(" "), ran.stdout, ran.stderr);
         }
-    }
-}
-
-pub struct ServiceProxy {
-    client: Client,
-    path: String,
-}
-
-impl Transport for ServiceProxy {
-    fn get<'a>(
-        &'a self,
-        path_and_query: &'a str,
-    ) -> futures::future::BoxFuture<'a, Result<(http::StatusCode, bytes::Bytes), String>> {
-        Box::pin(async move {
-            let request = http::Request::get(format!("{}{path_and_query}", self.path))
-                .body(Vec::new())
-                .map_err(|error| error.to_string())?;
-            let text = self.client.request_text(request).await.map_err(|error| error.to_string())?;
-            Ok((http::StatusCode::OK, text.into()))
-        })
     }
 }

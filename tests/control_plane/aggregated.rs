@@ -79,7 +79,7 @@ pub async fn an_aggregated_api_comes_after_its_service_and_goes_before_its_names
     let goes = without.items.iter().filter(|item| matches!(item.change, Change::Delete { .. }));
     assert_eq!(goes.map(|item| &item.object).collect::<Vec<&ObjectRef>>(), [&ObjectRef::of(&desired[0])]);
 
-    let words = world.runs(&["down", "--purge-data", "--yes", "--timeout", "100s"]).await;
+    let words = world.runs(&["down", "--purge-data", "--yes", "--timeout", "400s"]).await;
     let told = |what: &str| words.find(&format!("  deleted {what}\n")).unwrap_or_else(|| panic!("{what}: {words}"));
     assert!(told(&format!("apiservice.apiregistration.k8s.io/{API}")) < told(&format!("namespace/{NAMESPACE}")));
     assert!(words.contains("nothing left"), "{words}");

@@ -3,9 +3,6 @@
 
 use std::{
     collections::BTreeSet,
-    env,
-    path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -18,6 +15,9 @@ use scalekit::autoscaling::api;
 use serde_json::{Value, json};
 
 use crate::world::World;
+
+/// How long what was defined may take to be served and published.
+const LIMIT: Duration = Duration::from_secs(180);
 
 const PATH: &str = "/apis/scalekit.dev/v1alpha1/namespaces/default/autoscalers";
 
@@ -248,11 +248,16 @@ fn without_places(field: &str) -> String {
 
 pub async fn every_rule_of_the_definition_is_told_with_its_field(world: &World) {
     world.runs(&World::up("in-crd")).await;
-    // Nothing was waited for.
+    // Nothing was waited for, and what is established is served a moment later.
     let definitions: Api<CustomResourceDefinition> = Api::all(world.client.clone());
     let served = await_condition(definitions, "autoscalers.scalekit.dev", is_crd_established());
-    tokio::time::timeout(Duration::from_secs(30), served).await.unwrap().unwrap();
-    for (what, object) in accepted() {
+    tokio::time::timeout(LIMIT, served).await.unwrap().unwrap();
+    let accepted = accepted();
+    let began = Instant::now();
+    while matches!(try_out(world, &accepted[0].1).await.0, 404 | 429) && began.elapsed() < LIMIT {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    for (what, object) in accepted {
         let (status, answer) = try_out(world, &object).await;
         assert_eq!(status, 201, "{what}: {answer:#}");
     }
@@ -292,13 +297,8 @@ pub async fn every_rule_of_the_definition_is_told_with_its_field(world: &World) 
     assert!(said.contains("unknown field \"spec.metrics[0].prometheus.onAbsense\""), "{said}");
 }
 
-fn kubectl(arguments: &[&str]) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let state = root.join(env::var_os("CLUSTER_STATE").unwrap());
-    let mut command = Command::new(state.join("bin/kubectl"));
-    // What it remembers of an API server is another cluster's.
-    command.arg("--kubeconfig").arg(state.join("kubeconfig")).arg("--cache-dir").arg(state.join("kubectl-cache"));
-    let output = command.args(arguments).output().unwrap();
+fn kubectl(world: &World, arguments: &[&str]) -> String {
+    let output = world.kubectl().args(arguments).output().unwrap();
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -307,8 +307,8 @@ pub async fn kubectl_explains_and_lists_autoscalers(world: &World) {
     // The API server publishes a definition a moment after it serves it.
     let since = Instant::now();
     let explained = loop {
-        let explained = kubectl(&["explain", "as.spec"]);
-        if explained.contains("FIELDS:") || since.elapsed() > Duration::from_secs(30) {
+        let explained = kubectl(world, &["explain", "as.spec"]);
+        if explained.contains("FIELDS:") || since.elapsed() > LIMIT {
             break explained;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -324,29 +324,21 @@ pub async fn kubectl_explains_and_lists_autoscalers(world: &World) {
     ] {
         assert!(words.contains(said), "{said}\n{explained}");
     }
-    let query = kubectl(&["explain", "autoscaler.spec.metrics.prometheus.onAbsent"]);
+    let query = kubectl(world, &["explain", "autoscaler.spec.metrics.prometheus.onAbsent"]);
     assert!(query.contains("A server that does not answer is never absence"), "{query}");
 
     world.kubectl_apply(&autoscaler(&[]).to_string());
     let status = json!({"status": {"currentReplicas": 2, "desiredReplicas": 3,
         "currentMetrics": [{"name": "m", "summary": "25/10 per replica"}],
         "lastDecision": {"time": "2026-01-01T00:00:00Z", "reason": "DesiredWithinRange", "message": "m=25 → scaling up"}}});
-    let patched = kubectl(&[
-        "patch",
-        "as",
-        "w",
-        "-n",
-        "default",
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        &status.to_string(),
-    ]);
+    let patch =
+        ["patch", "as", "w", "-n", "default", "--subresource=status", "--type=merge", "-p", &status.to_string()];
+    let patched = kubectl(world, &patch);
     assert!(patched.contains("patched"), "{patched}");
-    let listed = kubectl(&["get", "as", "-n", "default"]);
-    let wide = kubectl(&["get", "all,as", "-n", "default", "-o", "wide"]);
+    let listed = kubectl(world, &["get", "as", "-n", "default"]);
+    let wide = kubectl(world, &["get", "all,as", "-n", "default", "-o", "wide"]);
     // Its own, or it would keep the definition from going.
-    let deleted = kubectl(&["delete", "as", "w", "-n", "default"]);
+    let deleted = kubectl(world, &["delete", "as", "w", "-n", "default"]);
     assert!(deleted.contains("deleted"), "{deleted}");
     let columns: Vec<&str> = listed.lines().next().unwrap_or_default().split_whitespace().collect();
     let expected = ["NAME", "TARGET", "MIN", "MAX", "CURRENT", "DESIRED", "METRIC", "REASON", "AGE"];

@@ -92,7 +92,7 @@ pub async fn an_installation_killed_with_sixteen_writes_in_flight_is_finished_by
 }
 
 async fn removal(world: &World, data: &str, one_at_a_time: bool, points: impl Fn(usize) -> Vec<usize>) {
-    let down = ["down", data, "--yes", "--timeout", "100s"];
+    let down = ["down", data, "--yes", "--timeout", "400s"];
     // A removal looks at everything with our label, so nothing of an earlier step may still be on its way out.
     world.settled().await;
     world.runs(&World::up("in-gone")).await;

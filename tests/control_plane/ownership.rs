@@ -23,6 +23,12 @@ use crate::{
 
 const STUCK: &str = "scalekit-test.example/stuck";
 
+/// How long a watch may take to tell of a change.
+const TOLD_WITHIN: Duration = Duration::from_secs(120);
+
+/// What a controller takes to do its part.
+const LIMIT: Duration = Duration::from_secs(180);
+
 pub async fn a_stuck_finalizer_is_named_and_taken_off_only_by_force(world: &World) {
     world.settled().await;
     world.runs(&World::up("in-stuck")).await;
@@ -36,7 +42,7 @@ pub async fn a_stuck_finalizer_is_named_and_taken_off_only_by_force(world: &Worl
     let Ended::Exited(6, words) = ended else { panic!("{ended:?}") };
     assert!(words.contains("scalekit-prometheus") && words.contains(STUCK), "{words}");
     assert!(words.contains("namespace/in-stuck"), "{words}");
-    let down = ["down", "--purge-data", "--yes", "--force-finalizers", "--timeout", "60s"];
+    let down = ["down", "--purge-data", "--yes", "--force-finalizers", "--timeout", "400s"];
     let words = world.runs(&down).await;
     assert!(words.contains("by force") && words.contains("nothing left"), "{words}");
 }
@@ -58,8 +64,20 @@ async fn never_fewer_than(world: &World, replicas: i32, up: &[&str]) {
         seen.lock().unwrap().push(deployment.spec.replicas);
         std::future::ready(Ok(()))
     });
+    let seen_so_often = async |times: usize| {
+        while seen.lock().unwrap().len() < times {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    // It is watched before the run begins, and until what the run has changed was told too, which may be after its end.
+    let run = async {
+        tokio::time::timeout(TOLD_WITHIN, seen_so_often(1)).await.expect("it is watched");
+        let words = world.runs(up).await;
+        assert!(!words.contains("foreign"), "{words}");
+        tokio::time::timeout(TOLD_WITHIN, seen_so_often(2)).await.expect("its change is told");
+    };
     tokio::select! {
-        words = world.runs(up) => assert!(!words.contains("foreign"), "{words}"),
+        () = run => {}
         ended = watch => panic!("the watch ended: {ended:?}"),
     };
     let seen = seen.into_inner().unwrap();
@@ -222,7 +240,7 @@ pub async fn a_count_that_an_hpa_holds_is_not_touched(world: &World) {
     let scaled = await_condition(deployments.clone(), "grafana", |deployment: Option<&Deployment>| {
         deployment.and_then(|deployment| deployment.spec.replicas) == Some(3)
     });
-    tokio::time::timeout(Duration::from_secs(90), scaled).await.expect("the HPA scales it").unwrap();
+    tokio::time::timeout(LIMIT, scaled).await.expect("the HPA scales it").unwrap();
     let whose = |deployment: &Deployment| -> Vec<String> {
         let holds = |fields: &Value| fields.pointer("/f:spec/f:replicas").is_some();
         let entries = deployment.metadata.managed_fields.iter().flatten();
@@ -291,7 +309,7 @@ pub async fn an_autoscaler_of_somebody_elses_keeps_the_definition_and_is_named(w
          spec:\n  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}\n  maxReplicas: 3\n  metrics:\n  \
          - type: Prometheus\n    prometheus: {name: m, query: up, target: {type: AverageValue, averageValue: '1'}}\n",
     );
-    let down = ["down", "--purge-data", "--yes", "--timeout", "100s"];
+    let down = ["down", "--purge-data", "--yes", "--timeout", "400s"];
     let Ended::Exited(8, words) = world.run(Plan::default(), &down).await else { panic!("something is left") };
     assert!(words.contains("autoscalers.scalekit.dev") && words.contains("theirs"), "{words}");
     let definitions: Api<CustomResourceDefinition> = Api::all(world.client.clone());
@@ -324,9 +342,9 @@ pub async fn a_volume_that_is_retained_is_named(world: &World) {
     let bound = await_condition(claims.clone(), "prometheus-data", |claim: Option<&PersistentVolumeClaim>| {
         claim.and_then(|claim| claim.status.as_ref()?.phase.as_deref()) == Some("Bound")
     });
-    tokio::time::timeout(Duration::from_secs(60), bound).await.expect("the claim is bound").unwrap();
+    tokio::time::timeout(LIMIT, bound).await.expect("the claim is bound").unwrap();
 
-    let down = ["down", "--purge-data", "--yes", "--timeout", "100s"];
+    let down = ["down", "--purge-data", "--yes", "--timeout", "400s"];
     let Ended::Exited(8, words) = world.run(Plan::default(), &down).await else { panic!("the volume is left") };
     let row = words.lines().find(|line| line.contains("in-retained/prometheus-data")).expect(&words);
     let expected = ["in-retained/prometheus-data", &size, &class, "Retain", "deleted"];
@@ -342,7 +360,7 @@ pub async fn a_volume_that_is_retained_is_named(world: &World) {
     let volumes: Api<PersistentVolume> = Api::all(world.client.clone());
     volumes.delete("retained", &DeleteParams::default()).await.unwrap();
     let gone = await_condition(volumes.clone(), "retained", |volume: Option<&PersistentVolume>| volume.is_none());
-    tokio::time::timeout(Duration::from_secs(60), gone).await.expect("the volume goes").unwrap();
+    tokio::time::timeout(LIMIT, gone).await.expect("the volume goes").unwrap();
     world.runs(&down).await;
 }
 

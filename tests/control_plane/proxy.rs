@@ -29,7 +29,7 @@ pub struct Plan {
     pub faults: Option<(u8, u64)>,
     /// Each write takes so long, so that there is time to interfere.
     pub pause: Duration,
-    /// After so many writes all others wait until they are let go, but for the lock's renewals.
+    /// After so many writes all others wait until they are let go, but for those by which the lock is renewed or given back.
     pub hold_after: Option<usize>,
 }
 
@@ -51,7 +51,7 @@ struct Shared {
 }
 
 /// Longer than any run here takes for its first writes.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(180);
 
 impl Shared {
     /// What goes wrong with a request, if anything. The same one goes through after a few failures: an API server that
@@ -182,7 +182,8 @@ async fn write(shared: &Shared, plan: &Plan, request: Request<Body>) -> Response
     // How often the lock is renewed depends on how long a run takes: counted, a write would be another one each time.
     let counts = !is_of_the_lock(&request, &Method::PUT);
     let gives_the_lock_back = is_of_the_lock(&request, &Method::DELETE);
-    if counts && plan.hold_after.is_some_and(|writes| *shared.writes.borrow() >= writes) {
+    let may_wait = counts && !gives_the_lock_back;
+    if may_wait && plan.hold_after.is_some_and(|writes| *shared.writes.borrow() >= writes) {
         let mut open = shared.let_go.subscribe();
         open.wait_for(|open| *open).await.unwrap();
     }

@@ -43,7 +43,7 @@ spec: {policyName: scalekit-test-house, validationActions: [Deny]}
 const NAME: &str = "scalekit-test-house";
 
 /// The API server looks at its policies a moment after they change.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Waits until the object is refused, or taken.
 async fn until_refused(world: &World, refused: bool) {

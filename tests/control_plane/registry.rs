@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     proxy::Plan,
-    world::{Ended, World, finished},
+    world::{Ended, World, answered, finished},
 };
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -178,10 +178,13 @@ pub async fn images_go_into_a_registry_and_up_takes_them_from_there(world: &Worl
 
     let settings = folder.path().join("locked.yaml");
     fs::write(&settings, &locked).unwrap();
-    world.proxy.follow(Plan::default());
     let mut up = world.command(world.binary());
     up.args(world.through_the_proxy()).arg("--config").arg(&settings).args(["up", "--no-wait", "-n", "in-mirrored"]);
-    let ended = finished(up.spawn().unwrap()).await;
+    let ended = answered(async || {
+        world.proxy.follow(Plan::default());
+        finished(up.spawn().unwrap()).await
+    })
+    .await;
     assert!(matches!(ended, Ended::Exited(0, _)), "{ended:?}");
     let installed: BTreeSet<String> = world
         .found("in-mirrored")

@@ -18,10 +18,10 @@ use crate::{
     world::{Ended, World},
 };
 
-const DOWN: [&str; 5] = ["down", "--purge-data", "--yes", "--timeout", "100s"];
+const DOWN: [&str; 5] = ["down", "--purge-data", "--yes", "--timeout", "400s"];
 
 /// What a controller takes to do its part.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Deleted behind our back, and not waited for: the next run does.
 pub async fn namespaces_on_their_way_out_are_waited_for(world: &World) {

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     proxy::Plan,
-    world::{Ended, World, finished},
+    world::{Ended, World, answered, finished},
 };
 
 /// Arguments of `unshare` for what is another machine to a run: another host's name, and processes that do not see ours. All
@@ -25,22 +25,21 @@ const ELSEWHERE: [&str; 8] = [
 
 pub async fn a_second_run_names_the_first_and_leaves_it_alone(world: &World) {
     // Its namespace and its lock; then it is held.
-    world.proxy.follow(Plan { hold_after: Some(2), ..Plan::default() });
-    let first = world.start(None, &World::up("in-both"));
-    world.proxy.written(2).await;
+    let held = Plan { hold_after: Some(2), ..Plan::default() };
+    let first = world.begun(held, &World::up("in-both"), 2).await;
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let named =
         format!("another run is at work: host {}, process {}, since 20", host.trim(), first.id().expect("it runs"));
 
-    let down = ["down", "--purge-data", "--yes", "--timeout", "100s"];
+    let down = ["down", "--purge-data", "--yes", "--timeout", "400s"];
     for second in [&World::up("in-both")[..], &down] {
         let began = Instant::now();
-        let ended = finished(world.start(None, second)).await;
+        let ended = answered(async || finished(world.start(None, second)).await).await;
         let Ended::Exited(7, words) = ended else { panic!("{second:?}: {ended:?}") };
         assert!(words.contains(&named), "{named}: {words}");
         assert!(words.contains("hint: wait for it, or end it"), "{words}");
         // The first renews its lock every two seconds, so no longer than that passes before it is seen to live.
-        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(90), "{:?}", began.elapsed());
         assert_eq!(world.proxy.writes(), 2, "{second:?} wrote");
     }
 
@@ -52,10 +51,13 @@ pub async fn a_second_run_names_the_first_and_leaves_it_alone(world: &World) {
 }
 
 pub async fn a_run_that_died_elsewhere_is_taken_over_when_its_lock_has_run_out(world: &World) {
-    world.proxy.follow(Plan { kill_at: Some(10), ..Plan::default() });
     let mut run = world.command("unshare");
     run.args(ELSEWHERE).arg(world.binary()).args(world.through_the_proxy()).args(World::up("in-elsewhere"));
-    let ended = world.to_its_end(run.spawn().unwrap()).await;
+    let ended = answered(async || {
+        world.proxy.follow(Plan { kill_at: Some(10), ..Plan::default() });
+        world.to_its_end(run.spawn().unwrap()).await
+    })
+    .await;
     assert!(matches!(ended, Ended::Killed), "{ended:?}");
 
     let began = Instant::now();

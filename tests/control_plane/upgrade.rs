@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     killed::same,
     proxy::Plan,
-    world::{Ended, World, finished},
+    world::{Ended, World, answered, finished},
 };
 
 /// The variable that names the earlier build.
@@ -22,9 +22,13 @@ pub async fn what_an_older_build_installed_is_brought_up_to_date_with_its_data(w
     let expected = world.everything("in-reference").await;
     world.clear().await;
 
-    world.proxy.follow(Plan::default());
     let arguments = ["up", "-n", "in-upgraded", "--image", "scaler=example.org/scalekit:0", "--timeout", "15s"];
-    let Ended::Exited(code, words) = finished(world.start(Some(&old), &arguments)).await else { unreachable!() };
+    let ended = answered(async || {
+        world.proxy.follow(Plan::default());
+        finished(world.start(Some(&old), &arguments)).await
+    })
+    .await;
+    let Ended::Exited(code, words) = ended else { unreachable!() };
     assert_eq!(code, 6, "{words}");
     let before = claims(world).await;
     assert_eq!(before.len(), 2, "{before:?}");

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::HashSet,
     env,
     panic::{self, AssertUnwindSafe},
     process::ExitCode,
@@ -51,14 +52,17 @@ fn keep_last_words() {
     }));
 }
 
-/// Runs the steps whose names are arguments of this program, or all; of these every nth where `PART=k/n` says so, so that n
-/// programs, each in a setting of its own, share them. A failure where any of them failed, or none ran.
+/// Runs the steps whose names are arguments of this program, each once, or all; of these every nth where `PART=k/n` says so, so
+/// that n programs, each in a setting of its own, share them. A failure where any of them failed, or none ran.
 pub async fn run<S: Setting>(setting: &S, steps: &[(&str, Step<S>)]) -> ExitCode {
     let only: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let (part, parts) =
         env::var("PART").map_or((1, 1), |text| part(&text).expect("PART is k/n, 1/2 and 2/2 the halves"));
     assert!(parts == 1 || !S::ONE_STORY, "a story has no parts");
-    let wanted = steps.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|wanted| wanted == name));
+    let mut named = HashSet::new();
+    let wanted = steps
+        .iter()
+        .filter(|(name, _)| only.is_empty() || (only.iter().any(|wanted| wanted == name) && named.insert(*name)));
     keep_last_words();
     let (mut passed, mut failed) = (0, Vec::new());
     for (name, step) in wanted.skip(part - 1).step_by(parts) {

@@ -6,24 +6,24 @@ boot() {
   make_state
   make_cgroups
   start_node
-  wait_until 60 "the API server did not get ready" kubectl get --raw /readyz --request-timeout=2s
+  wait_until 240 "the API server did not get ready" kubectl get --raw /readyz --request-timeout=2s
   say "API server ready"
   if [[ $KUBELET == 0 ]]; then
     control_plane_alone
     return
   fi
   apply_manifests
-  wait_until 60 "the node did not register" kubectl get node "$NODE"
+  wait_until 240 "the node did not register" kubectl get node "$NODE"
   if [[ $FLAVOUR == kind ]]; then
     kubectl label node "$NODE" node-role.kubernetes.io/control-plane= >/dev/null
   fi
-  kubectl wait "node/$NODE" --for=condition=Ready --timeout=60s >/dev/null
+  kubectl wait "node/$NODE" --for=condition=Ready --timeout=240s >/dev/null
   say "node Ready"
-  kubectl -n kube-system rollout status deployment/coredns --timeout=60s >/dev/null
-  kubectl -n "$PROVISIONER_NAMESPACE" rollout status "deployment/$PROVISIONER_NAME" --timeout=60s >/dev/null
+  kubectl -n kube-system rollout status deployment/coredns --timeout=240s >/dev/null
+  kubectl -n "$PROVISIONER_NAMESPACE" rollout status "deployment/$PROVISIONER_NAME" --timeout=240s >/dev/null
   on_demand
   # Pods need it, and it comes a moment after its namespace.
-  wait_until 30 "the default service account was not made" kubectl -n default get serviceaccount default
+  wait_until 120 "the default service account was not made" kubectl -n default get serviceaccount default
   say "DNS and storage Ready"
 }
 
@@ -47,7 +47,7 @@ END
     kubectl label node "$NODE" ${NODE_LABELS//,/ } >/dev/null
   fi
   # With it the controller manager is at work.
-  wait_until 30 "the default service account was not made" kubectl -n default get serviceaccount default
+  wait_until 120 "the default service account was not made" kubectl -n default get serviceaccount default
   say "controller manager at work"
 }
 
@@ -133,7 +133,7 @@ start_node() {
       "$HERE/node/init" "$STATE" "$BUILD" "$HERE"
   ) >"$STATE/log/node.log" 2>&1 </dev/null &
   unshare=$!
-  wait_until 10 "the node's first process did not start" first_child "$unshare"
+  wait_until 60 "the node's first process did not start" first_child "$unshare"
   identity "$INIT" >"$STATE/init"
   ip link set "${LINK}n" netns "$INIT" name eth0-new
   ip address add "$HOST_IP/24" dev "$LINK"
@@ -160,8 +160,8 @@ apply() { kubectl apply --server-side --field-manager=cluster-up -f - >/dev/null
 on_demand() {
   ((METRICS_SERVER)) || return 0
   sed "s#@METRICS_SERVER_TLS@#$METRICS_SERVER_TLS#" "$HERE/manifests/metrics-server.yaml" | apply
-  kubectl -n kube-system rollout status deployment/metrics-server --timeout=90s >/dev/null
-  kubectl wait apiservice/v1beta1.metrics.k8s.io --for=condition=Available --timeout=60s >/dev/null
+  kubectl -n kube-system rollout status deployment/metrics-server --timeout=240s >/dev/null
+  kubectl wait apiservice/v1beta1.metrics.k8s.io --for=condition=Available --timeout=240s >/dev/null
   say "metrics-server Ready"
 }
 
