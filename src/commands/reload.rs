@@ -18,11 +18,12 @@ use crate::{
 };
 
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// How long after the change a refusal may still be of what was loaded before it: Prometheus looks every 5 s.
-const STALE: Duration = Duration::from_secs(12);
-
 /// The kubelet may have looked before it heard of the change itself; by then it has.
 const NUDGE_AGAIN: Duration = Duration::from_secs(10);
+
+/// How long after the change a refusal may still be of what was loaded before it: the kubelet may bring the change only once it
+/// is told again, takes its time over the files, and Prometheus looks every 5 s.
+const STALE: Duration = NUDGE_AGAIN.saturating_add(Duration::from_secs(20));
 
 const PUT_BACK_WITHIN: Duration = Duration::from_secs(20);
 /// How far back the reason of an earlier refusal is looked for: Prometheus logs it once.
