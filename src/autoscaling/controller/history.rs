@@ -19,6 +19,9 @@ const KEPT_S: i64 = 24 * 3600;
 const CHUNK: usize = 64;
 /// How many bytes are kept in all: more than a day of 100 objects at 15 s whose metrics never stand still.
 const MOST: usize = 64 << 20;
+/// By how much that is less for each object, down to a quarter: what else it takes comes out of the same limit of the scaler's
+/// memory, and ten thousand of them take most of it.
+const EACH: usize = 3200;
 
 /// What is remembered of one object.
 struct Remembered {
@@ -173,7 +176,8 @@ impl Inner {
 
     /// Forgets the oldest of all, whoever's it is, until the rest fits. The last decision about an object stays.
     fn keep_within(&mut self) {
-        while self.bytes > self.most
+        let most = self.most.saturating_sub(self.by_object.len() * EACH).max(self.most / 4);
+        while self.bytes > most
             && let Some((_, owner)) = self.begun.first_key_value()
             && let Some(chunk) = self.by_object.get_mut(owner).and_then(|known| known.chunks.pop_front())
         {
@@ -268,7 +272,8 @@ mod tests {
     #[test]
     fn of_many_objects_the_oldest_decisions_are_forgotten_first_and_the_last_of_each_stays() {
         let history = History::default();
-        history.lock().most = 256 << 10;
+        // Of which a quarter is left where there are so many.
+        history.lock().most = 1 << 20;
         let of = |place: i64| Key { namespace: "demo".to_owned(), name: format!("w-{place}") };
         // 400 objects take more with a handful of decisions each, before any of them has a second chunk.
         for tick in 0..20 {

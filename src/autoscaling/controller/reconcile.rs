@@ -79,6 +79,7 @@ pub async fn reconcile(
             looks.spawn(async move {
                 let kept = due.kept.clone();
                 let (kept, wake) = tick(&context, &due.key, &due.object, kept, due.elder.as_ref()).await;
+                context.telemetry.ended(context.clock.now().duration_since(due.at));
                 Looked { due, kept, wake }
             });
         }

@@ -40,11 +40,15 @@ pub fn after(
         Some(why) => ("FailedRescale", line::failed(&line, &why)),
         None => (line::reason(decision), line),
     };
+    let current_metrics: Vec<_> =
+        decision.metrics.iter().map(|result| metric(result, decision.status_replicas)).collect();
+    // Another reading is another decision, whatever comes of it.
+    let before = before.filter(|before| before.current_metrics == current_metrics);
     AutoscalerStatus {
         observed_generation: generation,
         current_replicas: Some(decision.current_replicas),
         desired_replicas: Some(decision.desired_replicas),
-        current_metrics: decision.metrics.iter().map(|result| metric(result, decision.status_replicas)).collect(),
+        current_metrics,
         conditions: memory.conditions.iter().map(condition).collect(),
         last_scale_time: memory.last_scale.map(Time),
         last_decision: Some(last_decision(reason.to_owned(), message, decision.at, before)),
@@ -71,6 +75,29 @@ pub fn without_decision(
         memory: remembered.map(|remembered| MemoryStatus { left_at, ..remembered }),
         ..before.cloned().unwrap_or_default()
     }
+}
+
+/// Whether all that is new in a status are readings, and the words about them, while those of `before` are younger than that.
+pub fn can_wait(before: &AutoscalerStatus, now: &AutoscalerStatus, pace: SignedDuration) -> bool {
+    let (Some(last), Some(next)) = (&before.last_decision, &now.last_decision) else { return false };
+    // A clock that was put back must not hold it up.
+    next.time.0.duration_since(last.time.0).abs() < pace
+        && serde_json::to_value(without_readings(before)).ok() == serde_json::to_value(without_readings(now)).ok()
+}
+
+fn without_readings(status: &AutoscalerStatus) -> AutoscalerStatus {
+    let mut rest = status.clone();
+    for metric in &mut rest.current_metrics {
+        // That there is none any more is news.
+        let values = [&mut metric.value, &mut metric.average_value];
+        values.into_iter().flatten().for_each(|value| value.0.clear());
+        metric.summary.clear();
+    }
+    if let Some(decision) = &mut rest.last_decision {
+        decision.message.clear();
+        decision.time = Time(Timestamp::UNIX_EPOCH);
+    }
+    rest
 }
 
 fn last_decision(reason: String, message: String, now: Timestamp, before: Option<&AutoscalerStatus>) -> DecisionStatus {
@@ -280,6 +307,35 @@ mod tests {
         };
         assert_eq!(of(0), (Some("25".to_owned()), None));
         assert_eq!(of(5), (Some("25".to_owned()), Some("5".to_owned())));
+    }
+
+    fn told(value: &str, proposed: i32, seconds: i64) -> AutoscalerStatus {
+        let metric = MetricStatus {
+            name: "tasks".to_owned(),
+            value: Some(QuantityText(value.to_owned())),
+            average_value: None,
+            proposed_replicas: Some(proposed),
+            summary: format!("{value}/10 per replica"),
+        };
+        let message = format!("tasks={value}");
+        let decision = DecisionStatus { time: Time(ago(-seconds)), reason: "Holding".to_owned(), message };
+        AutoscalerStatus { current_metrics: vec![metric], last_decision: Some(decision), ..AutoscalerStatus::default() }
+    }
+
+    #[test]
+    fn readings_alone_wait_until_those_before_are_old_and_nothing_else_does() {
+        let waits = |now: &AutoscalerStatus| can_wait(&told("25", 3, 0), now, SignedDuration::from_secs(500));
+        assert!(waits(&told("26", 3, 499)));
+        assert!(!waits(&told("26", 3, 500)));
+        assert!(!waits(&told("31", 4, 15)));
+        let mut lost = told("26", 3, 15);
+        lost.current_metrics[0].value = None;
+        assert!(!waits(&lost));
+        assert!(!waits(&AutoscalerStatus { observed_generation: Some(2), ..told("26", 3, 15) }));
+        let failed = DecisionStatus { reason: "FailedRescale".to_owned(), ..told("26", 3, 15).last_decision.unwrap() };
+        assert!(!waits(&AutoscalerStatus { last_decision: Some(failed), ..told("26", 3, 15) }));
+        assert!(!can_wait(&AutoscalerStatus::default(), &told("26", 3, 15), SignedDuration::from_secs(500)));
+        assert!(!can_wait(&told("25", 3, 0), &told("26", 3, 1), SignedDuration::ZERO));
     }
 
     #[test]

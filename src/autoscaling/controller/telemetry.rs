@@ -68,6 +68,7 @@ pub struct Telemetry {
     metrics_api_queries: Family<MetricsApiOutcome, Counter>,
     metrics_api_duration: Family<MetricsApi, Histogram, fn() -> Histogram>,
     lateness: Histogram,
+    until_told: Histogram,
     leader: Gauge,
     writes: Family<Write, Counter>,
     /// What an object has, so that what it no longer has is forgotten.
@@ -84,7 +85,7 @@ impl Default for Telemetry {
         let (conditions, last_rescale) = <(Family<ObjectCondition, Gauge>, Family<Rescale, FloatGauge>)>::default();
         let (decisions, queries, writes) = <(Family<_, _>, Family<_, _>, Family<_, _>)>::default();
         let metrics_api_queries = Family::<MetricsApiOutcome, Counter>::default();
-        let (query_duration, lateness) = (durations(), durations());
+        let (query_duration, lateness, until_told) = (durations(), durations(), durations());
         let metrics_api_duration = Family::<MetricsApi, Histogram, fn() -> Histogram>::new_with_constructor(durations);
 
         let scaler = registry.sub_registry_with_prefix("scalekit_autoscaler");
@@ -106,6 +107,8 @@ impl Default for Telemetry {
         let help = "Time of a query to a metrics API";
         scaler.register_with_unit("metrics_api_query_duration", help, Unit::Seconds, metrics_api_duration.clone());
         scaler.register_with_unit("tick_lateness", "Delay of a look at an object", Unit::Seconds, lateness.clone());
+        let help = "From when an object was due until it was decided on, scaled and told of";
+        scaler.register_with_unit("decision_delay", help, Unit::Seconds, until_told.clone());
         scaler.register("api_writes", "Writes to the API server by resource and outcome", writes.clone());
         let leader = Gauge::default();
         scaler.register("leader", "Whether this controller leads", leader.clone());
@@ -127,6 +130,7 @@ impl Default for Telemetry {
             metrics_api_queries,
             metrics_api_duration,
             lateness,
+            until_told,
             leader,
             writes,
             known: Mutex::default(),
@@ -327,6 +331,11 @@ impl Telemetry {
     /// An object was looked at, so long after its time.
     pub fn late(&self, by: SignedDuration) {
         self.lateness.observe(by.as_secs_f64().max(0.0));
+    }
+
+    /// A look at an object ended, so long after its time.
+    pub fn ended(&self, after: SignedDuration) {
+        self.until_told.observe(after.as_secs_f64().max(0.0));
     }
 
     /// Something was written, or could not be.

@@ -216,7 +216,8 @@ async fn write_status(context: &Context, key: &Key, object: &Autoscaler, status:
         return;
     }
     // It is written at a later look: until then it differs.
-    if context.throttle.holds(context.clock.now()) {
+    let is_news = |before: &AutoscalerStatus| !status::can_wait(before, status, context.pace());
+    if context.throttle.holds(context.clock.now()) || !object.status.as_ref().is_none_or(is_news) {
         return;
     }
     let api: Api<Autoscaler> = Api::namespaced(context.client.clone(), &key.namespace);

@@ -44,6 +44,10 @@ use crate::{
 /// From so many objects on, scales that need no change are read at every fourth look.
 const MANY: usize = 1000;
 
+/// How many statuses a second may be written in which only readings are other ones: a value that moves would else be a write at
+/// each look, and ten thousand of them more than a core of the API server.
+const READINGS_A_SECOND: usize = 20;
+
 /// What every look needs.
 pub struct Context {
     /// The API server.
@@ -92,6 +96,13 @@ impl Context {
     fn trust(&self, interval: Duration) -> SignedDuration {
         let looks = if self.objects.load(Ordering::Relaxed) > MANY { 3.5 } else { 0.0 };
         SignedDuration::try_from(interval.mul_f64(looks)).unwrap_or_default()
+    }
+
+    /// How old what an object's status says of its readings becomes before it is written anew for them alone. Less than a look
+    /// with up to three hundred objects.
+    pub fn pace(&self) -> SignedDuration {
+        let seconds = self.objects.load(Ordering::Relaxed) / READINGS_A_SECOND;
+        SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX))
     }
 
     /// An object is gone.

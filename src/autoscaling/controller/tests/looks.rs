@@ -301,6 +301,30 @@ async fn a_value_that_is_too_large_is_the_largest_that_fits() {
     assert_eq!((cluster.replicas, cluster.reason("ScalingLimited", "True").as_deref()), (5, Some("TooManyReplicas")));
 }
 
+/// With thousands of objects a value that moves is not a write at each look, and what becomes of it is told at once.
+#[tokio::test(start_paused = true)]
+async fn of_many_objects_readings_alone_are_not_written_every_time() {
+    let mut bench = Bench::new(3, &spec(&json!({})), 25.0);
+    let statuses = |bench: &Bench| bench.api.cluster().writes.iter().filter(|write| write.contains("/status")).count();
+    bench.look().await;
+    bench.look().await;
+    for (objects, expected) in [(1, 20..=20), (5000, 1..=2)] {
+        bench.context.objects.store(objects, std::sync::atomic::Ordering::Relaxed);
+        let before = statuses(&bench);
+        for look in 0..20 {
+            tokio::time::advance(Duration::from_secs(15)).await;
+            bench.prometheus.set(Ok(vec![25.5 + f64::from(look % 2)]));
+            bench.look().await;
+        }
+        let written = statuses(&bench) - before;
+        assert!(expected.contains(&written), "{written} of {objects}");
+    }
+    bench.prometheus.set(Ok(vec![35.0]));
+    let before = statuses(&bench);
+    bench.look().await;
+    assert_eq!(statuses(&bench) - before, 1);
+}
+
 /// With thousands of objects the scale is not read at every look, and what somebody orders is found all the same.
 #[tokio::test(start_paused = true)]
 async fn of_many_objects_a_scale_that_needs_no_change_is_not_read_every_time() {
