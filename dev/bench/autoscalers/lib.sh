@@ -61,8 +61,8 @@ autoscaler() { # NAME QUERY
     printf 'apis/scalekit.dev/v1alpha1/namespaces/%s/autoscalers\t' "$namespace"
     printf '{"apiVersion":"scalekit.dev/v1alpha1","kind":"Autoscaler","metadata":{"name":"%s"},"spec":{"scaleTargetRef":{"apiVersion":"bench.scalekit.dev/v1","kind":"Target","name":"%s"},"maxReplicas":5,"metrics":[{"type":"Prometheus","prometheus":{"name":"load","query":"%s","target":{"type":"AverageValue","averageValue":"10"}}}]}}\n' "$1" "$1" "$2"
 }
-# The query of this number. All of them say 25: three replicas.
-query() { echo "count(up) * 0 + 25 + 0 * $1"; }
+# The query of this number. All of them say 25: three replicas. With MOVES=1 another value at each look, which calls for as many.
+query() { echo "count(up) * 0 + 25 + 0 * $1${MOVES:+ + time() % 4}"; }
 
 # The process of this name (or with this argument) that belongs to this cluster: it, or one that made it, is in the node's
 # namespace of processes.
@@ -96,6 +96,12 @@ percentile() { # before after share [SERIES]
             for (i = 1; i <= n; i++) if (added[edges[i]] >= share * added[edges[n]]) break
             print edges[i] == "+Inf" ? "> last" : edges[i] * 1000
         }' "$1" "$2"
+}
+# percentiles [SERIES]: p50 / p95 / p99 / max of a histogram.
+percentiles() {
+    local share all=''
+    for share in 0.5 0.95 0.99 1; do all+=" / $(percentile "$work/before" "$work/after" "$share" "$@")"; done
+    echo "${all# / }"
 }
 sum() { awk -v name="$2" 'index($1, name) == 1 {sum += $2} END {printf "%d", sum}' "$1"; }
 
