@@ -265,6 +265,12 @@ pub async fn every_kind_of_workload_is_scaled(world: &World) {
     until_replicas(world, &kinds.map(|(_, resource)| (resource, resource, 3))).await;
     let explained = world.scalekit(["explain", "deploy/deployments", "-n", NAMESPACE]).exits(0);
     explained.says("note: Deployment deployments is paused");
+    // None of those that are there starts: no more are ordered, however much is asked for.
+    let held_back = json!({"spec": {"pendingPods": {"count": 1, "longerThan": "1s"}}}).to_string();
+    world.kubectl(["patch", "as", "replicasets", "-n", NAMESPACE, "--type=merge", "-p", &held_back]);
+    set_query(world, "replicasets", "vector(45)");
+    until(world, &[is("replicasets", "ScalingLimited", "PodsPending", "")]).await;
+    until_replicas(world, &[("replicasets", "replicasets", 3)]).await;
     world.kubectl(["delete", "autoscalers,statefulsets,replicasets,deployments", "-n", NAMESPACE, "--all"]);
 }
 
