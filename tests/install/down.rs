@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    TIMEOUT, down,
+    TIMEOUT, down, down_with,
     fake::{FakeCluster, Fault},
     installed, stack, stack_with, up,
 };
@@ -93,6 +93,25 @@ async fn a_volume_that_is_retained_is_named() {
     let error = down(&cluster, Data::Purge).await.unwrap_err();
     let CommandError::LeftBehind { left } = &error else { panic!("{error}") };
     assert!(left.len() == 1 && left[0].object.name == "pv-1" && left[0].why.contains("Retain"), "{left:#?}");
+}
+
+/// It lies in a namespace that waits for it, and is of a kind that no teardown names.
+#[rstest]
+#[case::a_pod("v1", "Pod")]
+#[case::a_replica_set("apps/v1", "ReplicaSet")]
+#[tokio::test(start_paused = true)]
+async fn what_a_workload_made_is_let_go_by_force_like_the_workload(#[case] api_version: &str, #[case] kind: &str) {
+    let (fake, cluster) = installed().await;
+    fake.put(
+        json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "grafana-1", "namespace": "monitoring",
+        "labels": {"app.kubernetes.io/managed-by": "scalekit", "app.kubernetes.io/name": "grafana"},
+        "finalizers": ["example.org/stuck"]}}),
+    );
+    let error = down(&cluster, Data::Purge).await.unwrap_err();
+    assert_eq!(error.exit_code(), 6, "{error}");
+    assert!(fake.get(kind, "grafana-1").is_some(), "without a word");
+    down_with(&cluster, Data::Purge, |options| options.force_finalizers = true).await.unwrap();
+    assert!(fake.get(kind, "grafana-1").is_none() && fake.get("Namespace", "monitoring").is_none());
 }
 
 /// Their claim keeps the namespace, and its volume is in use: nothing waits for it, and nobody is told to delete it.
