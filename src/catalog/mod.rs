@@ -43,7 +43,7 @@ pub use prometheus::{
 };
 pub use readers::alerts_reading;
 pub use secret_text::SecretText;
-pub use volumes::{OtherSize, fit_volumes};
+pub use volumes::{DATA_CLAIMS, OtherSize, fit_volumes};
 
 use self::{edit::Namespaces, labels::Labels};
 use crate::{

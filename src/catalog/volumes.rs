@@ -22,6 +22,9 @@ pub struct OtherSize {
     pub asked: bool,
 }
 
+/// The claims of the stack.
+pub const DATA_CLAIMS: [&str; 2] = ["prometheus-data", "grafana-data"];
+
 /// Fits the sizes of volumes, and how much Prometheus keeps, to the claims that are there: none shrinks, and one grows only
 /// where its class lets it. What the profile would have gives way to what there is; a size that was asked for is left as it
 /// is, and said to be impossible.
@@ -31,9 +34,10 @@ pub fn fit_volumes(options: &mut Options, live: &[DynamicObject], classes: &[Sto
     }
     let usual = options.profile.storage();
     let namespace = options.namespace.clone();
+    let [prometheus, grafana] = DATA_CLAIMS;
     let sizes = [
-        ("prometheus-data", &mut options.storage.prometheus, usual.prometheus),
-        ("grafana-data", &mut options.storage.grafana, usual.grafana),
+        (prometheus, &mut options.storage.prometheus, usual.prometheus),
+        (grafana, &mut options.storage.grafana, usual.grafana),
     ];
     let mut others = Vec::new();
     for (claim, size, usual) in sizes {

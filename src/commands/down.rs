@@ -11,7 +11,7 @@ use crate::{
     event::{Claim, Event, Fate, Reporter, Step},
     health::{self, Finding},
     images::Removed,
-    install::{InstallError, Installer, Release, Survey},
+    install::{InstallError, Installer, Left, Release, Survey},
     object::ObjectRef,
     plan::{self, Data, KEPT, Scaled, Teardown, teardown},
     platform::detect,
@@ -193,7 +193,8 @@ fn stack_of(object: &DynamicObject) -> Option<Release> {
     (object.labels().get(catalog::APPLYSET_PART_OF) == Some(&release.applyset)).then_some(release)
 }
 
-/// Carries a planned removal out, waits until everything is gone, and looks for what is left.
+/// Carries a planned removal out, waits until everything is gone, and looks for what is left. Where nothing is there to be
+/// removed, that is proved all the same: an earlier removal may have left what no label tells of.
 ///
 /// # Errors
 ///
@@ -209,14 +210,15 @@ pub async fn down(
     let began = std::time::Instant::now();
     let kept =
         |teardown: &Teardown| teardown.keep.iter().filter(|kept| kept.data).map(|kept| kept.object.clone()).collect();
+    let installer = Installer::new(cluster, reporter, timeout).force_finalizers(force_finalizers);
     if !planned.anything {
+        let left = installer.left_before(&planned.teardown).await?;
         let kept = kept(&planned.teardown);
-        // What a removal that was cut short has left is on the nodes only.
-        let removed = take_off_the_nodes(cluster, containerd_socket, false, reporter).await;
+        // What a removal that was cut short has left may be on the nodes only.
+        let removed = ended(left, cluster, containerd_socket, false, reporter).await?;
         let (images, images_left) = (removed.count, removed.left);
         return Ok(Downed { anything: false, kept, images, images_left, took: began.elapsed() });
     }
-    let installer = Installer::new(cluster, reporter, timeout).force_finalizers(force_finalizers);
     reporter.report(Event::StepStarted { step: Step::Delete, total: Some(planned.teardown.delete.len()) });
     let lock = match &planned.release {
         Some(release) => installer.lock_for_removal(release).await?,
@@ -250,20 +252,14 @@ pub async fn down(
     let proof = std::time::Instant::now();
     reporter.report(Event::StepStarted { step: Step::Proof, total: None });
     let left = installer.left(&planned.teardown, &planned.recorded).await?;
-    if !left.is_empty() {
-        // The next run may end here too, by what somebody else has to take away: the images do not wait for that.
-        if !left.iter().any(|left| left.object.group == "apps" || left.object.kind == "Pod") {
-            let removed = take_off_the_nodes(cluster, containerd_socket, planned.side_loaded, reporter).await;
-            tracing::debug!("{} images are gone, left: {:?}", removed.count, removed.left);
-        }
-        return Err(CommandError::LeftBehind { left });
+    if left.is_empty() {
+        let but = if planned.teardown.keep.iter().any(|kept| kept.data) { " but the data that was kept" } else { "" };
+        let summary = format!(
+            "nothing is left with scalekit's label or fields, of its inventory, in its namespaces, or of its volumes{but}"
+        );
+        reporter.report(Event::StepFinished { step: Step::Proof, took: proof.elapsed(), summary });
     }
-    let but = if planned.teardown.keep.iter().any(|kept| kept.data) { " but the data that was kept" } else { "" };
-    let summary = format!(
-        "nothing is left with scalekit's label or fields, of its inventory, in its namespaces, or of its volumes{but}"
-    );
-    reporter.report(Event::StepFinished { step: Step::Proof, took: proof.elapsed(), summary });
-    let removed = take_off_the_nodes(cluster, containerd_socket, planned.side_loaded, reporter).await;
+    let removed = ended(left, cluster, containerd_socket, planned.side_loaded, reporter).await?;
     Ok(Downed {
         anything: true,
         kept: kept(&planned.teardown),
@@ -271,6 +267,26 @@ pub async fn down(
         images_left: removed.left,
         took: began.elapsed(),
     })
+}
+
+/// The end of a removal: the images go, unless what is left may run one, and what is left is the error.
+async fn ended(
+    left: Vec<Left>,
+    cluster: &Cluster,
+    containerd_socket: Option<&Path>,
+    ran: bool,
+    reporter: &dyn Reporter,
+) -> Result<Removed, CommandError> {
+    if left.iter().any(|left| left.object.group == "apps" || left.object.kind == "Pod") {
+        return Err(CommandError::LeftBehind { left });
+    }
+    let removed = take_off_the_nodes(cluster, containerd_socket, ran, reporter).await;
+    if left.is_empty() {
+        return Ok(removed);
+    }
+    // The next run may end here too, by what somebody else has to take away: the images do not wait for that.
+    tracing::debug!("{} images are gone, left: {:?}", removed.count, removed.left);
+    Err(CommandError::LeftBehind { left })
 }
 
 /// Takes our images off the nodes, where our workloads ran one of them, or a node says that it has one: a removal that was

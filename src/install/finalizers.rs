@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{InstallError, Installer};
 use crate::{
     catalog::{FIELD_MANAGER, MANAGED_BY, SCALEKIT, is_ours},
-    cluster::{self, INSTALLED},
+    cluster::{self, INSTALLED, TRACES},
     event::Event,
     object::ObjectRef,
 };
@@ -24,8 +24,9 @@ impl Installer<'_> {
     pub(super) async fn take_finalizers_off(&self, waiting: &BTreeMap<ObjectRef, String>) -> Result<(), InstallError> {
         let selector = format!("{MANAGED_BY}={SCALEKIT}");
         let any = ObjectRef::new("v1", "Namespace", None, "");
-        let ours =
-            self.retrying(&any, || self.cluster.list(&INSTALLED, &selector)).await.map_err(InstallError::Read)?;
+        // What a workload of ours made holds a namespace as well as the workload does.
+        let kinds = [&INSTALLED[..], &TRACES].concat();
+        let ours = self.retrying(&any, || self.cluster.list(&kinds, &selector)).await.map_err(InstallError::Read)?;
         let inside = |object: &DynamicObject| {
             object.metadata.namespace.as_deref().is_some_and(|namespace| {
                 waiting.keys().any(|waiting| waiting.kind == "Namespace" && waiting.name == namespace)

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kube::{ResourceExt, api::DynamicObject};
 use serde::Serialize;
 
-use super::{InstallError, Installer};
+use super::{InstallError, Installer, volumes::claim_of};
 use crate::{
     catalog::{Component, FIELD_MANAGER, MANAGED_BY, NAME, SCALEKIT, is_ours},
     cluster::{INSTALLED, Kind, TRACES},
@@ -46,21 +46,43 @@ impl Installer<'_> {
                 None => Some(Left { object, why: "it was not deleted".to_owned() }),
             })
             .collect();
-        for object in self.unlabelled(recorded).await?.iter().map(ObjectRef::of) {
-            let known = left.iter().any(|left| left.object.same_object(&object));
-            if !known && kept(&object).is_none() {
-                let why = "scalekit made it, and somebody took its label off: delete it by hand".to_owned();
-                left.push(Left { object, why });
-            }
-        }
+        let unlabelled = self.left_without_label(teardown, recorded).await?;
+        let unknown = |one: &Left| !left.iter().any(|left| left.object.same_object(&one.object));
+        let unlabelled: Vec<Left> = unlabelled.into_iter().filter(unknown).collect();
+        left.extend(unlabelled);
         left.extend(
             self.traces(teardown)
                 .await?
                 .iter()
                 .map(|trace| Left { object: ObjectRef::of(trace), why: "it has not ended yet".to_owned() }),
         );
+        Ok(left)
+    }
+
+    /// What an earlier removal has left that no label tells of any more, whether it said so or died before its proof. What
+    /// is on its way out by then is waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError::Read`].
+    pub async fn left_before(&self, teardown: &Teardown) -> Result<Vec<Left>, InstallError> {
+        self.until_volumes_are_gone(teardown).await?;
+        self.left_without_label(teardown, &[]).await
+    }
+
+    async fn left_without_label(
+        &self,
+        teardown: &Teardown,
+        recorded: &[(ObjectRef, Option<String>)],
+    ) -> Result<Vec<Left>, InstallError> {
+        let unlabelled = self.unlabelled(recorded).await?;
+        let unlabelled = unlabelled.iter().map(ObjectRef::of);
+        let is_kept = |object: &ObjectRef| teardown.keep.iter().any(|kept| kept.object == *object);
+        let why = "scalekit made it, and somebody took its label off: delete it by hand";
+        let mut left: Vec<Left> =
+            unlabelled.filter(|object| !is_kept(object)).map(|object| Left { object, why: why.to_owned() }).collect();
         for volume in self.volumes_left_by(teardown).await? {
-            let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.clone()).unwrap_or_default();
+            let claim = claim_of(&volume).cloned().unwrap_or_default();
             if teardown.keeps_claim(&claim.namespace.unwrap_or_default(), &claim.name.unwrap_or_default()) {
                 continue;
             }

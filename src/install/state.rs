@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume};
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, PersistentVolume};
 use kube::{
     Api,
     api::{DynamicObject, Patch, PatchParams},
@@ -318,7 +318,8 @@ impl Installer<'_> {
         if let Some(kind) = Kind::named("scalekit.dev", AUTOSCALER) {
             foreign_autoscalers.extend(self.looking(|| self.cluster.list_kind(kind, None, &others)).await?);
         }
-        let volumes = self.volumes_of(&namespaces).await?;
+        let in_ours = |claim: &ObjectReference| claim.namespace.as_ref().is_some_and(|it| namespaces.contains(it));
+        let volumes = self.volumes_of(in_ours).await?;
         let recorded = ours.iter().filter_map(recorded).flatten().collect();
         Ok(Survey { ours, foreign, foreign_autoscalers, volumes, recorded })
     }

@@ -145,25 +145,28 @@ impl Installer<'_> {
         }
     }
 
-    /// The failures without those that are mended already: a workload's pods were refused, and would be taken now, which
-    /// the API server is asked by dry run. Its controller tries again by itself, though not at once.
+    /// The failures without those that may be mended already: a workload's pods were refused, and the API server, asked by
+    /// dry run, does not refuse them now. Its controller tries again by itself, though not at once.
     async fn not_outdated(&self, failures: Vec<Failure>, live: &BTreeMap<ObjectRef, DynamicObject>) -> Vec<Failure> {
         let mut current = Vec::new();
         for failure in failures {
             let refused = failure.why.starts_with(readiness::PODS_REFUSED);
             match live.get(&failure.object).filter(|_| refused).and_then(pod_of) {
-                Some(pod) if self.would_be_taken(&pod).await => {}
+                Some(pod) if !self.is_refused(&pod).await => {}
                 _ => current.push(failure),
             }
         }
         current
     }
 
-    async fn would_be_taken(&self, pod: &Pod) -> bool {
+    /// Whether the API server refuses it. Only its word counts: one that has no answer just now is asked again before there
+    /// is a verdict.
+    async fn is_refused(&self, pod: &Pod) -> bool {
         let pods: Api<Pod> =
             Api::namespaced(self.cluster.client().clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
         let params = PostParams { dry_run: true, ..PostParams::default() };
-        matches!(timeout(Duration::from_secs(3), pods.create(&params, pod)).await, Ok(Ok(_)))
+        let answer = timeout(Duration::from_secs(3), pods.create(&params, pod)).await;
+        matches!(answer, Ok(Err(kube::Error::Api(status))) if [403, 422].contains(&status.code))
     }
 
     /// What the containers that crash said last: the log of the run before, or of this one.

@@ -113,10 +113,10 @@ pub(super) fn dropped(desired: &DynamicObject, live: &DynamicObject) -> Vec<Fiel
             Step::Key(name) => value.get(name),
             Step::Position(position) => value.get(position),
         });
-        let content = is_secret(desired) && path.first() == Some(&Step::Key("data"));
         FieldChange {
             field: spelled(&path),
-            live: if content { Some(MASKED.into()) } else { value.cloned() },
+            // Its content may stand in an annotation too: kubectl writes there what it applied last.
+            live: if is_secret(desired) { Some(MASKED.into()) } else { value.cloned() },
             desired: Value::Null,
             by: managers::of(live, &path),
         }
@@ -302,6 +302,24 @@ mod tests {
         assert_eq!(changes.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
         let json = serde_json::to_string(&changes).unwrap();
         assert!(!json.contains("b2xk") && !json.contains("bmV3"), "{json}");
+    }
+
+    /// kubectl writes into an annotation what it applied last, with all its content.
+    #[rstest]
+    #[case::alone(json!({"f:annotations": {"f:kubectl.kubernetes.io/last-applied-configuration": {}}}))]
+    #[case::with_all_annotations(json!({"f:annotations": {".": {}, "f:kubectl.kubernetes.io/last-applied-configuration": {}}}))]
+    fn of_a_secret_no_annotation_is_told_when_it_is_dropped(#[case] fields: Value) {
+        let mut live = secret(true, &[("url", "bmV3", "scalekit")]);
+        let desired = live.clone();
+        let applied = r#"{"data":{"url":"b2xk"}}"#.to_owned();
+        let name = "kubectl.kubernetes.io/last-applied-configuration";
+        live.metadata.annotations = Some([(name.to_owned(), applied)].into());
+        live.metadata.managed_fields.as_mut().unwrap()[0].fields_v1 =
+            serde_json::from_value(json!({"f:metadata": fields})).ok();
+        let changes = dropped(&desired, &live);
+        assert_eq!(changes.len(), 1, "{changes:?}");
+        let json = serde_json::to_string(&changes).unwrap();
+        assert!(json.contains("metadata.annotations") && !json.contains("b2xk"), "{json}");
     }
 
     #[test]

@@ -45,7 +45,9 @@ pub async fn an_image_that_is_not_there(world: &World) {
 }
 
 pub async fn a_registry_that_refuses(world: &World) {
-    cannot_be_pulled(world, "refuses", "docker.io/library/unauthorized-x:1", &[], "check the reference").await;
+    // containerd's words for a 401 that stays one with a token.
+    let said = ["pull access denied"];
+    cannot_be_pulled(world, "refuses", "docker.io/library/unauthorized-x:1", &said, "check the reference").await;
 }
 
 pub async fn a_registry_that_fails(world: &World) {

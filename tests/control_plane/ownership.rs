@@ -356,12 +356,16 @@ pub async fn a_volume_that_is_retained_is_named(world: &World) {
     {
         assert_eq!(words.matches(line).count(), 1, "{line}: {words}");
     }
+    // Nothing else is there by then, and nobody has taken it away.
+    let Ended::Exited(8, words) = world.run(Plan::default(), &down).await else { panic!("the volume is left") };
+    assert!(words.contains("persistentvolume/retained: ") && words.contains("Retain"), "{words}");
+    assert_eq!(world.proxy.writes(), 0, "{words}");
 
     let volumes: Api<PersistentVolume> = Api::all(world.client.clone());
     volumes.delete("retained", &DeleteParams::default()).await.unwrap();
     let gone = await_condition(volumes.clone(), "retained", |volume: Option<&PersistentVolume>| volume.is_none());
     tokio::time::timeout(LIMIT, gone).await.expect("the volume goes").unwrap();
-    world.runs(&down).await;
+    assert!(world.runs(&down).await.contains("nothing to remove"));
 }
 
 pub async fn what_a_newer_version_installed_is_refused(world: &World) {

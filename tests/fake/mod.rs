@@ -24,9 +24,9 @@ use scalekit::cluster::Cluster;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-pub use self::call::Fault;
+pub use self::call::{Call, Fault};
 use self::{
-    call::{Call, kinds},
+    call::kinds,
     state::{Reply, State},
     store::{Key, UID_DIGITS, UID_PREFIX, key},
 };

@@ -121,7 +121,8 @@ impl State {
 
     fn write(&mut self, call: &Call, key: &Key, found: Option<Value>) -> Reply {
         if let Some(namespace) = &key.namespace {
-            if self.terminating.contains_key(namespace) {
+            // What is there may be changed.
+            if self.terminating.contains_key(namespace) && call.verb != "patch" {
                 self.look_at_namespaces();
                 let causes = json!({"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace", "message": "on its way out"}]});
                 return Reply::Json(403, failure(403, "Forbidden", "the namespace is being terminated", &causes));
@@ -146,6 +147,9 @@ impl State {
             let mut value = found.expect("looked up before");
             merge_patch(&mut value, &call.body);
             let value = self.store.put(key, value, None);
+            if !value["metadata"]["deletionTimestamp"].is_null() && !is_held(&value) && key.kind != "Namespace" {
+                self.store.remove(key);
+            }
             if call.path.ends_with("/scale") {
                 let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale",
                     "metadata": {"name": key.name, "namespace": key.namespace}, "spec": call.body["spec"]});
@@ -215,7 +219,9 @@ impl State {
             self.delete_namespace(&key.name);
             return Reply::Json(200, self.store.get(key).cloned().unwrap_or_default());
         }
-        self.store.remove(key);
+        if !self.take_away(key) {
+            return Reply::Json(200, self.store.get(key).cloned().unwrap_or_default());
+        }
         let uid = &found["metadata"]["uid"];
         let with_it = self.store.keys(|other, value| {
             let owned =
@@ -226,9 +232,20 @@ impl State {
             owned || defined || volume
         });
         for key in with_it {
-            self.store.remove(&key);
+            self.take_away(&key);
         }
         Reply::Json(200, json!({"apiVersion": "v1", "kind": "Status", "status": "Success", "code": 200}))
+    }
+
+    /// Removes an object, or marks it where a finalizer holds it. Returns whether it is gone.
+    fn take_away(&mut self, key: &Key) -> bool {
+        let Some(mut held) = self.store.get(key).filter(|found| is_held(found)).cloned() else {
+            self.store.remove(key);
+            return true;
+        };
+        held["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:01Z");
+        self.store.put(key, held, None);
+        false
     }
 
     pub(super) fn delete_namespace(&mut self, name: &str) {
@@ -244,16 +261,23 @@ impl State {
     pub(super) fn look_at_namespaces(&mut self) {
         let gone: Vec<String> =
             self.terminating.iter().filter(|(_, left)| **left == 0).map(|(name, _)| name.clone()).collect();
-        self.terminating.retain(|_, left| left.checked_sub(1).map(|less| *left = less).is_some());
+        for left in self.terminating.values_mut() {
+            *left = left.saturating_sub(1);
+        }
         for namespace in gone {
-            let inside = self.store.keys(|key, _| {
-                key.namespace.as_ref() == Some(&namespace) || (key.kind == "Namespace" && key.name == namespace)
-            });
-            for key in inside {
-                self.store.remove(&key);
+            let inside = self.store.keys(|key, _| key.namespace.as_ref() == Some(&namespace));
+            let held = inside.iter().filter(|key| !self.take_away(key)).count();
+            if held == 0 {
+                self.store.remove(&Key { kind: "Namespace", namespace: None, name: namespace.clone() });
+                self.terminating.remove(&namespace);
             }
         }
     }
+}
+
+/// Whether a finalizer keeps an object from going.
+fn is_held(object: &Value) -> bool {
+    object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
 }
 
 /// Whether a request was made for another version of the object than the one that is there.

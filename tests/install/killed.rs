@@ -126,7 +126,8 @@ async fn workloads_go_back_to_their_lower_bound_whenever_the_removal_died() {
         "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}, "minReplicas": 2},
         "status": {"currentReplicas": 4}}));
     let start = fake.fork();
-    let resetting = async |cluster: &Cluster| down_with(cluster, Data::Purge, true).await;
+    let resetting =
+        async |cluster: &Cluster| down_with(cluster, Data::Purge, |options| options.reset_replicas = true).await;
     resetting(&cluster).await.unwrap();
     assert_eq!(fake.get("Deployment", "web").unwrap()["spec"]["replicas"], 2);
     let writes = fake.writes();

@@ -113,12 +113,18 @@ impl Told {
 
 /// What `scalekit down` does.
 async fn down(cluster: &Cluster, data: Data) -> Result<commands::Downed, CommandError> {
-    down_with(cluster, data, false).await
+    down_with(cluster, data, |_| {}).await
 }
 
-async fn down_with(cluster: &Cluster, data: Data, reset_replicas: bool) -> Result<commands::Downed, CommandError> {
+async fn down_with(
+    cluster: &Cluster,
+    data: Data,
+    change: impl FnOnce(&mut RemovalOptions<'_>),
+) -> Result<commands::Downed, CommandError> {
     let planned = commands::plan_removal(cluster, None, data, &Silent).await?;
-    let options = RemovalOptions { containerd_socket: None, timeout: TIMEOUT, force_finalizers: false, reset_replicas };
+    let mut options =
+        RemovalOptions { containerd_socket: None, timeout: TIMEOUT, force_finalizers: false, reset_replicas: false };
+    change(&mut options);
     commands::down(&planned, Consent::Given, options, cluster, &Silent).await
 }
 

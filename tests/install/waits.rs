@@ -89,13 +89,22 @@ async fn the_last_words_of_an_init_container_are_told() {
     assert!(failures(&error)[0].contains(expected), "{error:?}");
 }
 
-/// A controller that is refused asks again after minutes: what it said before the wait counts, unless the API server would
-/// take the pod by now.
+/// A controller that is refused asks again after minutes: what it said before the wait counts once the API server says that
+/// it would say so now, and nothing else is a word on it: no answer, or one about something else.
 #[rstest]
-#[case::still(true)]
-#[case::no_more(false)]
+#[case::still(&[(403, "Forbidden", usize::MAX)], Some(6))]
+#[case::still_in_other_words(&[(422, "Invalid", usize::MAX)], Some(6))]
+#[case::still_when_it_has_an_answer_again(&[(500, "InternalError", 2), (403, "Forbidden", usize::MAX)], Some(16))]
+#[case::no_more(&[], None)]
+#[case::no_more_when_it_has_an_answer_again(&[(503, "ServiceUnavailable", 1)], None)]
+#[case::it_is_overloaded(&[(429, "TooManyRequests", usize::MAX)], None)]
+#[case::it_does_not_know_who_asks(&[(401, "Unauthorized", usize::MAX)], None)]
+#[case::it_says_nothing(&[(0, "", usize::MAX)], None)]
 #[tokio::test(start_paused = true)]
-async fn a_refusal_of_before_counts_while_the_api_server_says_the_same(#[case] still: bool) {
+async fn a_refusal_of_before_counts_while_the_api_server_says_the_same(
+    #[case] answers: &[(u16, &str, usize)],
+    #[case] within: Option<u64>,
+) {
     let fake = FakeCluster::new();
     fake.hold("node-exporter");
     let cluster = fake.cluster();
@@ -104,22 +113,19 @@ async fn a_refusal_of_before_counts_while_the_api_server_says_the_same(#[case] s
     fake.put(json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e", "namespace": "monitoring-nodes"},
         "type": "Warning", "reason": "FailedCreate", "message": "pods is forbidden: exceeded quota: q",
         "involvedObject": {"kind": "DaemonSet", "name": "node-exporter", "uid": set["metadata"]["uid"]}}));
-    if still {
-        fake.fault(Fault::on("create", "/namespaces/monitoring-nodes/pods").answers(
-            403,
-            "Forbidden",
-            "exceeded quota: q",
-        ));
+    for (code, reason, times) in answers {
+        let pods = Fault::on("create", "/namespaces/monitoring-nodes/pods").times(*times);
+        fake.fault(if *code == 0 { pods } else { pods.answers(*code, reason, "exceeded quota: q") });
     }
     let began = Instant::now();
     let error = up(&cluster, stack()).await.unwrap_err();
-    if still {
+    if let Some(within) = within {
         assert!(matches!(error, InstallError::Failed { .. }), "{error}");
         assert!(
             failures(&error)[0].contains("its pods are refused: pods is forbidden: exceeded quota: q"),
             "{error:?}"
         );
-        assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(within), "{:?}", began.elapsed());
     } else {
         assert!(matches!(error, InstallError::TimedOut { .. }), "{error}");
     }
