@@ -38,7 +38,7 @@ pub enum InstallError {
         since: Option<Timestamp>,
     },
     /// Another run holds the lock by now, so this one stopped.
-    #[error("the lock was lost: another run took over while this one could not reach the API server")]
+    #[error("the lock was lost: another run took over while this one was stopped, or could not reach the API server")]
     LockLost,
     /// The run was told to end. The lock was given back.
     #[error("interrupted; the next run goes on from here")]

@@ -54,6 +54,7 @@ fn main() -> ExitCode {
             killed::a_removal_that_keeps_data_killed_at_any_write_is_finished_by_the_next_run,
             together::a_second_run_names_the_first_and_leaves_it_alone,
             together::a_run_that_died_elsewhere_is_taken_over_when_its_lock_has_run_out,
+            together::a_run_that_was_stopped_and_taken_over_writes_no_more,
             refused::a_refused_object_stops_what_needs_it_and_nothing_else,
             access::a_way_that_does_not_lead_to_the_cluster_is_named_within_seconds,
             access::a_home_that_cannot_be_written_to_holds_nothing_up,

@@ -7,6 +7,7 @@ mod dry_run;
 #[path = "../fake/mod.rs"]
 mod fake;
 mod killed;
+mod lock;
 mod pause;
 mod up;
 mod waits;
