@@ -69,6 +69,7 @@ fn main() -> ExitCode {
             terminal::a_terminal_shows_a_tree_that_leaves_nothing_but_whole_lines,
             terminal::colours_and_movements_are_left_out_where_they_are_not_wanted,
             faults::an_interrupted_run_says_so_and_the_next_one_goes_on,
+            faults::an_interrupted_removal_says_so_and_the_next_one_goes_on,
             faults::an_api_server_that_is_away_for_twenty_seconds_is_waited_for,
             faults::a_removal_waits_for_an_api_server_that_is_away_for_twenty_seconds,
             ownership::a_stuck_finalizer_is_named_and_taken_off_only_by_force,
