@@ -267,8 +267,8 @@ impl CommandError {
                 | InstallError::Delete { source, .. } => cluster_code(source),
                 InstallError::Locked { .. } | InstallError::LockLost => 7,
                 InstallError::Interrupted => 130,
-                InstallError::Apply { not_permitted: true, .. } => 4,
-                InstallError::Apply { .. } => 1,
+                InstallError::Apply { not_permitted: true, .. } | InstallError::Prune { not_permitted: true, .. } => 4,
+                InstallError::Apply { .. } | InstallError::Prune { .. } => 1,
             },
             Self::Reload { .. }
             | Self::Targets { .. }

@@ -6,6 +6,7 @@ mod down;
 mod dry_run;
 #[path = "../fake/mod.rs"]
 mod fake;
+mod isolation;
 mod killed;
 mod lock;
 mod pause;
