@@ -45,7 +45,7 @@ pub(super) const NOT_GONE: &str = "NotGone";
 impl Installer<'_> {
     /// Writes what was planned by `state`, one run at a time: makes the namespace in which lock and inventory lie, takes
     /// the lock, reads and compares again if another run has written meanwhile, applies, and gives the lock back. Without
-    /// a change nothing is written and no lock taken. `desired` is fitted to what is there then, with these storage
+    /// a change nothing is written and no lock taken. Gives the version of the inventory that it wrote. `desired` is fitted to what is there then, with these storage
     /// classes.
     ///
     /// # Errors
@@ -58,10 +58,10 @@ impl Installer<'_> {
         classes: &[StorageClass],
         changes: &ChangeSet,
         state: State,
-    ) -> Result<(), InstallError> {
+    ) -> Result<Option<String>, InstallError> {
         let opened = self.open(release, desired, changes).await?;
         if !changes.has_changes() {
-            return Ok(());
+            return Ok(None);
         }
         let lock = self.lock(release).await?;
         let work = async {
@@ -81,8 +81,8 @@ impl Installer<'_> {
     }
 
     /// Applies what has to be created, configured or made anew: an object goes as soon as what it needs is there, up to 16
-    /// at once. A failure stops only what depends on it. Then deletes what is no longer wanted. Afterwards the inventory
-    /// holds exactly what is installed.
+    /// at once. A failure stops only what depends on it. Then deletes what is no longer wanted. Afterwards the inventory,
+    /// whose version this gives, holds exactly what is installed.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl Installer<'_> {
         desired: &[DynamicObject],
         changes: &ChangeSet,
         before: &State,
-    ) -> Result<(), InstallError> {
+    ) -> Result<Option<String>, InstallError> {
         refuse_foreign(changes)?;
         let mut run = Run::new(desired, changes);
         let live = ByName::of(&before.live);
@@ -140,8 +140,8 @@ impl Installer<'_> {
         }));
         let left = self.prune(changes).await;
         let inventory = inventory.with_left(&before.inventory, left.iter().map(|(object, _)| object));
-        self.write_inventory(release, &inventory).await?;
-        if left.is_empty() { Ok(()) } else { Err(not_pruned(left)) }
+        let version = self.write_inventory(release, &inventory).await?;
+        if left.is_empty() { Ok(version) } else { Err(not_pruned(left)) }
     }
 
     /// Makes sure that the namespace of a release is there: its lock and its inventory lie in it. Gives it where it was
