@@ -275,6 +275,13 @@ mod tests {
         assert_eq!((run.next(), run.next()), (Some(0), None));
     }
 
+    #[test]
+    fn the_rest_does_not_wait_for_what_has_to_go_before_it_can_come() {
+        let mut run = with_pods();
+        run.changes[1] = Some(Change::Recreate { uid: "u".to_owned(), why: String::new() });
+        assert_eq!((run.next(), run.next(), run.next()), (Some(1), Some(0), None));
+    }
+
     fn objects() -> Vec<DynamicObject> {
         let object = |kind: &str, name: &str, namespace: Option<&str>| {
             serde_json::from_value(json!({"apiVersion": "v1", "kind": kind,
