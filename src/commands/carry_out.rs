@@ -13,7 +13,8 @@ use crate::{
     plan::ChangeSet,
 };
 
-/// Writes what was planned, under the lock.
+/// Writes what was planned, under the lock. Gives the version of the inventory that it wrote, where there was anything to
+/// write.
 pub(super) async fn write(
     installer: &Installer<'_>,
     release: &Release,
@@ -22,14 +23,14 @@ pub(super) async fn write(
     changes: &ChangeSet,
     state: State,
     reporter: &dyn Reporter,
-) -> Result<(), CommandError> {
+) -> Result<Option<String>, CommandError> {
     let step = Instant::now();
     let written = changes.items.iter().filter(|item| item.change.is_write()).count();
     reporter.report(Event::StepStarted { step: Step::Apply, total: Some(written) });
-    installer.write(release, desired, classes, changes, state).await?;
+    let version = installer.write(release, desired, classes, changes, state).await?;
     let summary = format!("{written} objects written");
     reporter.report(Event::StepFinished { step: Step::Apply, took: step.elapsed(), summary });
-    Ok(())
+    Ok(version)
 }
 
 /// Waits until everything that was written works.

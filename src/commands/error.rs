@@ -69,6 +69,8 @@ pub enum CommandError {
         waited: Option<Duration>,
         /// Prometheus' own words; none where it has not looked at it.
         refusals: Vec<String>,
+        /// Whether the configuration of before is in its place again.
+        put_back: bool,
     },
     /// Prometheus does not scrape everything in time.
     #[error("{} of {total} scrape targets are up after {} s", up, waited.as_secs())]
@@ -267,8 +269,8 @@ impl CommandError {
                 | InstallError::Delete { source, .. } => cluster_code(source),
                 InstallError::Locked { .. } | InstallError::LockLost => 7,
                 InstallError::Interrupted => 130,
-                InstallError::Apply { not_permitted: true, .. } => 4,
-                InstallError::Apply { .. } => 1,
+                InstallError::Apply { not_permitted: true, .. } | InstallError::Prune { not_permitted: true, .. } => 4,
+                InstallError::Apply { .. } | InstallError::Prune { .. } => 1,
             },
             Self::Reload { .. }
             | Self::Targets { .. }
@@ -315,7 +317,7 @@ impl CommandError {
             Self::Reload { namespace, refusals, .. } if refusals.is_empty() => {
                 Some(format!("see its log: `kubectl logs -n {namespace} statefulset/prometheus`"))
             }
-            Self::Reload { waited: None, .. } => Some("mend what it names, and run `scalekit up` again".to_owned()),
+            Self::Reload { put_back: false, .. } => Some("mend what it names, and run `scalekit up` again".to_owned()),
             Self::Reload { .. } => {
                 Some("mend what it names, and run `scalekit up` again; until then the configuration of before is in its place".to_owned())
             }

@@ -126,13 +126,14 @@ async fn nudge(components: &[Component], installer: &Installer<'_>, namespace: &
 
 /// Brings what was changed into the pods, and waits until Prometheus says that it is what it has loaded, which may be so from
 /// the beginning. All of it lies in one volume, whose files the kubelet exchanges at once. What it refuses is put back as it was
-/// before: it could not start with it.
+/// before: it could not start with it. Not where another run has `written` another version of the inventory since: what that one
+/// wants is not known here.
 ///
 /// # Errors
 ///
 /// [`CommandError::Reload`] when Prometheus refuses its new configuration, with its own words, or does not look at it in time.
 pub(super) async fn after(
-    before: Before,
+    (before, written): (Before, Option<String>),
     installer: &Installer<'_>,
     release: &Release,
     cluster: &Cluster,
@@ -143,7 +144,10 @@ pub(super) async fn after(
     let Before { components, prometheus, mark, lies_in: (as_it_was, added) } = before;
     nudge(&components, installer, namespace).await;
     let (Some(before), Some(mark)) = (prometheus, mark) else { return Ok(()) };
-    let failed = |waited, refusals| CommandError::Reload { namespace: namespace.to_owned(), waited, refusals };
+    let failed = |waited, refusals, put_back| {
+        let namespace = namespace.to_owned();
+        CommandError::Reload { namespace, waited, refusals, put_back }
+    };
     let began = Instant::now();
     let mut nudged = began;
     reporter.report(Event::StepStarted { step: Step::Reload, total: None });
@@ -160,17 +164,22 @@ pub(super) async fn after(
                 if !refusals.is_empty() {
                     let waited = began.elapsed();
                     // What it refused before as well is no better.
-                    if before.reload_config_success {
-                        installer.put_back(release, &as_it_was, &added).await?;
+                    let worked = before.reload_config_success;
+                    let put_back =
+                        worked && installer.put_back(release, written.as_deref(), &as_it_was, &added).await?;
+                    if put_back {
                         nudge(&[Component::Prometheus], installer, namespace).await;
                         until_loaded(cluster, namespace).await;
+                    } else if worked {
+                        let message = "nothing is put back: another run has written meanwhile".to_owned();
+                        reporter.report(Event::Note { message });
                     }
-                    return Err(failed(Some(waited), refusals));
+                    return Err(failed(Some(waited), refusals, put_back));
                 }
             }
         }
         if Instant::now() >= deadline {
-            return Err(failed(Some(began.elapsed()), Vec::new()));
+            return Err(failed(Some(began.elapsed()), Vec::new(), false));
         }
         if nudged.elapsed() > NUDGE_AGAIN {
             nudge(&[Component::Prometheus], installer, namespace).await;
@@ -197,7 +206,8 @@ pub(super) async fn is_loaded(cluster: &Cluster, namespace: &str) -> Result<(), 
     match runtime(cluster, namespace).await {
         Ok(runtime) if !runtime.reload_config_success => {
             let refusals = refusals(cluster, namespace, LOGGED).await;
-            Err(CommandError::Reload { namespace: namespace.to_owned(), waited: None, refusals })
+            let namespace = namespace.to_owned();
+            Err(CommandError::Reload { namespace, waited: None, refusals, put_back: false })
         }
         _ => Ok(()),
     }

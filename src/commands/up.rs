@@ -223,11 +223,11 @@ pub async fn up(
     } else {
         None
     };
-    write(&installer, &release, &desired, &facts.classes, &changes, state, reporter).await?;
+    let version = write(&installer, &release, &desired, &facts.classes, &changes, state, reporter).await?;
     if wait {
         until_ready(&installer, &release, &desired, reporter).await?;
         if let Some(before) = before {
-            reload::after(before, &installer, &release, cluster, began + timeout, reporter).await?;
+            reload::after((before, version), &installer, &release, cluster, began + timeout, reporter).await?;
             let expected = catalog::expected_jobs(&options, &done.platform);
             done.targets =
                 Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{
+    StreamExt, future,
+    stream::{self, FuturesUnordered},
+};
 use k8s_openapi::{
     api::storage::v1::StorageClass, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
@@ -15,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Failure, InstallError, Installer, Release, State,
+    delete::BLOCKED_FOR,
     run::{Outcome, Run},
 };
 use crate::{
@@ -35,10 +39,13 @@ const REFUSAL_HOLDS: Duration = Duration::from_secs(3);
 /// Reason of a definition that was taken and is not served.
 pub(super) const NOT_ESTABLISHED: &str = "NotEstablished";
 
+/// Reason of an object that has to be made anew and does not go.
+pub(super) const NOT_GONE: &str = "NotGone";
+
 impl Installer<'_> {
     /// Writes what was planned by `state`, one run at a time: makes the namespace in which lock and inventory lie, takes
     /// the lock, reads and compares again if another run has written meanwhile, applies, and gives the lock back. Without
-    /// a change nothing is written and no lock taken. `desired` is fitted to what is there then, with these storage
+    /// a change nothing is written and no lock taken. Gives the version of the inventory that it wrote. `desired` is fitted to what is there then, with these storage
     /// classes.
     ///
     /// # Errors
@@ -51,10 +58,10 @@ impl Installer<'_> {
         classes: &[StorageClass],
         changes: &ChangeSet,
         state: State,
-    ) -> Result<(), InstallError> {
+    ) -> Result<Option<String>, InstallError> {
         let opened = self.open(release, desired, changes).await?;
         if !changes.has_changes() {
-            return Ok(());
+            return Ok(None);
         }
         let lock = self.lock(release).await?;
         let work = async {
@@ -73,20 +80,22 @@ impl Installer<'_> {
         lock.hold(work).await
     }
 
-    /// Applies what has to be created or configured: an object goes as soon as what it needs is there, up to 16
-    /// at once. A failure stops only what depends on it. Afterwards the inventory holds exactly what is installed.
+    /// Applies what has to be created, configured or made anew: an object goes as soon as what it needs is there, up to 16
+    /// at once. A failure stops only what depends on it. Then deletes what is no longer wanted. Afterwards the inventory,
+    /// whose version this gives, holds exactly what is installed.
     ///
     /// # Errors
     ///
     /// [`InstallError::Foreign`] before anything is written; [`InstallError::Conflict`] and [`InstallError::Apply`]
     /// after everything that could be written was; the inventory then holds the union of old and new.
+    /// [`InstallError::Prune`] after everything that could be deleted was; the inventory then holds the rest of it too.
     pub async fn apply(
         &self,
         release: &Release,
         desired: &[DynamicObject],
         changes: &ChangeSet,
         before: &State,
-    ) -> Result<(), InstallError> {
+    ) -> Result<Option<String>, InstallError> {
         refuse_foreign(changes)?;
         let mut run = Run::new(desired, changes);
         let live = ByName::of(&before.live);
@@ -95,15 +104,23 @@ impl Installer<'_> {
         }
         self.refuse_conflicts(desired, changes, &live).await?;
         self.write_inventory(release, &before.inventory.with_intended(run.references.iter())).await?;
-        self.make_room(changes).await?;
         let mut in_flight = FuturesUnordered::new();
         loop {
             while in_flight.len() < CONCURRENCY
                 && let Some(position) = run.next()
             {
-                let live = live.get(&run.references[position]).filter(|live| !changes.makes_anew(live));
+                let live = live.get(&run.references[position]);
                 let served = run.is_needed(position);
-                in_flight.push(async move { (position, self.write_one(&desired[position], live, served).await) });
+                in_flight.push(async move {
+                    let (anew, live) = live.map_or((None, None), |live| {
+                        if changes.makes_anew(live) { (Some(live), None) } else { (None, Some(live)) }
+                    });
+                    let outcome = match self.make_room(anew).await {
+                        Ok(()) => self.write_one(&desired[position], live, served).await,
+                        Err(error) => Outcome::Failed(error),
+                    };
+                    (position, outcome)
+                });
             }
             let Some((position, outcome)) = in_flight.next().await else { break };
             run.settle(position, outcome);
@@ -121,8 +138,10 @@ impl Installer<'_> {
             let uid = run.uids.get(reference).cloned().or_else(|| there()?.metadata.uid.clone());
             (reference.clone(), uid, content_hash(object))
         }));
-        self.prune(changes).await?;
-        self.write_inventory(release, &inventory).await
+        let left = self.prune(changes).await;
+        let inventory = inventory.with_left(&before.inventory, left.iter().map(|(object, _)| object));
+        let version = self.write_inventory(release, &inventory).await?;
+        if left.is_empty() { Ok(version) } else { Err(not_pruned(left)) }
     }
 
     /// Makes sure that the namespace of a release is there: its lock and its inventory lie in it. Gives it where it was
@@ -153,25 +172,35 @@ impl Installer<'_> {
     }
 
     /// Deletes what has to be made anew, and waits until it is gone.
-    async fn make_room(&self, changes: &ChangeSet) -> Result<(), InstallError> {
-        let mut going = BTreeMap::new();
-        for item in &changes.items {
-            if let Change::Recreate { uid, .. } = &item.change
-                && !self.delete_one(&item.object, uid).await?
-            {
-                going.insert(item.object.clone(), uid.clone());
-            }
+    async fn make_room(&self, old: Option<&DynamicObject>) -> Result<(), cluster::Error> {
+        let Some((old, uid)) = old.and_then(|old| Some((ObjectRef::of(old), old.metadata.uid.clone()?))) else {
+            return Ok(());
+        };
+        if self.delete(&old, &uid).await? {
+            return Ok(());
         }
-        self.until_gone(going, super::delete::BLOCKED_FOR).await
+        self.until_gone(BTreeMap::from([(old, uid)]), BLOCKED_FOR).await.map_err(|error| match error {
+            InstallError::Read(source) | InstallError::Delete { source, .. } => source,
+            error => {
+                let why = error.failures().first().map_or_else(|| error.to_string(), |failure| failure.why.clone());
+                let message = format!("the old one does not go: {why}");
+                cluster::Error::Rejected { code: 0, reason: NOT_GONE.to_owned(), message }
+            }
+        })
     }
 
-    async fn prune(&self, changes: &ChangeSet) -> Result<(), InstallError> {
-        for item in &changes.items {
-            if let Change::Delete { uid } = &item.change {
-                self.delete_one(&item.object, uid).await?;
-            }
-        }
-        Ok(())
+    /// Deletes what is no longer wanted. Gives what could not be, and why.
+    async fn prune(&self, changes: &ChangeSet) -> Vec<(ObjectRef, cluster::Error)> {
+        let no_more = changes.items.iter().filter_map(|item| match &item.change {
+            Change::Delete { uid } => Some((&item.object, uid)),
+            _ => None,
+        });
+        stream::iter(no_more)
+            .map(|(object, uid)| async move { (object, self.delete(object, uid).await) })
+            .buffered(CONCURRENCY)
+            .filter_map(|(object, deleted)| future::ready(deleted.err().map(|error| (object.clone(), error))))
+            .collect()
+            .await
     }
 
     /// Asks the API server, before anything is written, whether somebody else manages fields that would be changed.
@@ -302,6 +331,12 @@ impl Installer<'_> {
 
 fn not_established(message: String) -> cluster::Error {
     cluster::Error::Rejected { code: 0, reason: NOT_ESTABLISHED.to_owned(), message }
+}
+
+fn not_pruned(left: Vec<(ObjectRef, cluster::Error)>) -> InstallError {
+    let not_permitted = left.iter().all(|(_, error)| error.is_about_access());
+    let failure = |(object, error): (ObjectRef, cluster::Error)| Failure { object, why: error.to_string(), hint: None };
+    InstallError::Prune { failures: left.into_iter().map(failure).collect(), not_permitted }
 }
 
 fn refuse_foreign(changes: &ChangeSet) -> Result<(), InstallError> {

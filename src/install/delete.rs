@@ -111,8 +111,14 @@ impl Installer<'_> {
         self.until_gone(going, BLOCKED_FOR).await
     }
 
-    /// Deletes one object if it still is the one with this UID. Returns whether it is gone already.
+    /// As [`Installer::delete`], and says of an error what it was about.
     pub(super) async fn delete_one(&self, object: &ObjectRef, uid: &str) -> Result<bool, InstallError> {
+        let deleted = self.delete(object, uid).await;
+        deleted.map_err(|source| InstallError::Delete { object: object.clone(), source })
+    }
+
+    /// Deletes one object if it still is the one with this UID. Returns whether it is gone already.
+    pub(super) async fn delete(&self, object: &ObjectRef, uid: &str) -> Result<bool, cluster::Error> {
         let params = DeleteParams {
             preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
             propagation_policy: Some(PropagationPolicy::Background),
@@ -128,7 +134,7 @@ impl Installer<'_> {
             Ok(answer) => answer.is_right(),
             // Gone already, or made again by somebody since: not ours any more.
             Err(cluster::Error::NotFound { .. } | cluster::Error::Conflict { .. }) => true,
-            Err(source) => return Err(InstallError::Delete { object: object.clone(), source }),
+            Err(error) => return Err(error),
         };
         if gone {
             self.reporter.report(Event::Object { object: object.clone(), action: Action::Deleted, why: None });

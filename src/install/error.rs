@@ -38,7 +38,7 @@ pub enum InstallError {
         since: Option<Timestamp>,
     },
     /// Another run holds the lock by now, so this one stopped.
-    #[error("the lock was lost: another run took over while this one could not reach the API server")]
+    #[error("the lock was lost: another run took over while this one was stopped, or could not reach the API server")]
     LockLost,
     /// The run was told to end. The lock was given back.
     #[error("interrupted; the next run goes on from here")]
@@ -62,6 +62,14 @@ pub enum InstallError {
         failures: Vec<Failure>,
         /// Objects that were not tried, since what they need is among the failures.
         skipped: Vec<ObjectRef>,
+        /// Whether all of it failed because the cluster could not be reached, or a right is missing.
+        not_permitted: bool,
+    },
+    /// What is no longer wanted could not be deleted. Everything else was written.
+    #[error("{} could not be deleted", counted(failures.len()))]
+    Prune {
+        /// Which, and why. They stay in the inventory.
+        failures: Vec<Failure>,
         /// Whether all of it failed because the cluster could not be reached, or a right is missing.
         not_permitted: bool,
     },
@@ -114,7 +122,7 @@ impl InstallError {
     pub fn failures(&self) -> &[Failure] {
         match self {
             Self::Conflict { conflicts } => conflicts,
-            Self::Apply { failures, .. } | Self::Failed { failures } => failures,
+            Self::Apply { failures, .. } | Self::Prune { failures, .. } | Self::Failed { failures } => failures,
             Self::TimedOut { waiting } | Self::NotGone { waiting } => waiting,
             Self::Read(_)
             | Self::Locked { .. }
@@ -144,6 +152,7 @@ impl InstallError {
                     .to_owned(),
             ),
             Self::Locked { .. } => Some("wait for it, or end it; a run that died is taken over after 15 s".to_owned()),
+            Self::Prune { .. } => Some("everything else is written; the next run deletes what it can".to_owned()),
             Self::LockLost => Some("run it again: it goes on from where this one stopped".to_owned()),
             Self::Read(_)
             | Self::Interrupted

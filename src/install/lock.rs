@@ -1,4 +1,5 @@
-//! One writer at a time: a Lease in the release's namespace, held for the length of a run.
+//! One writer at a time: a Lease in the release's namespace, held from before its first object is written or deleted, but
+//! for that namespace itself, until after the last. Checks, images, waiting and the proof of a removal are outside.
 //!
 //! A holder that lives renews its lease, and is named to whoever comes second. One that died is taken over: at
 //! once where it can be seen that its process is gone, else after the lease has stood unchanged for its whole
@@ -11,7 +12,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::{
+    coordination::v1::{Lease, LeaseSpec},
+    core::v1::Namespace,
+};
 use kube::{
     Api,
     api::{DeleteParams, ObjectMeta, PostParams, Preconditions},
@@ -22,7 +26,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{InstallError, Installer, Release};
+use super::{InstallError, Installer, Release, renewed::Renewed};
 use crate::{
     catalog::{MANAGED_BY, NAME, PART_OF, SCALEKIT},
     cluster::{self, Held, Interruption},
@@ -35,7 +39,7 @@ use crate::{
 pub(super) const LOCK: &str = "scalekit-lock";
 
 /// Short enough that a run after a crash elsewhere does not wait for long, long enough for a slow API server.
-const TERMS: Terms =
+pub(super) const TERMS: Terms =
     Terms { duration: Duration::from_secs(15), renew_deadline: Duration::from_secs(10), retry: Duration::from_secs(2) };
 
 /// A holder that has renewed while it was watched lives. It renews every [`Terms::retry`], so this long is enough
@@ -49,7 +53,7 @@ pub struct Lock {
     written: Written,
     heartbeat: JoinHandle<()>,
     lost: Arc<Notify>,
-    sure: watch::Sender<bool>,
+    renewed: watch::Sender<Option<Renewed>>,
     interruption: Interruption,
     _held: Held,
 }
@@ -64,18 +68,19 @@ fn version(lease: &Lease) -> Preconditions {
 impl Lock {
     fn keep(
         leases: Api<Lease>,
-        acquired: &Lease,
+        (acquired, asked): (&Lease, Renewed),
         identity: String,
-        sure: watch::Sender<bool>,
+        renewed: watch::Sender<Option<Renewed>>,
         interruption: &Interruption,
     ) -> Self {
         let lost = Arc::new(Notify::new());
         let written = Arc::new(Mutex::new(version(acquired)));
-        let renewal = renew(leases.clone(), Arc::clone(&written), identity, Arc::clone(&lost), sure.clone());
+        renewed.send_replace(Some(asked));
+        let renewal = renew(leases.clone(), Arc::clone(&written), identity, Arc::clone(&lost), renewed.clone());
         let heartbeat = tokio::spawn(renewal);
         let interruption = interruption.clone();
         let held = interruption.holding();
-        Self { leases, written, heartbeat, lost, sure, interruption, _held: held }
+        Self { leases, written, heartbeat, lost, renewed, interruption, _held: held }
     }
 
     /// Does the work while the lock is held, and gives the lock back however it ends.
@@ -125,7 +130,7 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         self.heartbeat.abort();
-        self.sure.send_replace(true);
+        self.renewed.send_replace(None);
     }
 }
 
@@ -159,15 +164,17 @@ impl Installer<'_> {
             let seen = if abandoned { None } else { observed.as_ref() };
             match decide(&identity, TERMS, seen, now, wall()) {
                 Decision::Acquire(record) | Decision::Renew(record) => {
+                    let mut asked = Renewed::now();
                     let written = self
                         .retrying_if(&object, cluster::Error::is_transient, || {
+                            asked = Renewed::now();
                             write(&leases, read.clone(), record.clone())
                         })
                         .await;
                     match written {
                         Ok(acquired) => {
-                            let (sure, interruption) = (self.sure.clone(), self.cluster.interruption());
-                            return Ok(Lock::keep(leases, &acquired, identity, sure, interruption));
+                            let (renewed, interruption) = (self.renewed.clone(), self.cluster.interruption());
+                            return Ok(Lock::keep(leases, (&acquired, asked), identity, renewed, interruption));
                         }
                         // Somebody was faster, or this one was, and the answer was lost: look again.
                         Err(cluster::Error::Conflict { .. }) if !self.expired() => {}
@@ -209,28 +216,36 @@ impl Installer<'_> {
     }
 }
 
-/// Renews until it finds somebody else's name in the lease.
+/// Renews until it finds that the lease is not ours any more.
 ///
-/// When it could not renew for longer than the deadline, nobody knows whose the lock is: a server that is away is away
-/// for all, and then it is still ours; or only this machine is cut off, and another run may have taken over. So the run
-/// stands still until the lease has been read and renewed once more, by the version that was read.
-async fn renew(leases: Api<Lease>, written: Written, identity: String, lost: Arc<Notify>, sure: watch::Sender<bool>) {
-    let mut renewed = Instant::now();
+/// When the last renewal is longer ago than the deadline, nobody knows whose the lock is: a server that is away is away for
+/// all, and then it is still ours; or only this machine is cut off, or this process was stopped, and another run may have
+/// taken over. So the run stands still until the lease has been read and renewed once more, by the version that was read.
+async fn renew(
+    leases: Api<Lease>,
+    written: Written,
+    identity: String,
+    lost: Arc<Notify>,
+    renewed: watch::Sender<Option<Renewed>>,
+) {
+    let mut last = Renewed::now();
     loop {
         sleep(TERMS.retry).await;
+        let asked = Renewed::now();
         // A server that takes the question and says nothing leaves no doubt for longer than the deadline allows.
-        let patience = TERMS.renew_deadline.saturating_sub(renewed.elapsed()).max(TERMS.retry);
-        let answer = timeout(patience, renew_once(&leases, &written, &identity)).await;
-        match answer {
+        let patience = TERMS.renew_deadline.saturating_sub(last.age(asked)).max(TERMS.retry);
+        match timeout(patience, renew_once(&leases, &written, &identity)).await {
             Ok(Ok(true)) => {
-                renewed = Instant::now();
-                sure.send_replace(true);
+                last = asked;
+                // A lock that is given back at this moment stays given back.
+                renewed.send_if_modified(|held| {
+                    let is_held = held.is_some();
+                    *held = held.map(|_| asked);
+                    is_held
+                });
             }
             Ok(Ok(false)) => break,
-            Ok(Err(_)) | Err(_) if renewed.elapsed() < TERMS.renew_deadline => {}
-            Ok(Err(_)) | Err(_) => {
-                sure.send_replace(false);
-            }
+            Ok(Err(_)) | Err(_) => {}
         }
     }
     lost.notify_one();
@@ -239,8 +254,11 @@ async fn renew(leases: Api<Lease>, written: Written, identity: String, lost: Arc
 /// Whether the lease is still ours after this; `false` when it is not, an error when nobody knows.
 async fn renew_once(leases: &Api<Lease>, written: &Written, identity: &str) -> Result<bool, cluster::Error> {
     let Some(lease) = leases.get_opt(LOCK).await? else {
-        // Deleted with its namespace by our own removal: nobody else can hold what is not there for long.
-        return Ok(true);
+        // It goes with its namespace, when our own removal deletes that. From one that stays another run has taken it, and
+        // given it back.
+        let namespaces: Api<Namespace> = Api::all(leases.clone().into_client());
+        let namespace = namespaces.get_metadata_opt(leases.namespace().unwrap_or_default()).await?;
+        return Ok(namespace.is_none_or(|found| found.metadata.deletion_timestamp.is_some()));
     };
     if holder(&lease) != Some(identity) {
         return Ok(false);
@@ -314,7 +332,7 @@ fn readable(holder: &str) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge: what is written into the lease")]
-fn wall() -> Timestamp {
+pub(super) fn wall() -> Timestamp {
     Timestamp::now()
 }
 

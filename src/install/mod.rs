@@ -16,6 +16,7 @@ pub mod mode;
 mod nudge;
 mod proof;
 mod put_back;
+mod renewed;
 mod retry;
 mod run;
 mod state;
@@ -25,16 +26,14 @@ mod watches;
 
 use std::time::Duration;
 
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::watch, time::Instant};
 
 pub use error::{Failure, InstallError};
 pub use lock::Lock;
 pub use proof::Left;
 pub use state::{Labelled, State, Survey};
 
+use self::renewed::Renewed;
 use crate::{cluster::Cluster, event::Reporter};
 
 /// What is installed as one, with an inventory of its own: the stack, or one sample.
@@ -57,21 +56,20 @@ pub struct Installer<'a> {
     deadline: Instant,
     force_conflicts: bool,
     force_finalizers: bool,
-    /// Whether the lock, where one is held, is known to be held still. While it is not, nothing is sent.
-    sure: watch::Sender<bool>,
+    /// When the lock, where one is held, was last known to be held. When that is too long ago nothing is sent.
+    renewed: watch::Sender<Option<Renewed>>,
 }
 
 impl<'a> Installer<'a> {
     /// An installer that gives up `timeout` from now.
     pub fn new(cluster: &'a Cluster, reporter: &'a dyn Reporter, timeout: Duration) -> Self {
-        let (sure, _) = watch::channel(true);
         Self {
             cluster,
             reporter,
             deadline: Instant::now() + timeout,
             force_conflicts: false,
             force_finalizers: false,
-            sure,
+            renewed: watch::Sender::new(None),
         }
     }
 
@@ -87,13 +85,6 @@ impl<'a> Installer<'a> {
     pub fn force_finalizers(mut self, force: bool) -> Self {
         self.force_finalizers = force;
         self
-    }
-
-    /// Waits while it is not known whether the lock is still held; the deadline ends that too.
-    async fn until_sure(&self) {
-        let mut sure = self.sure.subscribe();
-        // The sender is here, so this ends by the deadline or by the news.
-        let _ended = timeout_at(self.deadline, sure.wait_for(|sure| *sure)).await;
     }
 
     fn expired(&self) -> bool {

@@ -7,8 +7,11 @@ use crate::{object::ObjectRef, plan};
 
 impl Installer<'_> {
     /// Writes objects as they were read before, and deletes those that were not there. A Secret whose content nobody might
-    /// read stays as it is. The inventory goes on to name what
-    /// was wanted, so that the next run finds it missing and tries again.
+    /// read stays as it is. The inventory goes on to name what was wanted, so that the next run finds it missing and tries
+    /// again.
+    ///
+    /// `false`, and nothing is put back, where another run has written since: where the inventory is not of the version that
+    /// was `written`.
     ///
     /// # Errors
     ///
@@ -16,10 +19,14 @@ impl Installer<'_> {
     pub async fn put_back(
         &self,
         release: &Release,
+        written: Option<&str>,
         before: &[DynamicObject],
         new: &[ObjectRef],
-    ) -> Result<(), InstallError> {
+    ) -> Result<bool, InstallError> {
         let work = async {
+            if written.is_none() || self.recorded(release).await?.as_deref() != written {
+                return Ok(false);
+            }
             for object in before.iter().filter(|object| is_whole(object)) {
                 if let Outcome::Failed(error) = self.put(&ObjectRef::of(object), &declared(object), true).await {
                     return Err(InstallError::Read(error));
@@ -31,7 +38,7 @@ impl Installer<'_> {
                     self.delete_one(object, &uid).await?;
                 }
             }
-            Ok(())
+            Ok(true)
         };
         self.lock(release).await?.hold(work).await
     }

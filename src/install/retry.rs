@@ -80,7 +80,9 @@ impl Installer<'_> {
     {
         let mut pause = Duration::from_millis(100);
         loop {
-            self.until_sure().await;
+            if !self.until_sure().await {
+                return Err(cluster::Error::Unreachable { cause: "the lock could not be renewed".to_owned() });
+            }
             let error = match attempt().await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,

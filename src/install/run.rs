@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use kube::api::DynamicObject;
 
-use super::{Failure, InstallError, apply::NOT_ESTABLISHED};
+use super::{
+    Failure, InstallError,
+    apply::{NOT_ESTABLISHED, NOT_GONE},
+};
 use crate::{
     cluster,
     event::{Action, Event, Reporter},
@@ -141,7 +144,9 @@ impl Run {
         let mut comes = vec![false; self.state.len()];
         for &position in &self.order {
             comes[position] = match self.state[position] {
-                Progress::Done | Progress::InFlight => true,
+                // What has to go before it can come may take its time.
+                Progress::InFlight => !matches!(self.changes[position], Some(Change::Recreate { .. })),
+                Progress::Done => true,
                 Progress::Failed => false,
                 Progress::Waiting => self.needs[position].iter().all(|&needed| comes[needed]),
             };
@@ -175,9 +180,16 @@ impl Run {
                 }
                 other => other.to_string(),
             },
-            hint: matches!(error, cluster::Error::Rejected { reason, .. } if reason == NOT_ESTABLISHED).then(|| {
-                "another definition may have its names: `kubectl get crds`; rename or remove that one".to_owned()
-            }),
+            hint: match error {
+                cluster::Error::Rejected { reason, .. } if reason == NOT_ESTABLISHED => {
+                    Some("another definition may have its names: `kubectl get crds`; rename or remove that one")
+                }
+                cluster::Error::Rejected { reason, .. } if reason == NOT_GONE => {
+                    Some("a finalizer goes when its controller has done its work: is that controller still running?")
+                }
+                _ => None,
+            }
+            .map(str::to_owned),
         };
         let only_conflicts = self
             .failures
@@ -261,6 +273,13 @@ mod tests {
         assert_eq!(run.next(), Some(1));
         run.settle(1, Outcome::Failed(cluster::Error::Unreadable { cause: String::new() }));
         assert_eq!((run.next(), run.next()), (Some(0), None));
+    }
+
+    #[test]
+    fn the_rest_does_not_wait_for_what_has_to_go_before_it_can_come() {
+        let mut run = with_pods();
+        run.changes[1] = Some(Change::Recreate { uid: "u".to_owned(), why: String::new() });
+        assert_eq!((run.next(), run.next(), run.next()), (Some(1), Some(0), None));
     }
 
     fn objects() -> Vec<DynamicObject> {

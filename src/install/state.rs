@@ -219,22 +219,32 @@ impl Installer<'_> {
     ///
     /// [`InstallError::Inventory`].
     pub(super) async fn is_current(&self, release: &Release, state: &State) -> Result<bool, InstallError> {
+        let recorded = self.recorded(release).await?;
+        // Without an inventory a removal leaves no trace.
+        let traceable = state.recorded.is_some() || state.live.is_empty();
+        Ok(traceable && recorded == state.recorded)
+    }
+
+    /// The resource version of a release's inventory; `None` when there is none.
+    pub(super) async fn recorded(&self, release: &Release) -> Result<Option<String>, InstallError> {
         let object = release.inventory_object();
         let found = self
             .retrying(&object, || async { Ok(self.inventories(release).get_metadata_opt(&release.inventory).await?) })
             .await
             .map_err(|source| InstallError::Inventory { object: object.clone(), source })?;
-        // Without an inventory a removal leaves no trace.
-        let traceable = state.recorded.is_some() || state.live.is_empty();
-        Ok(traceable && found.and_then(|inventory| inventory.metadata.resource_version) == state.recorded)
+        Ok(found.and_then(|inventory| inventory.metadata.resource_version))
     }
 
-    /// Writes the inventory of a release.
+    /// Writes the inventory of a release. Gives its resource version.
     ///
     /// # Errors
     ///
     /// [`InstallError::Inventory`].
-    pub async fn write_inventory(&self, release: &Release, inventory: &Inventory) -> Result<(), InstallError> {
+    pub async fn write_inventory(
+        &self,
+        release: &Release,
+        inventory: &Inventory,
+    ) -> Result<Option<String>, InstallError> {
         let failed = |source| InstallError::Inventory { object: release.inventory_object(), source };
         let text =
             inventory.to_json().map_err(|error| failed(cluster::Error::Unreadable { cause: error.to_string() }))?;
@@ -275,7 +285,7 @@ impl Installer<'_> {
             self.inventories(release)
                 .patch(&release.inventory, &params, &Patch::Apply(&stored))
                 .await
-                .map(|_| ())
+                .map(|written| written.metadata.resource_version)
                 .map_err(cluster::Error::from)
         })
         .await

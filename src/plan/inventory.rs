@@ -80,6 +80,14 @@ impl Inventory {
         union
     }
 
+    /// This inventory, and what an earlier one knows of these objects: they are no longer wanted and still there.
+    #[must_use]
+    pub fn with_left<'a>(mut self, earlier: &Self, objects: impl IntoIterator<Item = &'a ObjectRef>) -> Self {
+        let left = objects.into_iter().filter_map(|object| earlier.entries.get(object));
+        self.entries.extend(left.map(|entry| (entry.object.clone(), entry.clone())));
+        self
+    }
+
     /// As the text that is stored.
     ///
     /// # Errors

@@ -1,9 +1,6 @@
 //! Interruptions, an API server that is away, and one that stumbles.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -13,7 +10,7 @@ use crate::{
     killed::same,
     proxy::Plan,
     seed, soak,
-    world::{Ended, World, finished},
+    world::{Ended, World, finished, signal},
 };
 
 const AWAY: Duration = Duration::from_secs(20);
@@ -21,14 +18,13 @@ const AWAY: Duration = Duration::from_secs(20);
 /// How long a run that is told to end tries to give back its lock.
 const LETS_GO_WITHIN: Duration = Duration::from_secs(1);
 
-/// Interrupts an installation in the middle of its writes. Whether it gave its lock back, as it must where it took no longer
-/// than it may try to.
-async fn gives_its_lock_back(world: &World, namespace: &str) -> bool {
-    let held = Plan { hold_after: Some(10), ..Plan::default() };
-    let run = world.begun(held, &World::up(namespace), 10).await;
+/// Interrupts a run in the middle of its writes. Whether it gave its lock back, as it must where it took no longer than it may
+/// try to.
+async fn gives_its_lock_back(world: &World, arguments: &[&str], after: usize, namespace: &str) -> bool {
+    let held = Plan { hold_after: Some(after), ..Plan::default() };
+    let run = world.begun(held, arguments, after).await;
     let began = Instant::now();
-    let kill = Command::new("kill").args(["-INT", &run.id().unwrap().to_string()]).status();
-    assert!(kill.unwrap().success());
+    signal(&run, "INT");
     let Ended::Exited(code, words) = finished(run).await else { unreachable!("nobody killed it") };
     let took = began.elapsed();
     assert_eq!(code, 130, "{words}");
@@ -49,7 +45,7 @@ pub async fn an_interrupted_run_says_so_and_the_next_one_goes_on(world: &World) 
     let mut namespaces = ["in-broken", "in-pieces", "in-shards"].into_iter();
     let namespace = loop {
         let namespace = namespaces.next().expect("the lock was not given back");
-        if gives_its_lock_back(world, namespace).await {
+        if gives_its_lock_back(world, &World::up(namespace), 10, namespace).await {
             break namespace;
         }
         world.clear().await;
@@ -59,6 +55,17 @@ pub async fn an_interrupted_run_says_so_and_the_next_one_goes_on(world: &World) 
     same(&world.everything(namespace).await, &expected, "after an interruption");
     let words = world.runs(&World::up(namespace)).await;
     assert!(!words.contains("going on"), "{words}");
+}
+
+/// Whether or not it gave its lock back: of a process that is gone it is taken over at once.
+pub async fn an_interrupted_removal_says_so_and_the_next_one_goes_on(world: &World) {
+    world.settled().await;
+    world.runs(&World::up("in-undone")).await;
+    let down = ["down", "--purge-data", "--yes", "--timeout", "400s"];
+    gives_its_lock_back(world, &down, 4, "in-undone").await;
+    let words = world.runs(&down).await;
+    assert!(words.contains("nothing left"), "{words}");
+    assert!(world.everything("in-undone").await.is_empty());
 }
 
 pub async fn an_api_server_that_is_away_for_twenty_seconds_is_waited_for(world: &World) {

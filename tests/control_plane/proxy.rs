@@ -42,6 +42,9 @@ struct Shared {
     /// How often the plan has changed: what was asked under an earlier one is no business of this one.
     era: AtomicUsize,
     writes: watch::Sender<usize>,
+    renewals: watch::Sender<usize>,
+    /// Writes that wait until they are let go.
+    held: AtomicUsize,
     /// Writes that are being carried out, and how many of them there were at most.
     in_flight: AtomicUsize,
     most_in_flight: AtomicUsize,
@@ -88,6 +91,8 @@ impl Proxy {
             failed: Mutex::default(),
             era: AtomicUsize::new(0),
             writes: watch::Sender::new(0),
+            renewals: watch::Sender::new(0),
+            held: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             most_in_flight: AtomicUsize::new(0),
             let_go: watch::Sender::new(false),
@@ -134,6 +139,19 @@ impl Proxy {
         let mut seen = self.shared.writes.subscribe();
         let reached = tokio::time::timeout(LIMIT, seen.wait_for(|done| *done >= writes)).await;
         assert!(reached.is_ok(), "{} writes in {LIMIT:?}, not {writes}", self.writes());
+    }
+
+    /// How many writes wait until they are let go.
+    pub fn held(&self) -> usize {
+        self.shared.held.load(Ordering::SeqCst)
+    }
+
+    /// Ends when the lock has been renewed so often from now on.
+    pub async fn renewed(&self, times: usize) {
+        let mut seen = self.shared.renewals.subscribe();
+        let enough = *seen.borrow() + times;
+        let reached = tokio::time::timeout(LIMIT, seen.wait_for(|done| *done >= enough)).await;
+        assert!(reached.is_ok(), "the lock is not renewed");
     }
 
     /// Lets go what was held.
@@ -184,6 +202,7 @@ async fn write(shared: &Shared, plan: &Plan, request: Request<Body>) -> Response
     let gives_the_lock_back = is_of_the_lock(&request, &Method::DELETE);
     let may_wait = counts && !gives_the_lock_back;
     if may_wait && plan.hold_after.is_some_and(|writes| *shared.writes.borrow() >= writes) {
+        let _held = Counted::one_more(&shared.held);
         let mut open = shared.let_go.subscribe();
         open.wait_for(|open| *open).await.unwrap();
     }
@@ -192,10 +211,15 @@ async fn write(shared: &Shared, plan: &Plan, request: Request<Body>) -> Response
         drop(turn);
         return std::future::pending().await;
     }
-    let under_way = counts.then(|| UnderWay::begun(shared));
+    let under_way = counts.then(|| {
+        let under_way = Counted::one_more(&shared.in_flight);
+        shared.most_in_flight.fetch_max(shared.in_flight.load(Ordering::SeqCst), Ordering::SeqCst);
+        under_way
+    });
     tokio::time::sleep(plan.pause).await;
     let answer = forward(shared, request).await;
     drop(under_way);
+    shared.renewals.send_modify(|renewals| *renewals += usize::from(!counts));
     let renewed_meanwhile = gives_the_lock_back && answer.status() == StatusCode::CONFLICT;
     if !counts || renewed_meanwhile || shared.era.load(Ordering::SeqCst) != era {
         return answer;
@@ -213,20 +237,19 @@ async fn write(shared: &Shared, plan: &Plan, request: Request<Body>) -> Response
     answer
 }
 
-/// A write that is being carried out. A client that dies takes its requests along, and what carries them out.
-struct UnderWay<'a>(&'a Shared);
+/// A write, for as long as this lives. A client that dies takes its requests along, and what counts them.
+struct Counted<'a>(&'a AtomicUsize);
 
-impl<'a> UnderWay<'a> {
-    fn begun(shared: &'a Shared) -> Self {
-        let now = shared.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
-        shared.most_in_flight.fetch_max(now, Ordering::SeqCst);
-        Self(shared)
+impl<'a> Counted<'a> {
+    fn one_more(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

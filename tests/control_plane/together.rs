@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     proxy::Plan,
-    world::{Ended, World, answered, finished},
+    world::{Ended, World, answered, finished, signal},
 };
 
 /// Arguments of `unshare` for what is another machine to a run: another host's name, and processes that do not see ours. All
@@ -69,4 +69,31 @@ pub async fn a_run_that_died_elsewhere_is_taken_over_when_its_lock_has_run_out(w
     assert!(took > Duration::from_secs(14), "{took:?}");
     world.runs(&World::up("in-elsewhere")).await;
     assert_eq!(world.proxy.writes(), 0, "it was not finished");
+}
+
+/// Stopped, and not ended: as by Ctrl-Z.
+pub async fn a_run_that_was_stopped_and_taken_over_writes_no_more(world: &World) {
+    let up = World::up("in-stopped");
+    let held = Plan { hold_after: Some(10), ..Plan::default() };
+    let first = world.begun(held, &up, 10).await;
+    // By the second renewal it has long sent all that it may send at once, and only waits for answers.
+    world.proxy.renewed(2).await;
+    signal(&first, "STOP");
+
+    let second = answered(async || finished(world.start_past_the_proxy(&up)).await).await;
+    let Ended::Exited(0, words) = second else { panic!("{second:?}") };
+    assert!(words.contains("holds it and does not answer; waiting until it has run out"), "{words}");
+
+    // What was sent before the stop is carried out.
+    let sent = world.proxy.writes() + world.proxy.held();
+    assert!(sent > 10, "nothing was held");
+    world.proxy.let_go();
+    world.proxy.written(sent).await;
+    signal(&first, "CONT");
+    let ended = finished(first).await;
+    let Ended::Exited(7, words) = ended else { panic!("{ended:?}") };
+    assert!(words.contains("the lock was lost: another run took over"), "{words}");
+    // The one is the attempt to give back a lock that the other run has given back.
+    assert_eq!(world.proxy.writes(), sent + 1, "it wrote on: {words}");
+    world.runs(&up).await;
 }

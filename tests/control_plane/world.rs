@@ -119,6 +119,12 @@ impl World {
         command.args(self.through_the_proxy()).args(arguments).spawn().unwrap()
     }
 
+    /// The binary, started past the proxy.
+    pub fn start_past_the_proxy(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(&self.binary);
+        command.arg("--kubeconfig").arg(self.state.join("kubeconfig")).args(arguments).spawn().unwrap()
+    }
+
     /// Runs the binary by a plan, to its end or its death. A run that was not answered is begun again, unless requests are to
     /// fail.
     pub async fn run(&self, plan: Plan, arguments: &[&str]) -> Ended {
@@ -299,6 +305,13 @@ impl Setting for World {
     }
 
     async fn describe_failure(&self) {}
+}
+
+/// Sends a run a signal.
+pub fn signal(run: &Child, signal: &str) {
+    let pid = run.id().expect("it runs").to_string();
+    let sent = std::process::Command::new("kill").args([&format!("-{signal}"), &pid]).status();
+    assert!(sent.unwrap().success(), "no {signal} for {pid}");
 }
 
 /// Runs until the first request was answered, within reason.

@@ -6,8 +6,11 @@ mod down;
 mod dry_run;
 #[path = "../fake/mod.rs"]
 mod fake;
+mod isolation;
 mod killed;
+mod lock;
 mod pause;
+mod put_back;
 mod up;
 mod waits;
 

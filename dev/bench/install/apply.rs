@@ -33,7 +33,8 @@ async fn apply(file: &str, namespace: &str) -> Result<(), Failure> {
     }
     let state = installer.read(&release, &desired).await?;
     let changes = plan::plan(&desired, &state.live, &state.inventory);
-    Ok(installer.write(&release, &desired, &[], &changes, state).await?)
+    installer.write(&release, &desired, &[], &changes, state).await?;
+    Ok(())
 }
 
 fn main() -> Result<ExitCode, Failure> {
