@@ -19,6 +19,8 @@ mod checks;
 mod crd;
 mod faults;
 mod killed;
+#[path = "../tls/listener.rs"]
+mod listener;
 mod ownership;
 mod profile;
 mod proxy;
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
             access::an_account_that_may_only_read_is_told_what_it_may_not_and_writes_nothing,
             requests::as_many_requests_are_told_as_the_api_server_logs,
             requests::up_to_sixteen_writes_are_in_flight,
+            requests::a_run_shares_one_connection_but_where_there_is_no_tls,
             removal::namespaces_on_their_way_out_are_waited_for,
             removal::what_lost_its_label_is_left_and_named,
             removal::a_deployment_of_somebody_elses_keeps_the_namespace_and_is_named_alone,

@@ -1,7 +1,7 @@
 //! What stands between the binary and the API server: it counts writes, and lets happen what should go wrong.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -10,11 +10,20 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::State, http::Request, response::Response};
-use http::{Method, StatusCode};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::Request,
+    response::Response,
+    serve::{Listener, ListenerExt},
+};
+use http::{Method, StatusCode, Version};
 use kube::Client;
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::listener::{BOTH, Encrypted};
 
 /// What goes wrong, and how the writes go through.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +57,9 @@ struct Shared {
     /// Writes that are being carried out, and how many of them there were at most.
     in_flight: AtomicUsize,
     most_in_flight: AtomicUsize,
+    /// Versions of HTTP in which something was asked, and connections.
+    spoken: Mutex<BTreeSet<Version>>,
+    connections: AtomicUsize,
     let_go: watch::Sender<bool>,
     dead: watch::Sender<bool>,
     turn: tokio::sync::Mutex<()>,
@@ -59,7 +71,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 impl Shared {
     /// What goes wrong with a request, if anything. The same one goes through after a few failures: an API server that
     /// answers the same question with nothing else is away.
-    fn draw(&self, of_hundred: u8, request: &Request<Body>) -> Option<u8> {
+    fn draw(&self, of_hundred: u8, request: &Request<Bytes>) -> Option<u8> {
         let drawn = {
             let mut random = locked(&self.random);
             (random.u8(0..100) < of_hundred).then(|| random.u8(0..3))
@@ -75,11 +87,12 @@ impl Shared {
 /// Failures of the same request, one after the other, at most. A read is asked six times.
 const IN_A_ROW: u8 = 4;
 
-/// A proxy in front of one API server. It speaks plain HTTP, and has the rights of the client that it is given.
+/// A proxy in front of one API server. It lets everybody in, and has the rights of the client that it is given.
 #[derive(Clone)]
 pub struct Proxy {
     shared: Arc<Shared>,
-    address: SocketAddr,
+    encrypted: SocketAddr,
+    plain: SocketAddr,
 }
 
 impl Proxy {
@@ -95,19 +108,28 @@ impl Proxy {
             held: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             most_in_flight: AtomicUsize::new(0),
+            spoken: Mutex::default(),
+            connections: AtomicUsize::new(0),
             let_go: watch::Sender::new(false),
             dead: watch::Sender::new(false),
             turn: tokio::sync::Mutex::default(),
         });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = Router::new().fallback(pass).with_state(Arc::clone(&shared));
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { shared, address }
+        let [encrypted, plain] = [local().await, local().await];
+        let addresses = [&encrypted, &plain].map(|listener| listener.local_addr().unwrap());
+        serve(&shared, Encrypted::new(encrypted, BOTH));
+        serve(&shared, plain);
+        let [encrypted, plain] = addresses;
+        Self { shared, encrypted, plain }
     }
 
+    /// Where it listens as an API server does: TLS, and HTTP/2 for who speaks it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("https://{}", self.encrypted)
+    }
+
+    /// Where it listens without TLS.
+    pub fn plain_url(&self) -> String {
+        format!("http://{}", self.plain)
     }
 
     /// From now on, by this plan, with nothing counted yet.
@@ -120,6 +142,8 @@ impl Proxy {
         self.shared.era.fetch_add(1, Ordering::SeqCst);
         self.shared.writes.send_replace(0);
         self.shared.most_in_flight.store(0, Ordering::SeqCst);
+        locked(&self.shared.spoken).clear();
+        self.shared.connections.store(0, Ordering::SeqCst);
         self.shared.let_go.send_replace(false);
         self.shared.dead.send_replace(false);
     }
@@ -132,6 +156,16 @@ impl Proxy {
     /// How many writes there were at once since then, at most.
     pub fn most_in_flight(&self) -> usize {
         self.shared.most_in_flight.load(Ordering::SeqCst)
+    }
+
+    /// The versions of HTTP in which something was asked since then.
+    pub fn spoken(&self) -> Vec<Version> {
+        locked(&self.shared.spoken).iter().copied().collect()
+    }
+
+    /// Connections since then.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// Ends when so many writes were carried out. A run that ended before would never get there.
@@ -165,18 +199,39 @@ impl Proxy {
     }
 }
 
+async fn local() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+fn serve(shared: &Arc<Shared>, listener: impl Listener<Addr = SocketAddr>) {
+    let counted = Arc::clone(shared);
+    let listener = listener.tap_io(move |_| {
+        counted.connections.fetch_add(1, Ordering::SeqCst);
+    });
+    let router = Router::new().fallback(pass).with_state(Arc::clone(shared));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nobody panics with it")
 }
 
 /// A dry run and a review of rights change nothing.
-fn is_write(request: &Request<Body>) -> bool {
+fn is_write(request: &Request<Bytes>) -> bool {
     let changes = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(request.method());
     let dry = request.uri().query().is_some_and(|query| query.contains("dryRun"));
     changes && !dry && !request.uri().path().ends_with("/selfsubjectaccessreviews")
 }
 
 async fn pass(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response {
+    locked(&shared.spoken).insert(request.version());
+    // All of it, before it waits for anything: what is sent and not read counts against its whole connection, so those that
+    // wait would hold up the one that they wait for.
+    let (head, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
+        return failure(StatusCode::BAD_REQUEST, "its sender is gone");
+    };
+    let request = Request::from_parts(head, body);
     let plan = locked(&shared.plan).clone();
     let fault = plan.faults.and_then(|(of_hundred, _)| shared.draw(of_hundred, &request));
     match fault {
@@ -190,11 +245,11 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Resp
     if fault.is_some() { failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError") } else { answer }
 }
 
-fn is_of_the_lock(request: &Request<Body>, method: &Method) -> bool {
+fn is_of_the_lock(request: &Request<Bytes>, method: &Method) -> bool {
     request.method() == method && request.uri().path().ends_with("/leases/scalekit-lock")
 }
 
-async fn write(shared: &Shared, plan: &Plan, request: Request<Body>) -> Response {
+async fn write(shared: &Shared, plan: &Plan, request: Request<Bytes>) -> Response {
     let era = shared.era.load(Ordering::SeqCst);
     let turn = if plan.one_at_a_time { Some(shared.turn.lock().await) } else { None };
     // How often the lock is renewed depends on how long a run takes: counted, a write would be another one each time.
@@ -253,10 +308,11 @@ impl Drop for Counted<'_> {
     }
 }
 
-async fn forward(shared: &Shared, request: Request<Body>) -> Response {
+async fn forward(shared: &Shared, request: Request<Bytes>) -> Response {
     let (mut head, body) = request.into_parts();
     head.headers.remove(http::header::HOST);
-    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    // Of the client that passes it on.
+    head.version = Version::HTTP_11;
     let request = http::Request::from_parts(head, kube::client::Body::from(body.to_vec()));
     match shared.client.send(request).await {
         Ok(answer) => answer.map(Body::new),

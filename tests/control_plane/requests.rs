@@ -6,11 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::Version;
 use serde_json::Value;
 
 use crate::{
     proxy::Plan,
-    world::{Ended, LIMIT, World, answered},
+    world::{Ended, LIMIT, World, answered, finished},
 };
 
 /// For so long nothing more is logged when all is.
@@ -81,4 +82,22 @@ pub async fn up_to_sixteen_writes_are_in_flight(world: &World) {
     println!("{most} writes at once");
     // More than that may go as soon as the namespace is there, and nothing but the lock is written beside them.
     assert_eq!(most, 16);
+}
+
+/// As a run goes to every API server, and so do those of the other steps; and over as many as it takes.
+pub async fn a_run_shares_one_connection_but_where_there_is_no_tls(world: &World) {
+    let up = World::up("in-shared");
+    let ended = answered(async || {
+        world.proxy.follow(Plan::default());
+        let run = world.command(world.binary()).args(world.plainly_through_the_proxy()).args(&up).spawn();
+        finished(run.unwrap()).await
+    })
+    .await;
+    assert!(matches!(ended, Ended::Exited(0, _)), "{ended:?}");
+    let connections = world.proxy.connections();
+    assert!(connections > 1 && world.proxy.spoken() == [Version::HTTP_11], "{connections}, {:?}", world.proxy.spoken());
+
+    world.runs(&up).await;
+    assert_eq!(world.proxy.writes(), 0, "it was not finished");
+    assert_eq!((world.proxy.connections(), world.proxy.spoken()), (1, vec![Version::HTTP_2]));
 }

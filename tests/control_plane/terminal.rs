@@ -162,11 +162,9 @@ pub async fn a_terminal_shows_a_tree_that_leaves_nothing_but_whole_lines(world: 
     // The terminal's own ^C moves the cursor a line on, so the line above the tree stays.
     assert!(!left.contains(['├', '└']), "a part of the tree was left: {left}");
     // A line of the log is written at once, and the live lines are taken away before and drawn again behind it.
-    let logs: Vec<&str> = plain
-        .split("\r\n")
-        .filter(|line| line.ends_with(": requesting"))
-        .map(|line| &line[line.rfind("HTTP{").expect("it says what is requested")..])
-        .collect();
+    let asked = format!(" {}/", world.proxy.url());
+    let logs: Vec<&str> =
+        plain.split("\r\n").filter_map(|line| Some(&line[line[..line.find(&asked)?].rfind("DEBUG ")?..])).collect();
     assert!(logs.len() > 40, "{logs:#?}");
     for said in logs.into_iter().chain(["created namespace/in-tree", "created deployment.apps/grafana -n in-tree"]) {
         assert!(left.contains(&without_spaces(said)), "{said} is torn: {left}");

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Config, ResourceExt,
@@ -25,6 +26,7 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use crate::{
+    listener::AUTHORITY,
     proxy::{Plan, Proxy},
     soak,
     steps::Setting,
@@ -51,6 +53,8 @@ pub struct World {
     state: PathBuf,
     binary: PathBuf,
     kubeconfig: PathBuf,
+    /// The same without TLS.
+    plain_kubeconfig: PathBuf,
     /// Whether rights are enforced.
     rbac: bool,
     pub client: Client,
@@ -80,14 +84,11 @@ impl World {
         let config = Config::from_custom_kubeconfig(original, &KubeConfigOptions::default()).await.unwrap();
         let client = Client::try_from(config).unwrap();
         let proxy = Proxy::start(client.clone()).await;
-        let kubeconfig = state.join("through-the-proxy");
-        let text = format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: x\nclusters: [{{name: x, cluster: {{server: '{}'}}}}]\n\
-             users: [{{name: x, user: {{}}}}]\ncontexts: [{{name: x, context: {{cluster: x, user: x}}}}]\n",
-            proxy.url()
-        );
-        fs::write(&kubeconfig, text).unwrap();
-        Self { state, binary, kubeconfig, rbac: settings.contains("\nRBAC=1\n"), client, proxy }
+        let (kubeconfig, plain_kubeconfig) = (state.join("through-the-proxy"), state.join("through-the-proxy-plainly"));
+        fs::write(&kubeconfig, naming(&proxy.url())).unwrap();
+        fs::write(&plain_kubeconfig, naming(&proxy.plain_url())).unwrap();
+        let rbac = settings.contains("\nRBAC=1\n");
+        Self { state, binary, kubeconfig, plain_kubeconfig, rbac, client, proxy }
     }
 
     /// The folder of the cluster.
@@ -108,9 +109,14 @@ impl World {
         command
     }
 
-    /// The arguments by which the binary goes through the proxy.
+    /// The arguments by which the binary goes through the proxy, on the one connection that it has to an API server.
     pub fn through_the_proxy(&self) -> [&OsStr; 2] {
         [OsStr::new("--kubeconfig"), self.kubeconfig.as_os_str()]
+    }
+
+    /// The same without TLS, where each request in flight takes a connection.
+    pub fn plainly_through_the_proxy(&self) -> [&OsStr; 2] {
+        [OsStr::new("--kubeconfig"), self.plain_kubeconfig.as_os_str()]
     }
 
     /// The binary, or an earlier one, started through the proxy.
@@ -312,6 +318,14 @@ pub fn signal(run: &Child, signal: &str) {
     let pid = run.id().expect("it runs").to_string();
     let sent = std::process::Command::new("kill").args([&format!("-{signal}"), &pid]).status();
     assert!(sent.unwrap().success(), "no {signal} for {pid}");
+}
+
+/// A kubeconfig for this server, to which nobody has to say who they are.
+fn naming(server: &str) -> String {
+    let cluster = json!({"server": server, "certificate-authority-data": STANDARD.encode(AUTHORITY)});
+    json!({"apiVersion": "v1", "kind": "Config", "current-context": "x", "clusters": [{"name": "x", "cluster": cluster}],
+        "users": [{"name": "x", "user": {}}], "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}]})
+    .to_string()
 }
 
 /// Runs until the first request was answered, within reason.
