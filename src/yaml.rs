@@ -45,6 +45,7 @@ fn plainly(text: &str) -> String {
         ("duplicate mapping key: ", "this key is there already: "),
         ("expected mapping start", "expected keys and values here"),
         ("expected sequence start", "expected a list here"),
+        ("expected string scalar", "expected a single value here"),
     ]
     .into_iter()
     .fold(text.to_owned(), |text, (library, plain)| text.replace(library, plain))

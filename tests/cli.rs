@@ -137,11 +137,57 @@ fn a_broken_settings_file_says_where(#[case] content: &str, #[case] line: &str, 
     assert!(named, "line {line} is not named in:\n{}", ran.stderr);
 }
 
+#[rstest]
+#[case::keys("namespace: a\nimages: 7\n", "2:9", "expected keys and values here")]
+#[case::a_list("dropMetrics: up\n", "1:14", "expected a list here")]
+#[case::a_single_value("namespace: a\nstorage:\n  class: [a]\n", "3:10", "expected a single value here")]
+fn a_value_of_the_wrong_type_is_told_with_line_and_column(
+    #[case] content: &str,
+    #[case] place: &str,
+    #[case] expected: &str,
+) {
+    let home = Home::new();
+    home.file("scalekit.yaml", content);
+    let (line, column) = place.split_once(':').unwrap();
+    home.run(RENDER)
+        .exits(2)
+        .says(&format!("scalekit.yaml is not a settings file:\nline {line} column {column}: {expected}\n"))
+        .says(&format!(" --> scalekit.yaml:{place}\n"))
+        .prints_nothing();
+}
+
+#[rstest]
+#[case::at_the_top("namespce: a\n", "1:1", "namespce", "namespace")]
+#[case::below("storage:\n  promethues: 5Gi\n", "2:3", "promethues", "storage.prometheus")]
+fn an_unknown_key_is_told_with_its_place_and_the_one_that_was_meant(
+    #[case] content: &str,
+    #[case] place: &str,
+    #[case] key: &str,
+    #[case] meant: &str,
+) {
+    let home = Home::new();
+    home.file("scalekit.yaml", content);
+    home.run(RENDER)
+        .exits(2)
+        .says(&format!("unknown field `{key}`\n --> scalekit.yaml:{place}\n"))
+        .says(&format!("\nhint: did you mean `{meant}`?\n"))
+        .prints_nothing();
+}
+
+#[test]
+fn a_value_that_cannot_be_used_is_told_with_its_place() {
+    let home = Home::new();
+    home.file("scalekit.yaml", "namespace: a\nscrapeInterval: 5\n");
+    let told = "error: scalekit.yaml:2:17: scrapeInterval: `5` is not a duration such as 15s, 5m or 1h30m\n";
+    home.run(RENDER).exits(2).says(told).prints_nothing();
+}
+
 #[test]
 fn a_limit_of_the_scaler_that_is_none_is_told_with_its_key() {
     let home = Home::new();
     home.file("scalekit.yaml", "autoscaling: {mostDownShare: 30}\n");
-    let told = "scalekit.yaml: autoscaling.mostDownShare: `30` is not a share such as 0.5: more than 0, and 1 at most";
+    let told =
+        "scalekit.yaml:1:30: autoscaling.mostDownShare: `30` is not a share such as 0.5: more than 0, and 1 at most";
     home.run(RENDER).exits(2).says(told).prints_nothing();
 }
 

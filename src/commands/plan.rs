@@ -39,7 +39,7 @@ pub struct PlannedObject {
     /// What would be done.
     #[serde(flatten)]
     pub planned: Planned,
-    /// What the API server says; absent where it was not asked.
+    /// What the API server says, or why it was not asked; absent where there is nothing to write.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub checked: Option<Checked>,
 }
@@ -65,7 +65,10 @@ pub async fn plan(settings: StackSettings, cluster: &Cluster, reporter: &dyn Rep
         objects: changes
             .items
             .into_iter()
-            .map(|planned| PlannedObject { checked: checked.remove(&planned.object), planned })
+            .map(|planned| {
+                let checked = checked.remove(&planned.object).or_else(|| Checked::untried(&planned.change));
+                PlannedObject { planned, checked }
+            })
             .collect(),
     })
 }

@@ -21,7 +21,8 @@ const STAND_IN_NAME: &str = "scalekit-dry-run";
 
 impl Installer<'_> {
     /// Asks the API server about everything that would be created or configured. Writes nothing: each request is a
-    /// dry run, and none takes fields from another manager. `live` is what is there, for the values of conflicts.
+    /// dry run. Fields of another manager are a conflict, but for those of the tools from which an object would be taken
+    /// over. `live` is what is there: who manages it, and the values of conflicts.
     pub async fn dry_run(
         &self,
         desired: &[DynamicObject],
@@ -75,16 +76,18 @@ impl Installer<'_> {
             object.metadata.namespace = target.namespace.clone();
             object.metadata.name = Some(target.name.clone());
         }
-        let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
-        params.dry_run = true;
-        let tried = self
-            .retrying_overtaken(reference, || async {
-                let api = self.cluster.api_for(&target)?;
-                api.patch(&target.name, &params, &Patch::Apply(&object)).await.map_err(cluster::Error::from)
-            })
-            .await;
+        let adopted_from = live.map(plan::adopted_from).unwrap_or_default();
+        let mut tried = self.try_as(reference, &target, &object, false).await;
+        if let Err(cluster::Error::Conflict { fields, .. }) = &mut tried {
+            let all = fields.len();
+            fields.retain(|(_, owner)| !plan::is_held_by(owner, &adopted_from));
+            // A conflict is told before anything else is looked at, and these are ours by then.
+            if fields.is_empty() && all > 0 {
+                tried = self.try_as(reference, &target, &object, true).await;
+            }
+        }
         match tried {
-            Ok(_) => Checked::Accepted { tried_in },
+            Ok(()) => Checked::Accepted { tried_in, taken_over_from: adopted_from },
             Err(cluster::Error::Conflict { fields, .. }) if !fields.is_empty() => {
                 Checked::Conflict { fields: plan::conflicts(&fields, Some(declared), live) }
             }
@@ -99,6 +102,24 @@ impl Installer<'_> {
             },
             Err(error) => Checked::Refused { why: error.to_string() },
         }
+    }
+
+    /// Applies an object as a dry run, by force or not, as `target` in place of `reference`.
+    async fn try_as(
+        &self,
+        reference: &ObjectRef,
+        target: &ObjectRef,
+        object: &DynamicObject,
+        force: bool,
+    ) -> Result<(), cluster::Error> {
+        let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
+        params.dry_run = true;
+        params.force = force;
+        self.retrying_overtaken(reference, || async {
+            let api = self.cluster.api_for(target)?;
+            api.patch(&target.name, &params, &Patch::Apply(object)).await.map(|_| ()).map_err(cluster::Error::from)
+        })
+        .await
     }
 }
 

@@ -23,7 +23,7 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::core::DynamicObject;
 use serde::Serialize;
 
-pub use checked::{Checked, FieldConflict, conflicts, in_words};
+pub use checked::{Checked, FieldConflict, conflicts, in_words, is_held_by};
 pub use claims::adapt_claims;
 pub use definition::{bridge, needs_migration, storage_version};
 pub use drift::{FieldChange, drift, is_whole, shown};
@@ -31,7 +31,7 @@ pub use edges::{dependencies, first, in_order};
 pub use foreign::{ONE_A_CLUSTER, OTHER_INSTALLATION, foreign_hint, foreign_in_words};
 pub use inventory::{Entry, Inventory, content_hash};
 pub use managers::FieldManager;
-pub use ownership::{adoption, yield_replicas};
+pub use ownership::{adopted_from, adoption, yield_replicas};
 pub use scaled::{Scaled, scaled};
 pub use teardown::{Data, KEPT, Kept, Target, Teardown, teardown};
 pub use version::is_newer;

@@ -1,5 +1,7 @@
 //! Who manages which field: what other tools wrote for us is taken over, and what scales is left alone.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::core::DynamicObject;
 use serde_json::{Map, Value, json};
@@ -25,17 +27,7 @@ const APPLY: &str = "Apply";
 /// seems to want it. `spec.replicas` is taken from that tool and given to nobody where `desired` does not declare it:
 /// the count stays as it is, and never falls to one for a moment. The patch holds for the version that was read only.
 pub fn adoption(desired: &DynamicObject, live: &DynamicObject) -> Option<Value> {
-    let entries = live.metadata.managed_fields.as_ref()?;
-    let is_ours = |entry: &&ManagedFieldsEntry| {
-        entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some(APPLY)
-    };
-    if entries.iter().any(|entry| is_ours(&entry)) {
-        return None;
-    }
-    let (theirs, others): (Vec<&ManagedFieldsEntry>, Vec<&ManagedFieldsEntry>) = entries.iter().partition(|entry| {
-        entry.subresource.as_deref().unwrap_or_default().is_empty()
-            && entry.manager.as_deref().is_some_and(|manager| APPLIERS.contains(&manager))
-    });
+    let (theirs, others) = applied_by_tools(live)?;
     let newest = theirs.iter().max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
     let mut union = Value::Object(Map::new());
     for entry in &theirs {
@@ -59,6 +51,28 @@ pub fn adoption(desired: &DynamicObject, live: &DynamicObject) -> Option<Value> 
     }));
     // With a version, the API server takes the patch for no other.
     Some(json!({"metadata": {"resourceVersion": live.metadata.resource_version, "managedFields": kept}}))
+}
+
+/// The tools from which [`adoption`] takes an object over, each once; none where there is nothing to take over.
+pub fn adopted_from(live: &DynamicObject) -> Vec<String> {
+    let theirs = applied_by_tools(live).map(|(theirs, _)| theirs).unwrap_or_default();
+    let managers: BTreeSet<&str> = theirs.iter().filter_map(|entry| entry.manager.as_deref()).collect();
+    managers.into_iter().map(str::to_owned).collect()
+}
+
+/// What tools applied of an object, and what others did; `None` where we have applied it before.
+fn applied_by_tools(live: &DynamicObject) -> Option<(Vec<&ManagedFieldsEntry>, Vec<&ManagedFieldsEntry>)> {
+    let entries = live.metadata.managed_fields.as_ref()?;
+    let is_ours = |entry: &ManagedFieldsEntry| {
+        entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some(APPLY)
+    };
+    if entries.iter().any(is_ours) {
+        return None;
+    }
+    Some(entries.iter().partition(|entry| {
+        entry.subresource.as_deref().unwrap_or_default().is_empty()
+            && entry.manager.as_deref().is_some_and(|manager| APPLIERS.contains(&manager))
+    }))
 }
 
 /// Adds the fields of one set to another. Sets are nested maps whose leaves are empty.
@@ -134,6 +148,7 @@ mod tests {
         );
         let patch = adoption(&deployment(Some(1), json!([])), &live).unwrap();
         assert_eq!(patch["metadata"]["resourceVersion"], "7");
+        assert_eq!(adopted_from(&live), ["helm", "kubectl-client-side-apply"]);
         let entries = patch["metadata"]["managedFields"].as_array().unwrap();
         let managers: Vec<&str> = entries.iter().map(|entry| entry["manager"].as_str().unwrap()).collect();
         assert_eq!(managers, ["kube-controller-manager", "kubectl-edit", "scalekit"]);
@@ -155,7 +170,9 @@ mod tests {
     #[case::only_scaled(json!([entry("kubectl", "Update", "scale", json!({"f:spec": {"f:replicas": {}}}))]))]
     #[case::nobody(json!([]))]
     fn what_is_no_tools_is_left(#[case] managed: Value) {
-        assert_eq!(adoption(&deployment(Some(1), json!([])), &deployment(Some(3), managed)), None);
+        let live = deployment(Some(3), managed);
+        assert_eq!(adoption(&deployment(Some(1), json!([])), &live), None);
+        assert!(adopted_from(&live).is_empty());
     }
 
     #[rstest]

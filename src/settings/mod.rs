@@ -167,9 +167,12 @@ pub fn resolve(connection: Connection, flags: StackFlags, file: FileSettings) ->
         timeout,
         force_conflicts,
     } = flags;
-    let path = file.path;
+    let (path, places) = (file.path, file.places);
     // A value that no flag gave is the file's, which may be one that nobody named.
-    let key = |key: &str| path.as_ref().map_or_else(|| key.to_owned(), |path| format!("{}: {key}", path.display()));
+    let key = |key: &str| {
+        let place = places.get(key).map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+        path.as_ref().map_or_else(|| key.to_owned(), |path| format!("{}{place}: {key}", path.display()))
+    };
     let given = |by_flag: bool, flag: &str, of_file: &str| if by_flag { flag.to_owned() } else { key(of_file) };
     let mut options = catalog::Options::new(String::new(), env!("CARGO_PKG_VERSION"));
     let sized = |text: &str| Profile::from_str(text).map_err(|error| error.to_string());
@@ -415,7 +418,20 @@ mod tests {
     #[case::other_volume("storage: {grafana: lots}\n", "storage.grafana")]
     fn a_bad_value_names_its_key(#[case] text: &str, #[case] expected: &str) {
         let error = resolved(StackFlags::default(), text).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("scalekit.yaml: {expected}")), "{error}");
+        let (place, told) = error.split_once(": ").unwrap();
+        assert!(place.starts_with("scalekit.yaml") && told.starts_with(expected), "{error}");
+    }
+
+    #[rstest]
+    #[case::at_the_top(
+        "namespace: a\nscrapeInterval: 5\n",
+        "scalekit.yaml:2:17: scrapeInterval: `5` is not a duration"
+    )]
+    #[case::below("storage:\n  prometheus: 5GB\n", "scalekit.yaml:2:15: storage.prometheus: ")]
+    #[case::a_component("images: {grafana: g,\n  grafna: x}\n", "scalekit.yaml:2:11: images.grafna: ")]
+    fn a_bad_value_says_where(#[case] text: &str, #[case] expected: &str) {
+        let error = resolved(StackFlags::default(), text).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]
@@ -430,6 +446,7 @@ mod tests {
     #[case::twice("namespace: a\nnamespace: b\n", "this key is there already: namespace", "DuplicateKeyPolicy")]
     #[case::no_map("images: foo\n", "expected keys and values here", "mapping")]
     #[case::no_list("dropMetrics: foo\n", "expected a list here", "sequence")]
+    #[case::no_single_value("namespace: [a]\n", "expected a single value here", "scalar")]
     fn a_broken_file_is_told_in_plain_words(#[case] text: &str, #[case] expected: &str, #[case] unwanted: &str) {
         let error = file(text).unwrap_err().to_string();
         assert!(error.contains(expected) && !error.contains(unwanted), "{error}");

@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{FileAlerting, SettingsError};
-use crate::yaml;
+use crate::yaml::{self, Placed};
 
 /// The settings file that is read when none is named and it is there.
 pub const DEFAULT_FILE: &str = "scalekit.yaml";
@@ -55,6 +55,9 @@ pub struct FileSettings {
     /// The file that was read; none where there is none.
     #[serde(skip)]
     pub path: Option<PathBuf>,
+    /// Line and column of its values, by their keys: `storage.class`.
+    #[serde(skip)]
+    pub(super) places: BTreeMap<String, (u64, u64)>,
     /// Namespace of the stack.
     pub namespace: Option<String>,
     /// Size of the stack.
@@ -206,7 +209,9 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<FileSettings, SettingsErr
         return Ok(FileSettings::default());
     }
     let parsed: Result<FileSettings, _> = yaml::parse(text);
-    parsed.map(|settings| FileSettings { path: Some(path.to_owned()), ..settings }).map_err(|error| {
+    let with_places =
+        |settings| FileSettings { path: Some(path.to_owned()), places: places(text).unwrap_or_default(), ..settings };
+    parsed.map(with_places).map_err(|error| {
         let unknown = unknown_keys(text);
         let mut reason = error.to_string().replace("<input>", &path.display().to_string());
         // The hint says it better, and once.
@@ -215,6 +220,38 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<FileSettings, SettingsErr
         }
         SettingsError::Invalid { path: path.to_owned(), reason, unknown }
     })
+}
+
+/// The places of values, by their keys.
+type Values = BTreeMap<String, Placed<IgnoredAny>>;
+
+/// What stands below a key and is checked for itself.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Below {
+    images: Values,
+    retention: Values,
+    storage: Values,
+    runbooks: Values,
+    autoscaling: Values,
+}
+
+/// Where the values of a file stand.
+fn places(text: &str) -> Result<BTreeMap<String, (u64, u64)>, yaml::Error> {
+    let top: Values = yaml::parse(text)?;
+    let Below { images, retention, storage, runbooks, autoscaling } = yaml::parse(text)?;
+    let below = [
+        ("images.", images),
+        ("retention.", retention),
+        ("storage.", storage),
+        ("runbooks.", runbooks),
+        ("autoscaling.", autoscaling),
+    ];
+    let all = below.into_iter().chain([("", top)]);
+    Ok(all
+        .flat_map(|(under, values)| values.into_iter().map(move |(key, value)| (format!("{under}{key}"), value)))
+        .map(|(key, value)| (key, (value.line, value.column)))
+        .collect())
 }
 
 /// The keys of a file that are none; nothing where the file is no YAML.

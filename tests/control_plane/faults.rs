@@ -92,6 +92,23 @@ pub async fn a_removal_waits_for_an_api_server_that_is_away_for_twenty_seconds(w
     }
 }
 
+/// Nothing becomes ready here, so the run waits until its time is out: longer than the writes take, by far.
+pub async fn a_wait_of_which_a_fifth_of_all_requests_fails_ends_when_its_time_is_out(world: &World) {
+    let seed = seed();
+    println!("seed {seed}");
+    let waits = ["up", "-n", "in-trouble", "--image", "scaler=example.org/scalekit:1", "--timeout", "60s"];
+    let began = Instant::now();
+    let ended = world.run(Plan { faults: Some((20, seed)), ..Plan::default() }, &waits).await;
+    let took = began.elapsed();
+    let Ended::Exited(6, words) = ended else { panic!("seed {seed}: {ended:?}") };
+    assert!(words.contains("error: not ready in time"), "seed {seed}: {words}");
+    assert!(words.contains("deployment.apps/grafana -n in-trouble: "), "seed {seed}: {words}");
+    assert!(took > Duration::from_secs(55), "seed {seed}: it did not wait: {took:?}: {words}");
+    // All was written: what failed on the way was tried again.
+    world.runs(&World::up("in-trouble")).await;
+    assert_eq!(world.proxy.writes(), 0, "seed {seed}: it was not finished");
+}
+
 pub async fn a_fifth_of_all_requests_fails_and_the_run_gets_through(world: &World) {
     world.settled().await;
     for round in 0..if soak() { 10 } else { 1 } {

@@ -71,6 +71,7 @@ fn main() -> ExitCode {
             registry::images_go_into_a_registry_and_up_takes_them_from_there,
             terminal::a_terminal_shows_a_tree_that_leaves_nothing_but_whole_lines,
             terminal::colours_and_movements_are_left_out_where_they_are_not_wanted,
+            terminal::a_removal_asks_on_a_terminal_and_does_what_is_answered,
             faults::an_interrupted_run_says_so_and_the_next_one_goes_on,
             faults::an_interrupted_removal_says_so_and_the_next_one_goes_on,
             faults::an_api_server_that_is_away_for_twenty_seconds_is_waited_for,
@@ -94,6 +95,7 @@ fn main() -> ExitCode {
             crd::every_rule_of_the_definition_is_told_with_its_field,
             crd::kubectl_explains_and_lists_autoscalers,
             upgrade::what_an_older_build_installed_is_brought_up_to_date_with_its_data,
+            faults::a_wait_of_which_a_fifth_of_all_requests_fails_ends_when_its_time_is_out,
             faults::a_fifth_of_all_requests_fails_and_the_run_gets_through,
         ];
         let ended = run(&world, &steps).await;

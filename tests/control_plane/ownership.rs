@@ -94,6 +94,21 @@ pub async fn what_helm_applied_is_adopted_without_a_replica_less(world: &World) 
     deployments.patch_scale("grafana", &scaler, &three).await.unwrap();
     let uid = deployments.get("grafana").await.unwrap().metadata.uid;
 
+    // With another declaration fields differ that are Helm's, which `up` takes over.
+    let image = "scaler=example.org/scalekit:1";
+    let plan = ["plan", "-n", "in-helm", "--image", image, "--scrape-interval", "30s", "-o", "json"];
+    let Ended::Exited(10, words) = world.run(Plan::default(), &plan).await else { panic!("nothing to change") };
+    // What is told on the way stands behind it.
+    let planned: Value = serde_json::Deserializer::from_str(&words).into_iter().next().expect(&words).expect(&words);
+    let objects = planned["objects"].as_array().expect(&words);
+    assert!(objects.iter().all(|object| object["checked"] != "conflict"), "{words}");
+    for name in ["grafana", "prometheus-config"] {
+        let named = |object: &&Value| object["object"]["name"] == name && object["action"] == "configure";
+        let found: Vec<&Value> = objects.iter().filter(named).collect();
+        let taken = |object: &&Value| object["checked"] == "accepted" && object["taken_over_from"] == json!(["helm"]);
+        assert!(!found.is_empty() && found.iter().all(taken), "{name}: {found:#?}");
+    }
+
     never_fewer_than(world, 3, &World::up("in-helm")).await;
     let after = deployments.get("grafana").await.unwrap();
     assert_eq!(after.metadata.uid, uid, "it was made anew");
@@ -191,6 +206,10 @@ pub async fn a_field_of_somebody_elses_is_a_conflict_before_anything_is_written(
         other => other,
     };
     deployments.patch("grafana", &theirs, &image).await.unwrap();
+    // What we do not declare is nobody's business but theirs.
+    let another = PatchParams { field_manager: Some("somebody".to_owned()), ..PatchParams::default() };
+    let undeclared = Patch::Merge(json!({"spec": {"minReadySeconds": 7}}));
+    let before = deployments.patch("grafana", &another, &undeclared).await.unwrap();
 
     let status = ["status", "-n", "in-shared", "--image", "scaler=example.org/scalekit:1"];
     let Ended::Exited(6, words) = world.run(Plan::default(), &status).await else {
@@ -199,6 +218,7 @@ pub async fn a_field_of_somebody_elses_is_a_conflict_before_anything_is_written(
     let changed = "deployment.apps/grafana -n in-shared was changed: spec.template.spec.containers[0].image is \
                    \"example.org/grafana:theirs\", should be ";
     assert!(words.contains(changed) && words.contains("(by kubectl-edit)"), "{words}");
+    assert!(!words.contains("minReadySeconds"), "{words}");
 
     let ended = world.run(Plan::default(), &World::up("in-shared")).await;
     let Ended::Exited(5, words) = ended else { panic!("{ended:?}") };
@@ -206,10 +226,19 @@ pub async fn a_field_of_somebody_elses_is_a_conflict_before_anything_is_written(
     {
         assert!(words.contains(said), "{said}: {words}");
     }
+    assert!(!words.contains("minReadySeconds"), "{words}");
     // The lock was taken and given back; no object was touched.
     assert!(world.proxy.writes() <= 2, "{} writes", world.proxy.writes());
     world.runs(&[&World::up("in-shared")[..], &["--force-conflicts"]].concat()).await;
-    let after = serde_json::to_value(deployments.get("grafana").await.unwrap()).unwrap();
+    let after = deployments.get("grafana").await.unwrap();
+    let theirs = |deployment: &Deployment| {
+        let entries = deployment.metadata.managed_fields.iter().flatten();
+        let theirs: Vec<_> = entries.filter(|entry| entry.manager.as_deref() == Some("somebody")).cloned().collect();
+        (deployment.spec.min_ready_seconds, theirs)
+    };
+    assert_eq!(theirs(&after), theirs(&before), "what we do not declare was touched");
+    assert!(matches!(theirs(&after), (Some(7), entries) if entries.len() == 1), "{:?}", theirs(&after));
+    let after = serde_json::to_value(after).unwrap();
     let image = after.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str).unwrap();
     assert!(image.starts_with("docker.io/grafana"), "{image}");
 }

@@ -19,21 +19,30 @@ const ROWS: usize = 24;
 /// Longer than anything here takes, or a run that hangs would say nothing.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// Runs the binary in a terminal, and presses Ctrl-C when it has shown all of these texts, where there are any. Its exit code,
-/// and all that it wrote.
+/// What is pressed when all of these texts were shown.
+type Pressed<'a> = (&'a [&'a str], &'a str);
+
+const CTRL_C: &str = "\x03";
+
+/// Runs the binary in a terminal, and presses one after the other. Its exit code, and all that it wrote.
 async fn in_a_terminal(
     world: &World,
     environment: &[(&str, &str)],
     arguments: &[&str],
-    until: &[&str],
+    presses: &[Pressed<'_>],
 ) -> (i32, String) {
-    match answered(async || once_in_a_terminal(world, environment, arguments, until).await).await {
+    match answered(async || once_in_a_terminal(world, environment, arguments, presses).await).await {
         Ended::Exited(code, written) => (code, written),
         Ended::Killed => unreachable!("nobody killed it"),
     }
 }
 
-async fn once_in_a_terminal(world: &World, environment: &[(&str, &str)], arguments: &[&str], until: &[&str]) -> Ended {
+async fn once_in_a_terminal(
+    world: &World,
+    environment: &[(&str, &str)],
+    arguments: &[&str],
+    presses: &[Pressed<'_>],
+) -> Ended {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     let proxied = world.through_the_proxy().map(|text| text.to_str().unwrap());
     let words = [&[world.binary().to_str().unwrap()], &proxied[..], arguments].concat();
@@ -44,13 +53,12 @@ async fn once_in_a_terminal(world: &World, environment: &[(&str, &str)], argumen
     script.args(["-qec", &line, "/dev/null"]).env("SHELL", "/bin/sh").envs(environment.iter().copied());
     let mut script = script.stdin(Stdio::piped()).spawn().unwrap();
     let (mut keys, mut screen) = (script.stdin.take().unwrap(), script.stdout.take().unwrap());
-    let (mut written, mut pressed) = (Vec::new(), false);
+    let (mut written, mut presses) = (Vec::new(), presses.iter().peekable());
     let watched = async {
         while screen.read_buf(&mut written).await.unwrap() > 0 {
             let shown = strip_str(&String::from_utf8_lossy(&written)).to_string();
-            if !pressed && !until.is_empty() && until.iter().all(|text| shown.contains(text)) {
-                pressed = true;
-                keys.write_all(b"\x03").await.unwrap();
+            while let Some((_, pressed)) = presses.next_if(|(until, _)| until.iter().all(|text| shown.contains(text))) {
+                keys.write_all(pressed.as_bytes()).await.unwrap();
             }
         }
         script.wait().await.unwrap()
@@ -150,7 +158,7 @@ pub async fn a_terminal_shows_a_tree_that_leaves_nothing_but_whole_lines(world: 
     // Nothing ever becomes ready here, so the tree stays until the run is told to end.
     let waits = ["up", "-vv", "-n", "in-tree", "--image", "scaler=example.org/scalekit:1", "--timeout", "400s"];
     let shown = ["created deployment.apps/grafana -n in-tree", "├ … ", "└ … "];
-    let (code, written) = in_a_terminal(world, &[("TERM", "xterm")], &waits, &shown).await;
+    let (code, written) = in_a_terminal(world, &[("TERM", "xterm")], &waits, &[(&shown, CTRL_C)]).await;
     assert_eq!(code, 130, "{written}");
     let (screen, plain) = (Screen::of(&written), strip_str(&written).to_string());
     assert!(screen.sequences.contains(&'A') && screen.sequences.contains(&'m'), "{:?}", screen.sequences);
@@ -183,9 +191,40 @@ pub async fn colours_and_movements_are_left_out_where_they_are_not_wanted(world:
         let sequences = Screen::of(&written).sequences;
         assert!(!sequences.contains(&'m') && sequences.contains(&'K') == moves, "{environment:?}: {sequences:?}");
 
-        let (code, written) = in_a_terminal(world, &environment, &watch, &["grafana"]).await;
+        let (code, written) = in_a_terminal(world, &environment, &watch, &[(&["grafana"], CTRL_C)]).await;
         assert_eq!(code, 130, "{written}");
         let sequences = Screen::of(&written).sequences;
         assert!(!sequences.contains(&'m') && sequences.contains(&'H') == moves, "{environment:?}: {sequences:?}");
     }
+}
+
+/// The questions of a removal, the data's first: nothing goes without a yes, nor where nobody can be asked.
+pub async fn a_removal_asks_on_a_terminal_and_does_what_is_answered(world: &World) {
+    const DATA: &str = "Delete the data too? [y/N]";
+    const GO_ON: &str = "Go on? [y/N]";
+    world.settled().await;
+    world.runs(&World::up("in-doubt")).await;
+    let expected = world.found("in-doubt").await;
+
+    let ended = world.run(Plan::default(), &["down"]).await;
+    let Ended::Exited(2, words) = ended else { panic!("{ended:?}") };
+    assert!(words.contains("no terminal to ask on") && words.contains("hint: add --yes"), "{words}");
+    assert_eq!(world.proxy.writes(), 0);
+
+    let xterm = [("TERM", "xterm")];
+    let down = ["down", "--timeout", "400s"];
+    world.proxy.follow(Plan::default());
+    let (code, written) = in_a_terminal(world, &xterm, &down, &[(&[DATA], "n\n"), (&[GO_ON], "n\n")]).await;
+    assert!(code == 1 && written.contains("nothing was deleted"), "{code}: {written}");
+    assert_eq!(world.proxy.writes(), 0, "{written}");
+    assert!(world.found("in-doubt").await.keys().eq(expected.keys()), "{written}");
+
+    let (code, written) = in_a_terminal(world, &xterm, &down, &[(&[DATA], "y\n"), (&[GO_ON], "y\n")]).await;
+    assert!(code == 0 && written.contains("nothing left"), "{code}: {written}");
+    // What goes is shown again with the data, before it is asked for the last time.
+    let (before, after) = written.split_once(DATA).expect(&written);
+    let again = after.split(GO_ON).next().expect("the text before it");
+    assert!(!before.contains("deleted") && again.contains("in-doubt/prometheus-data"), "{written}");
+    assert!(again.contains("deleted"), "{written}");
+    assert!(world.found("in-doubt").await.is_empty(), "{written}");
 }

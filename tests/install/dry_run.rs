@@ -31,7 +31,52 @@ async fn what_is_tried_elsewhere_meets_nobodys_object_of_the_same_name() {
     let changes = plan::plan(stack(), &[], &Inventory::default());
     let checked = installer.dry_run(stack(), &changes, &ByName::of(&[])).await;
     let (_, found) = checked.iter().find(|(object, _)| object.name == "prometheus-config").unwrap();
-    assert_eq!(*found, Checked::Accepted { tried_in: Some("default") });
+    assert_eq!(*found, Checked::Accepted { tried_in: Some("default"), taken_over_from: Vec::new() });
+}
+
+/// What is said of a ConfigMap of ours that these managers have applied before us, each with this content.
+async fn tried_over(managers: &[&str]) -> (Checked, Vec<String>) {
+    let fake = FakeCluster::new();
+    fake.put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}}));
+    let declared = stack().iter().find(|object| ObjectRef::of(object).name == "prometheus-config").unwrap();
+    let file = declared.data["data"].as_object().unwrap().keys().next().unwrap().clone();
+    let entry = |manager: &&str| {
+        json!({"manager": *manager, "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:data": {(format!("f:{file}")): {}}}})
+    };
+    let fields: Vec<_> = managers.iter().map(entry).collect();
+    for manager in managers {
+        let metadata = json!({"name": "prometheus-config", "namespace": "monitoring", "managedFields": fields,
+            "labels": declared.metadata.labels});
+        let applied =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {(&file): "before"}});
+        fake.put_as(manager, applied);
+    }
+    let live = [serde_json::from_value(fake.get("ConfigMap", "prometheus-config").unwrap()).unwrap()];
+    let cluster = fake.cluster();
+    fake.forget_calls();
+    let changes = plan::plan(std::slice::from_ref(declared), &live, &Inventory::default());
+    let installer = Installer::new(&cluster, &Silent, TIMEOUT);
+    let mut checked = installer.dry_run(std::slice::from_ref(declared), &changes, &ByName::of(&live)).await;
+    assert!(fake.writes().is_empty(), "{:?}", fake.writes());
+    assert_eq!(checked.len(), 1, "{checked:?}");
+    let in_conflict = match &checked[0].1 {
+        Checked::Conflict { fields } => fields.iter().map(|field| field.owner.clone()).collect(),
+        _ => Vec::new(),
+    };
+    (checked.remove(0).1, in_conflict)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_up_takes_over_from_a_tool_is_no_conflict() {
+    let taken_over_from = vec!["helm".to_owned(), "kubectl-client-side-apply".to_owned()];
+    let expected = Checked::Accepted { tried_in: None, taken_over_from };
+    assert_eq!(tried_over(&["kubectl-client-side-apply", "helm"]).await.0, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_changed_of_it_since_is_one() {
+    assert_eq!(tried_over(&["helm", "kubectl-edit"]).await.1, ["conflict with \"kubectl-edit\""]);
 }
 
 /// What is said of one object of a stack whose namespaces are not there yet, when this goes wrong.

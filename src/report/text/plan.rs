@@ -67,13 +67,18 @@ pub(in crate::report) fn plan(plan: &Plan) -> String {
 fn verdict(checked: Option<&Checked>) -> String {
     match checked {
         None => String::new(),
-        Some(Checked::Accepted { tried_in: None }) => dim("  accepted by the API server"),
-        Some(Checked::Accepted { tried_in: Some(namespace) }) => {
-            dim(&format!("  accepted by the API server, tried in namespace {namespace}"))
+        Some(Checked::Accepted { tried_in, taken_over_from }) => {
+            let tried = tried_in.map(|namespace| format!(", tried in namespace {namespace}")).unwrap_or_default();
+            let taken = match taken_over_from.as_slice() {
+                [] => String::new(),
+                tools => format!("; will be taken over from {}", tools.join(" and ")),
+            };
+            dim(&format!("  accepted by the API server{tried}{taken}"))
         }
         Some(Checked::Refused { .. }) => bold("  refused by the API server"),
         Some(Checked::Conflict { .. }) => bold("  fields are managed by somebody else"),
         Some(Checked::NotTried { .. }) => dim("  not tried"),
+        Some(Checked::Untried { untried }) => dim(&format!("  not tried: {untried}")),
     }
 }
 
@@ -86,6 +91,8 @@ fn set_by(managers: &[FieldManager]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use anstream::adapter::strip_str;
+
     use super::*;
     use crate::{
         object::ObjectRef,
@@ -113,6 +120,32 @@ mod tests {
         assert_eq!(planned(Change::Unchanged), "kind, namespace monitoring\n\nin short\n");
         let created = planned(Change::Create);
         assert_eq!(created, "kind, namespace monitoring\n\n+ create    service/grafana -n monitoring\n\nin short\n");
+    }
+
+    #[test]
+    fn how_each_was_checked_stands_behind_it() {
+        let planned = |change: Change, checked: Option<Checked>| {
+            let checked = checked.or_else(|| Checked::untried(&change));
+            let object = ObjectRef::new("v1", "Service", Some("m"), "s");
+            let objects = vec![PlannedObject { planned: Planned { object, change }, checked }];
+            let [platform, namespace, summary] = ["kind", "m", "in short"].map(str::to_owned);
+            strip_str(&plan(&Plan { platform, namespace, changes: true, summary, objects })).to_string()
+        };
+        let uid = || "u".to_owned();
+        let deleted = planned(Change::Delete { uid: uid() }, None);
+        assert!(
+            deleted.contains("- delete    service/s -n m  not tried: the API server is not asked about"),
+            "{deleted}"
+        );
+        let anew = planned(Change::Recreate { uid: uid(), why: "it cannot be changed".to_owned() }, None);
+        let expected =
+            "± anew      service/s -n m  not tried: what is there has to go before it\n    it cannot be changed\n";
+        assert!(anew.contains(expected), "{anew}");
+        let taken_over_from = vec!["helm".to_owned(), "kubectl".to_owned()];
+        let taken = Checked::Accepted { tried_in: None, taken_over_from };
+        let taken = planned(Change::Configure { fields: Vec::new() }, Some(taken));
+        let expected = "service/s -n m  accepted by the API server; will be taken over from helm and kubectl\n";
+        assert!(taken.contains(expected), "{taken}");
     }
 
     #[test]
