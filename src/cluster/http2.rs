@@ -102,3 +102,7 @@ fn one_connection(config: &Config, made: &Requests) -> Result<Client, kube::Erro
         .service(http);
     Ok(Client::new(service, config.default_namespace.clone()))
 }
+
+#[cfg(test)]
+#[path = "http2_tests.rs"]
+mod tests;

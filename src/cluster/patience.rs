@@ -2,9 +2,11 @@
 //!
 //! A run reads some thirty times before its first write, and one 429 or 500 among them must not end it. Writes are not
 //! asked again here: `install` does that, says so, and is bounded by the run's deadline. Nor is a server that cannot be
-//! reached: who named a wrong address wants to know it soon.
+//! reached: who named a wrong address wants to know it soon. But a connection that is lost takes along all that is asked on
+//! it, and the next one may well lead to a server that stays: those reads are asked once more.
 
 use std::{
+    error::Error,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -12,6 +14,7 @@ use std::{
 };
 
 use http::{Method, Request, Response, StatusCode, header::RETRY_AFTER};
+use hyper_util::client::legacy;
 use kube::client::Body;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
@@ -69,9 +72,17 @@ where
             // A review is a few hundred bytes, and a GET has none.
             let body = body.collect_bytes().await?;
             let mut pauses = PAUSES.into_iter().map(Duration::from_millis).enumerate();
+            let mut lost = false;
             loop {
                 let request = Request::from_parts(head.clone(), Body::from(body.to_vec()));
-                let answer = inner.clone().oneshot(request).await.map_err(Into::into)?;
+                let answer = match inner.clone().oneshot(request).await.map_err(Into::into) {
+                    Err(error) if !lost && is_loss(&*error) => {
+                        tracing::debug!("{error}, asking {} again", head.uri.path());
+                        lost = true;
+                        continue;
+                    }
+                    answer => answer?,
+                };
                 let Some((tried, pause)) = pauses.next().filter(|_| passes(answer.status())) else { return Ok(answer) };
                 tracing::debug!("{} to {}, asking again", answer.status(), head.uri.path());
                 let asked_for = asked_for(&answer).filter(|_| tried >= EARLY);
@@ -85,6 +96,12 @@ where
 fn only_reads(method: &Method, uri: &http::Uri) -> bool {
     let watches = uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("watch=")));
     (method == Method::GET && !watches) || (method == Method::POST && uri.path().ends_with("/selfsubjectaccessreviews"))
+}
+
+/// Whether there was a connection, and it broke.
+fn is_loss(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.find_map(|error| error.downcast_ref::<legacy::Error>()).is_some_and(|error| !error.is_connect())
 }
 
 fn passes(status: StatusCode) -> bool {
