@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use scalekit::{
     catalog::{self, Options},
@@ -14,6 +17,21 @@ use serde_json::Value;
 
 fn page(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The files of Rust in a folder, however deep.
+fn sources(folder: &str) -> Vec<PathBuf> {
+    let (mut files, mut folders) = (Vec::new(), vec![PathBuf::from(folder)]);
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files
 }
 
 /// The rows of the first table under a heading, without its head.
@@ -152,26 +170,46 @@ fn every_check_has_its_section_and_no_section_is_of_none() {
 #[test]
 fn every_finding_is_of_a_check_that_is_known() {
     let known: Vec<&str> = scalekit::health::CHECKS.iter().map(|check| check.id).collect();
-    let (mut found, mut folders) = (0, vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")]);
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-            if entry.is_dir() {
-                folders.push(entry);
-                continue;
-            }
-            if entry.ends_with("tests.rs") {
-                continue;
-            }
-            let text = std::fs::read_to_string(&entry).unwrap();
-            let code = text.split("#[cfg(test)]").next().unwrap();
-            for start in ["Finding::new(", "const CHECK: &str ="] {
-                let names = code.split(start).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
-                for name in names.filter_map(|rest| rest.split('"').next()) {
-                    found += 1;
-                    assert!(known.contains(&name), "{}: `{name}` is not in CHECKS", entry.display());
-                }
+    let mut found = 0;
+    for path in sources("src") {
+        if path.ends_with("tests.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for start in ["Finding::new(", "const CHECK: &str ="] {
+            let names = code.split(start).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
+            for name in names.filter_map(|rest| rest.split('"').next()) {
+                found += 1;
+                assert!(known.contains(&name), "{}: `{name}` is not in CHECKS", path.display());
             }
         }
     }
     assert!(found > 20, "only {found} are found");
+}
+
+/// A test is named by its function and one or more of the modules that it is in.
+#[test]
+fn every_test_that_the_failure_modes_name_exists() {
+    let page = page("docs/failure-modes.md");
+    let sources: Vec<(PathBuf, String)> = sources("src")
+        .into_iter()
+        .chain(sources("tests"))
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            (path.with_extension(""), text)
+        })
+        .collect();
+    let mut found = 0;
+    for named in page.split('`').skip(1).step_by(2) {
+        if named.starts_with("tests/") {
+            assert!(Path::new(named).exists(), "{named}");
+        }
+        let Some((modules, function)) = named.rsplit_once("::") else { continue };
+        let start = format!("fn {function}(");
+        let is_in = |path: &Path| modules.split("::").all(|module| path.iter().any(|part| part == module));
+        assert!(sources.iter().any(|(path, text)| is_in(path) && text.contains(&start)), "there is no test {named}");
+        found += 1;
+    }
+    assert!(found > 100, "only {found} are found");
 }

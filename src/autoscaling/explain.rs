@@ -5,6 +5,7 @@
 
 mod chain;
 mod explanation;
+mod fields;
 mod outcome;
 mod packed;
 mod steps;
@@ -176,6 +177,7 @@ impl Run {
             max_replicas: self.frame.max,
             metrics: self.metrics(),
             steps: self.steps(),
+            chain: self.fields(),
             would_change: if self.is_blocked() { Vec::new() } else { self.would_change() },
             problem: self.trouble.as_ref().and_then(|trouble| trouble.problem()).map(str::to_owned),
             recomputed: false,

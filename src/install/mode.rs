@@ -8,7 +8,7 @@ use kube::{
     ResourceExt,
     api::{DynamicObject, Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     catalog::FIELD_MANAGER,
@@ -20,6 +20,8 @@ use crate::{
 pub const MODE_BEFORE: &str = "scalekit.dev/mode-before-pause";
 const AUTO: &str = "Auto";
 const RECOMMEND: &str = "Recommend";
+/// How often one is written that others change at the same time: the scaler writes its status at most once a look.
+const TRIES: usize = 5;
 
 /// What became of the Autoscalers.
 #[derive(Debug, Default)]
@@ -65,33 +67,51 @@ pub async fn restore_all(cluster: &Cluster) -> Result<ModeChange, cluster::Error
 
 async fn change(
     cluster: &Cluster,
-    patch: impl Fn(&DynamicObject) -> Option<serde_json::Value>,
+    patch: impl Fn(&DynamicObject) -> Option<Value>,
 ) -> Result<ModeChange, cluster::Error> {
     let mut done = ModeChange::default();
     let Some(kind) = Kind::named("scalekit.dev", "Autoscaler") else { return Ok(done) };
     let all = cluster.list_kind(kind, None, "").await?;
-    let patches: Vec<_> = all.iter().filter_map(|object| Some((ObjectRef::of(object), patch(object)?))).collect();
-    done.unchanged = all.len() - patches.len();
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let written: Vec<_> = stream::iter(patches)
-        .map(|(object, patch)| {
-            let params = &params;
-            async move {
-                let api = cluster.api(kind, object.namespace.as_deref());
-                let written = answered(api.patch(&object.name, params, &Patch::Merge(&patch))).await;
-                (object, written)
-            }
+    let written: Vec<_> = stream::iter(all)
+        .map(|object| {
+            let patch = &patch;
+            async move { (ObjectRef::of(&object), write(cluster, kind, object, patch).await) }
         })
         .buffered(CONCURRENCY)
         .collect()
         .await;
     for (object, written) in written {
         match written {
-            Ok(_) => done.changed.push(object),
+            Ok(true) => done.changed.push(object),
+            Ok(false) => done.unchanged += 1,
             // Deleted meanwhile.
             Err(error) if error.is_not_found() => {}
             Err(error) => done.failed.push((object, error)),
         }
     }
     Ok(done)
+}
+
+/// Patches the object as it was read. Where it was changed since, it is read again and decided about anew: a mode that somebody
+/// set meanwhile stands. Says whether there was anything to change.
+async fn write(
+    cluster: &Cluster,
+    kind: &Kind,
+    mut object: DynamicObject,
+    patch: impl Fn(&DynamicObject) -> Option<Value>,
+) -> Result<bool, cluster::Error> {
+    let api = cluster.api(kind, object.namespace().as_deref());
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let mut tries = TRIES;
+    while let Some(mut change) = patch(&object) {
+        tries -= 1;
+        change["metadata"]["resourceVersion"] = json!(object.resource_version());
+        match answered(api.patch(&object.name_any(), &params, &Patch::Merge(&change))).await {
+            Ok(_) => return Ok(true),
+            Err(error) if error.is_overtaken() && tries > 0 => {}
+            Err(error) => return Err(error),
+        }
+        object = answered(api.get(&object.name_any())).await?;
+    }
+    Ok(false)
 }

@@ -86,6 +86,7 @@ mod tests {
                     proposed_replicas: None,
                 }],
                 steps: vec!["ordered: 1, there: 1".to_owned(), "3 instead of 1 is ordered".to_owned()],
+                chain: None,
                 would_change: vec!["needs 31 tasks to reach 4".to_owned()],
                 problem: None,
                 recomputed: true,

@@ -99,7 +99,7 @@ pub const TABLE: &[Rule] = &[
         "quantity",
         "k8s_openapi kube::CustomResource kube::CustomResourceExt kube::KubeSchema kube::core::Rule schemars serde",
     ),
-    pure("autoscaling::explain", "autoscaling::decision", "jiff serde"),
+    pure("autoscaling::explain", "autoscaling::decision", "jiff serde serde_json"),
     pure("autoscaling::replay", "autoscaling::decision", "jiff"),
     pure("autoscaling::look_back", "duration", ""),
     pure("autoscaling::decision", "", "jiff serde"),

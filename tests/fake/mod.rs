@@ -26,9 +26,8 @@ use tokio::sync::watch;
 
 pub use self::call::{Call, Fault};
 use self::{
-    call::kinds,
     state::{Reply, State},
-    store::{Key, UID_DIGITS, UID_PREFIX, key},
+    store::{Key, UID_DIGITS, UID_PREFIX},
 };
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
@@ -97,10 +96,12 @@ impl FakeCluster {
 
     /// Stores what a field manager applies, by force.
     pub fn put_as(&self, manager: &str, value: Value) {
-        let kind = kinds().find(|kind| value["kind"] == kind.kind).expect("a kind of this server");
-        let name = value["metadata"]["name"].as_str().expect("a name").to_owned();
-        let key = key(kind, value["metadata"]["namespace"].as_str(), &name);
-        self.state().apply(&key, manager, true, &value).expect("forced");
+        self.state().apply_as(manager, &value);
+    }
+
+    /// Somebody applies this just before the next request of this verb, to a path that ends so, is answered.
+    pub fn put_before(&self, verb: &'static str, path: &'static str, value: Value) {
+        self.state().meanwhile.push((verb, path, value));
     }
 
     /// Removes an object at once.

@@ -6,7 +6,7 @@ use scalekit::cluster::Kind;
 use serde_json::{Value, json};
 
 use super::{
-    call::{Call, Fault, Place, discovery, failure},
+    call::{Call, Fault, Place, discovery, failure, kinds},
     controllers,
     store::{FieldConflict, Key, Store, key, merge_patch},
 };
@@ -17,6 +17,8 @@ pub(super) struct State {
     pub(super) store: Store,
     pub(super) log: Vec<Call>,
     pub(super) faults: Vec<Fault>,
+    /// What somebody else applies just before a request of this verb, to a path that ends so, is answered.
+    pub(super) meanwhile: Vec<(&'static str, &'static str, Value)>,
     pub(super) held: BTreeSet<String>,
     /// Looks that a namespace on its way out takes until it is gone.
     pub(super) terminating: BTreeMap<String, usize>,
@@ -39,6 +41,11 @@ impl State {
     /// `None` is no answer at all.
     pub(super) fn answer(&mut self, call: &Call) -> Option<Reply> {
         self.log.push(call.clone());
+        let is_due = |(verb, path, _): &mut (&str, &str, Value)| *verb == call.verb && call.path.ends_with(*path);
+        let due = self.meanwhile.extract_if(.., is_due).next();
+        if let Some((.., value)) = due {
+            self.apply_as("somebody", &value);
+        }
         for fault in self.faults.iter_mut().filter(|fault| fault.verb == call.verb && call.path.ends_with(fault.path)) {
             if fault.after > 0 {
                 fault.after -= 1;
@@ -88,7 +95,7 @@ impl State {
                 not_found(&format!("{} \"{}\" not found", place.kind.plural, key.name))
             }
             ("delete", Some(found)) => self.delete(call, &key, &found),
-            ("replace", Some(found)) if stale(&call.body["metadata"], &found) => {
+            ("replace" | "patch", Some(found)) if stale(&call.body["metadata"], &found) => {
                 let message = "the object has been modified; please apply your changes to the latest version";
                 Reply::Json(409, failure(409, "Conflict", message, &json!({})))
             }
@@ -175,6 +182,14 @@ impl State {
                 Reply::Json(409, failure(409, "Conflict", &message, &json!({"causes": causes})))
             }
         }
+    }
+
+    /// Applies what a field manager declares, by force.
+    pub(super) fn apply_as(&mut self, manager: &str, value: &Value) {
+        let kind = kinds().find(|kind| value["kind"] == kind.kind).expect("a kind of this server");
+        let name = value["metadata"]["name"].as_str().expect("a name");
+        let key = key(kind, value["metadata"]["namespace"].as_str(), name);
+        self.apply(&key, manager, true, value).expect("forced");
     }
 
     pub(super) fn apply(

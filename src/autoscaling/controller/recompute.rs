@@ -19,7 +19,7 @@ use crate::{
     autoscaling::{
         api::{Autoscaler, MetricSpec, ScaleTargetRef},
         decision::{
-            Observation, Policy, Reading,
+            Observation, Path, Policy, Reading,
             observation::{Phase, Pod, Pods, ReadyCondition},
         },
         explain::{Explanation, Run},
@@ -63,6 +63,19 @@ pub enum NotRecomputed {
         /// Which server.
         server: String,
     },
+    /// It rests on metrics of which no server keeps what a decision needs.
+    #[error(
+        "no decision about Autoscaler {key} is remembered for {at}, and none can be made again: of {metrics} nothing is known for \
+         a past time (only metrics of type Prometheus can be read for one)"
+    )]
+    NotReadable {
+        /// The Autoscaler.
+        key: Key,
+        /// When.
+        at: Timestamp,
+        /// The metrics, by name.
+        metrics: String,
+    },
 }
 
 /// Makes the decision of `at` again.
@@ -101,6 +114,12 @@ pub async fn recompute(context: &Context, key: &Key, at: Timestamp) -> Result<Ex
         (now, counts.observation(*second, readings.collect()))
     });
     let decision = replay(&policy, seen).ok_or_else(|| NotRecomputed::Gone(key.clone()))?;
+    // Made without a single metric it would be a hold, or a fallback, that nobody decided on.
+    let rests_on_metrics = matches!(decision.path, Path::Metrics | Path::NoData);
+    if rests_on_metrics && object.spec.metrics.iter().all(|metric| metric.prometheus.is_none()) {
+        let names: Vec<&str> = policy.metrics.iter().map(|metric| metric.name.as_str()).collect();
+        return Err(NotRecomputed::NotReadable { key: key.clone(), at, metrics: names.join(", ") });
+    }
     Ok(Explanation { recomputed: true, ..Run::of(&decision, &policy, None).explain() })
 }
 

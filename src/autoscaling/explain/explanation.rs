@@ -25,6 +25,9 @@ pub struct Explanation {
     pub metrics: Vec<ExplainedMetric>,
     /// How it came about, in order.
     pub steps: Vec<String>,
+    /// The same in fields; absent where nothing was decided, and from a scaler that does not tell it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<serde_json::Value>,
     /// What would make it another one.
     pub would_change: Vec<String>,
     /// Why what was decided could not be ordered, or why nothing could be decided; absent where neither is so.

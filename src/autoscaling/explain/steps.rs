@@ -55,12 +55,7 @@ impl Run {
             steps.push(format!("without it the count could only grow: {why}"));
         }
         if self.points.len() > 1 {
-            let by = self
-                .points
-                .iter()
-                .zip(&self.frame.metrics)
-                .find(|(point, _)| point.basis.is_some() && point.proposed.max(0) == self.proposed);
-            let of = by.map_or_else(String::new, |(_, known)| format!(", of {}", known.name));
+            let of = self.largest().map_or_else(String::new, |name| format!(", of {name}"));
             steps.push(format!("the largest proposal is {}{of}", self.proposed));
         }
         if self.stabilized != self.proposed {
@@ -75,6 +70,23 @@ impl Run {
         if self.cooling_down_s > 0 {
             steps.push(format!("the last one stays for another {} s without load (cooldown)", self.cooling_down_s));
         }
+    }
+
+    /// The metric whose proposal is the largest.
+    pub(super) fn largest(&self) -> Option<&str> {
+        let mut metrics = self.points.iter().zip(&self.frame.metrics);
+        let by = metrics.find(|(point, _)| point.basis.is_some() && point.proposed.max(0) == self.proposed);
+        by.map(|(_, known)| known.name.as_str())
+    }
+
+    /// The rate that decided.
+    pub(super) fn rate(&self) -> Option<Rate> {
+        self.chain.as_ref().and_then(|chain| chain.rate)
+    }
+
+    /// The pods that the metric at this place counted.
+    pub(super) fn counted(&self, place: usize) -> Option<Counted> {
+        self.chain.as_ref().and_then(|chain| chain.pods.get(place).copied().flatten())
     }
 
     fn window_step(&self) -> String {
@@ -92,7 +104,7 @@ impl Run {
     }
 
     fn limit_step(&self) -> String {
-        let rate = self.chain.as_ref().and_then(|chain| chain.rate).map_or_else(String::new, rate);
+        let rate = self.rate().map_or_else(String::new, rate);
         let limited = self.limited;
         match self.limit {
             LimitReason::ScaleUpLimit => format!("the rate upwards{rate} allows no more than {limited}"),
@@ -112,7 +124,7 @@ impl Run {
             ""
         };
         let is = if point.absent { "gives no series, which counts as" } else { "is" };
-        let pods = self.chain.as_ref().and_then(|chain| chain.pods.get(place).copied().flatten());
+        let pods = self.counted(place);
         match (point.basis, known.target) {
             (None, _) => format!("{name} could not be read"),
             (Some(Basis::Fallback), _) => format!("{name} could not be read for long: the fallback {calls_for}"),
@@ -149,15 +161,7 @@ impl Run {
 
     /// The value by its target, how that was borne, and the pods behind it.
     fn ratio(&self, point: Point, known: &Known, target: Target, pods: Option<Counted>) -> String {
-        let target = match target {
-            Target::Utilization(percent) => i64::from(percent) * 1000,
-            Target::AverageValue(each) if !known.per_pod => each.saturating_mul(self.status.into()),
-            Target::AverageValue(milli) | Target::Value(milli) => milli,
-        };
-        if target <= 0 {
-            return String::new();
-        }
-        let ratio = quotient(point.value, target);
+        let Some(ratio) = self.quotient(point, known, target) else { return String::new() };
         let mut parts = vec![format!("ratio {}", thousandths(ratio))];
         if point.basis == Some(Basis::WithinTolerance) {
             let bears = if ratio > 1.0 { self.frame.tolerances.up } else { self.frame.tolerances.down };
@@ -178,6 +182,17 @@ impl Run {
             }
         }
         format!(" ({})", parts.join("; "))
+    }
+
+    /// The value by its target; `None` where that is nothing to divide by.
+    #[expect(clippy::cast_precision_loss, reason = "words need no more")]
+    pub(super) fn quotient(&self, point: Point, known: &Known, target: Target) -> Option<f64> {
+        let target = match target {
+            Target::Utilization(percent) => i64::from(percent) * 1000,
+            Target::AverageValue(each) if !known.per_pod => each.saturating_mul(self.status.into()),
+            Target::AverageValue(milli) | Target::Value(milli) => milli,
+        };
+        (target > 0).then(|| point.value as f64 / target as f64)
     }
 
     fn target(&self, target: Target, per_pod: bool) -> String {
@@ -206,12 +221,7 @@ fn rate(rate: Rate) -> String {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "words need no more")]
-fn quotient(value: i64, target: i64) -> f64 {
-    value as f64 / target as f64
-}
-
 #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and words need no more")]
-fn thousandths(number: f64) -> String {
+pub(super) fn thousandths(number: f64) -> String {
     decimal((number * 1000.0).round() as i64)
 }

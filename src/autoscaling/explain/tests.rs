@@ -106,6 +106,33 @@ fn every_step_that_decided_is_said(
     assert!(steps.iter().any(|said| said == step), "{steps:#?}");
 }
 
+/// Only what was ordered counts as written.
+#[test]
+fn the_chain_says_whether_the_count_was_written_and_is_of_no_look_without_a_decision() {
+    let chain = |run: Run| run.explain().chain.expect("something was decided");
+    let written = |run: Run| chain(run)["written"].clone();
+    let auto = policy(1, 5);
+    assert_eq!(written(run(&auto, 1, tasks(25))), true);
+    assert_eq!(written(run(&auto, 3, tasks(25))), false, "it stays");
+    assert_eq!(written(run(&Policy { mode: Mode::Recommend, ..auto.clone() }, 1, tasks(25))), false);
+    let seen = Observation {
+        spec_replicas: 1,
+        status_replicas: 1,
+        pods: Pods::Unknown(String::new()),
+        readings: vec![tasks(25)],
+        distrust: None,
+    };
+    let decision = decide(&auto, &seen, &Memory::default(), NOW);
+    assert_eq!(written(Run::unwritten(&decision, &auto, "it may not", None)), false);
+    let yields = Decision { yields_to: Some("kubectl".to_owned()), ..decision };
+    let yields = chain(Run::of(&yields, &auto, None));
+    assert_eq!((&yields["written"], &yields["yieldsTo"]), (&false.into(), &"kubectl".into()));
+    let paused = chain(run(&Policy { mode: Mode::Paused, ..auto.clone() }, 1, tasks(25)));
+    assert_eq!((&paused["path"], &paused["written"]), (&"Paused".into(), &false.into()));
+    assert_eq!(chain(run(&auto, 0, tasks(25)))["path"], "Disabled");
+    assert_eq!(Run::blocked("it is paused", NOW, None).explain().chain, None);
+}
+
 #[test]
 fn the_same_decision_again_makes_a_run_longer() {
     let policy = policy(1, 5);
@@ -137,11 +164,12 @@ fn pod(name: &str, ready: bool) -> Pod {
 /// Everything that a chain can hold, as a person reads it.
 #[test]
 fn the_whole_chain_of_each_way_to_decide() {
-    let mut told = String::new();
+    let (mut told, mut chains) = (String::new(), String::new());
     let mut tell = |title: &str, policy: &Policy, observation: &Observation, memory: &Memory| {
         let explanation = Run::of(&decide(policy, observation, memory, NOW), policy, None).explain();
         // Writing to a string does not fail.
         let _ = write!(told, "# {title}\n{}\n", explanation.text());
+        let _ = write!(chains, "# {title}\n{:#}\n", explanation.chain.expect("something was decided"));
     };
     let seen = |replicas: i32, readings: Vec<Reading>, pods: Pods| Observation {
         spec_replicas: replicas,
@@ -232,5 +260,7 @@ fn the_whole_chain_of_each_way_to_decide() {
     tell("a cooldown", &cool, &seen(1, vec![tasks(0)], unknown()), &fresh);
     let step = Policy { largest_step: Some(2), ..plain };
     tell("the largest step", &step, &seen(4, vec![tasks(80)], unknown()), &fresh);
+    tell("outside of the bounds", &step, &seen(60, vec![tasks(80)], unknown()), &fresh);
     insta::assert_snapshot!(told);
+    insta::assert_snapshot!("the_same_in_fields", chains);
 }

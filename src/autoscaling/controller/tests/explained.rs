@@ -174,6 +174,36 @@ async fn what_prometheus_did_not_keep_is_not_made_up() {
     assert!(text.contains("kept no replica count of that time"), "{text}");
 }
 
+/// What CPU was then, and which pods there were, nobody kept.
+#[tokio::test]
+async fn what_rests_on_metrics_without_a_history_is_refused_and_not_told_as_a_hold() {
+    let cpu = json!({"type": "Resource", "resource": {
+        "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50},
+    }});
+    let fallback = json!({"after": "1m", "replicas": 4});
+    let kept = |spec, count| {
+        let bench = Bench::new(3, &spec, 0.0);
+        let now = bench.context.clock.now().as_second();
+        bench.prometheus.kept("scalekit_autoscaler_current_replicas", vec![float((now - 9000, count))]);
+        (bench, format!("?at={}", at(now - 3600)))
+    };
+    for extra in [json!({"metrics": [cpu]}), json!({"metrics": [cpu], "fallback": fallback})] {
+        let (bench, query) = kept(spec(&extra), 3);
+        let (status, text) = ask(bench, &query).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{text}");
+        assert!(text.contains("none can be made again: of cpu nothing is known"), "{text}");
+    }
+    // What no metric is needed for is told.
+    let (bench, query) = kept(spec(&json!({"metrics": [cpu]})), 9);
+    let (status, text) = ask(bench, &query).await;
+    assert!(status == StatusCode::OK && text.contains("that is more than maxReplicas 5"), "{text}");
+    // And so is what rests on a query besides.
+    let query_too = spec(&json!({}))["metrics"][0].clone();
+    let (bench, query) = kept(spec(&json!({"metrics": [cpu, query_too]})), 3);
+    let (status, text) = ask(bench, &query).await;
+    assert!(status == StatusCode::OK && text.contains("cpu could not be read"), "{text}");
+}
+
 #[tokio::test]
 async fn the_future_is_not_explained() {
     let (bench, _) = bench();

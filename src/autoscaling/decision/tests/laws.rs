@@ -36,12 +36,19 @@ fn a_users_tolerance() -> impl Strategy<Value = Option<f64>> {
     proptest::option::of(prop_oneof![Just(0.0), 0.0..2.0_f64, 0.0..1e15_f64])
 }
 
+fn resource() -> impl Strategy<Value = String> {
+    prop_oneof![Just("cpu"), Just("memory"), Just("x")].prop_map(str::to_owned)
+}
+
 fn any_metric() -> impl Strategy<Value = Metric> {
     let source = prop_oneof![
         Just(Source::Prometheus),
         Just(Source::Object),
+        Just(Source::External),
         Just(Source::Pods),
-        Just(Source::Resource { resource: "cpu".to_owned() }),
+        resource().prop_map(|resource| Source::Resource { resource }),
+        (resource(), prop_oneof![Just("main"), Just("gone")])
+            .prop_map(|(resource, container)| Source::ContainerResource { resource, container: container.to_owned() }),
         Just(Source::Unknown("x".to_owned())),
     ];
     let target = prop_oneof![
@@ -99,16 +106,36 @@ fn beyond(policy: Policy) -> impl Strategy<Value = Policy> {
         })
 }
 
+/// What a cluster sets for all.
+fn with_other_settings(policy: Policy) -> impl Strategy<Value = Policy> {
+    let span = || (0..2000_i64).prop_map(seconds);
+    (span(), span(), span(), any::<bool>(), any::<bool>()).prop_map(
+        move |(downscale_stabilization, cpu_initialization_period, initial_readiness_delay, tolerance, pod_level)| {
+            Policy {
+                downscale_stabilization,
+                cpu_initialization_period,
+                initial_readiness_delay,
+                configurable_tolerance: tolerance,
+                pod_level_resources: pod_level,
+                ..policy.clone()
+            }
+        },
+    )
+}
+
+fn any_mode() -> impl Strategy<Value = Mode> {
+    prop_oneof![Just(Mode::Auto), Just(Mode::Recommend), Just(Mode::Paused)]
+}
+
 fn any_pod(name: &'static str) -> impl Strategy<Value = Pod> {
     let phase = prop_oneof![Just(Phase::Pending), Just(Phase::Running), Just(Phase::Succeeded), Just(Phase::Failed)];
     let at = || proptest::option::of((-10_i64..10_000).prop_map(ago));
     let ready = proptest::option::of((proptest::option::of(any::<bool>()), -10_i64..10_000));
-    (phase, ready, at(), at(), any::<bool>(), any::<bool>()).prop_map(
-        move |(phase, ready, started, created, deleting, requests)| {
-            let mut pod = ready_pod(name);
-            if !requests {
-                pod.containers[0].requests.clear();
-            }
+    let requests = || proptest::collection::btree_map(resource(), any::<i64>(), 0..3);
+    (phase, ready, at(), at(), any::<bool>(), (requests(), requests())).prop_map(
+        move |(phase, ready, started, created, deleting, (of_pod, of_container))| {
+            let mut pod = Pod { requests: of_pod, ..ready_pod(name) };
+            pod.containers[0].requests = of_container;
             let ready = ready.map(|(status, age)| ReadyCondition { status, since: ago(age) });
             Pod { phase, ready, started, created, deleting, ..pod }
         },
@@ -140,9 +167,10 @@ fn any_observation(readings: impl Strategy<Value = Vec<Reading>>) -> impl Strate
 fn any_reading() -> impl Strategy<Value = Reading> {
     prop_oneof![
         proptest::collection::vec(any::<i64>(), 0..4).prop_map(Reading::Series),
-        proptest::collection::vec(any::<i64>(), 0..4).prop_map(|values| {
-            let names = ["pod-0", "pod-1", "pod-2", "stray"];
-            samples(&names.into_iter().zip(values).collect::<Vec<_>>())
+        proptest::collection::vec((any::<i64>(), -100..10_000_i64, 0..1000_i64), 0..4).prop_map(|values| {
+            let names = ["pod-0", "pod-1", "pod-2", "stray"].map(str::to_owned);
+            let of = |(value, age, window)| Sample { value, at: ago(age), window: seconds(window) };
+            Reading::PerPod(names.into_iter().zip(values.into_iter().map(of)).collect())
         }),
         proptest::collection::vec(any::<i64>(), 0..3)
             .prop_map(|series| Reading::Partial { series, message: "a store is gone".to_owned() }),
@@ -154,6 +182,7 @@ fn any_reading() -> impl Strategy<Value = Reading> {
 fn nothing() -> impl Strategy<Value = Reading> {
     prop_oneof![
         Just(Reading::Absent),
+        (0..1000_i64).prop_map(|most| Reading::Stale(seconds(most))),
         Just(Reading::Series(Vec::new())),
         Just(Reading::PerPod(BTreeMap::new())),
         Just(Reading::Failed("it is down".to_owned())),
@@ -174,6 +203,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             Policy { behavior, tolerance, from_zero, ..Policy::new(Bounds::new(min, max), metrics) }
         })
         .prop_flat_map(beyond)
+        .prop_flat_map(with_other_settings)
 }
 
 fn any_memory() -> impl Strategy<Value = Memory> {
@@ -227,12 +257,16 @@ proptest! {
         policy in any_policy(),
         observation in any_observation(proptest::collection::vec(any_reading(), 0..3)),
         memory in any_memory(),
+        mode in any_mode(),
     ) {
+        let policy = Policy { mode, ..policy };
         let decision = decide(&policy, &observation, &memory, NOW);
         let bounds = decision.bounds;
         let within = (bounds.min()..=bounds.max()).contains(&decision.desired_replicas);
         let off = decision.current_replicas == 0 && decision.desired_replicas == 0;
-        prop_assert!(within || off, "{decision:?}");
+        // A pause leaves the count as it is, wherever that is.
+        let paused = mode == Mode::Paused && decision.desired_replicas == decision.current_replicas;
+        prop_assert!(within || off || paused, "{decision:?}");
         prop_assert!(!policy.schedules.is_empty() || bounds == policy.bounds);
         settle(&policy, &decision, NOW);
         prop_assert!(serde_json::to_string(&decision).is_ok());
@@ -259,7 +293,7 @@ proptest! {
         observation in any_observation(proptest::collection::vec(nothing(), 3)),
         memory in any_memory(),
         hours in 0..100_i64,
-        mode in prop_oneof![Just(Mode::Auto), Just(Mode::Recommend), Just(Mode::Paused)],
+        mode in any_mode(),
     ) {
         let mut policy = Policy { mode, ..without_leave(policy) };
         policy.metrics.push(ten_tasks());
