@@ -53,11 +53,15 @@ fn open_with_warnings<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> R
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(not_prometheus("the server does not accept the credentials, or wants some"));
     }
-    let envelope: Envelope<T> = serde_json::from_slice(body)
-        .map_err(|error| Error::NotPrometheus { status: status.as_u16(), reason: error.to_string() })?;
+    // What the server says in words of its API says more than its status does.
+    let other = |reason: &str| {
+        let says_no = status.is_client_error() || status.is_server_error();
+        if says_no { Error::Http(status) } else { not_prometheus(reason) }
+    };
+    let envelope: Envelope<T> = serde_json::from_slice(body).map_err(|error| other(&error.to_string()))?;
     // Others speak JSON with a status too.
     if !["success", "error"].contains(&&*envelope.status) {
-        return Err(not_prometheus("its status is neither success nor error"));
+        return Err(other("its status is neither success nor error"));
     }
     if envelope.status != "success" {
         return Err(Error::Refused { kind: envelope.error_type, message: envelope.error });
@@ -265,6 +269,21 @@ mod tests {
         let body = r#"{"kind":"Status","status":"Failure","message":"Unauthorized","code":401}"#;
         let error = query(StatusCode::UNAUTHORIZED, body.as_bytes()).expect_err("not let in");
         assert_eq!(error.reason(), "PrometheusUnauthorized");
+    }
+
+    #[rstest]
+    #[case::starting(503, "Service Unavailable", Error::Http(StatusCode::SERVICE_UNAVAILABLE))]
+    #[case::too_much(429, "", Error::Http(StatusCode::TOO_MANY_REQUESTS))]
+    #[case::broken(500, "<html>", Error::Http(StatusCode::INTERNAL_SERVER_ERROR))]
+    #[case::another_api(404, r#"{"kind":"Status","status":"Failure","code":404}"#, Error::Http(StatusCode::NOT_FOUND))]
+    #[case::in_words_of_the_api(
+        503,
+        r#"{"status":"error","errorType":"timeout","error":"late"}"#,
+        Error::Refused { kind: "timeout".to_owned(), message: "late".to_owned() }
+    )]
+    fn a_status_that_says_no_is_told(#[case] status: u16, #[case] body: &str, #[case] expected: Error) {
+        let status = StatusCode::from_u16(status).expect("a status");
+        assert_eq!(query(status, body.as_bytes()), Err(expected));
     }
 
     #[test]

@@ -55,6 +55,10 @@ pub enum Error {
         /// What was wrong with it.
         reason: String,
     },
+    /// An HTTP status that says no, and nothing of the API with it: from a server that does not serve yet, or from what
+    /// stands before it.
+    #[error("the server answered with HTTP {0}")]
+    Http(http::StatusCode),
     /// Prometheus answered that it cannot: a bad query, a timeout of its own, too many samples.
     #[error("Prometheus refused the query ({kind}): {message}")]
     Refused {
@@ -90,6 +94,7 @@ impl Error {
             Self::Timeout(_) => "PrometheusTimeout",
             Self::NotPrometheus { status: 401 | 403, .. } => "PrometheusUnauthorized",
             Self::NotPrometheus { .. } => "NotPrometheus",
+            Self::Http(_) => "PrometheusHttpError",
             Self::Refused { kind, .. } if kind == "bad_data" => "InvalidQuery",
             Self::Refused { kind, .. } if kind == "timeout" => "QueryTimeout",
             Self::Refused { .. } => "QueryRefused",
@@ -104,12 +109,12 @@ impl Error {
     /// Whether the server, or what stands before it, says that it does not serve just now: Prometheus does so while it
     /// reads its log after a start (RFC 9110, 15.6.4).
     pub fn is_not_yet(&self) -> bool {
-        matches!(self, Self::NotPrometheus { status: 503, .. })
+        *self == Self::Http(http::StatusCode::SERVICE_UNAVAILABLE)
     }
 
     /// Whether it is the server that is in trouble, and not the query.
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::Timeout(_) | Self::NotPrometheus { .. })
+        matches!(self, Self::Unreachable(_) | Self::Timeout(_) | Self::NotPrometheus { .. } | Self::Http(_))
     }
 }
 

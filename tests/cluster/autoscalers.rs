@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     nodes,
     scaling::kill,
-    tanks::{NAMESPACE, autoscaler, binding, both_targets, definition, metric, role, tank},
+    tanks::{NAMESPACE, autoscaler, binding, both_targets, cask, definitions, metric, role, tank},
     world::World,
 };
 
@@ -29,8 +29,9 @@ pub async fn a_kind_that_the_scaler_may_not_scale_is_named_with_what_to_do(world
     world.kubectl(["delete", "namespace", NAMESPACE, "--ignore-not-found"]);
     world.kubectl(["delete", "clusterrole,clusterrolebinding", "scalekit-test-tanks", "--ignore-not-found"]);
     world.kubectl(["create", "namespace", NAMESPACE]);
-    apply(world, &[definition()]);
-    world.kubectl(["wait", "crd/tanks.scalekit-test.dev", "--for=condition=Established", "--timeout=120s"]);
+    apply(world, &definitions());
+    let defined = ["crd/tanks.scalekit-test.dev", "crd/casks.scalekit-test.dev"];
+    world.kubectl([&["wait", "--for=condition=Established", "--timeout=120s"][..], &defined].concat());
     apply(world, &[tank("other-kind", 1), autoscaler("other-kind", &json!({"interval": "5s"}))]);
     if world.rbac() {
         let says = "bind a ClusterRole to that account with get, update and patch of tanks/scale";
@@ -184,7 +185,7 @@ pub async fn modes_bounds_and_rivals_are_kept(world: &World) {
         "metadata": {"name": "of-somebody", "namespace": NAMESPACE},
         "spec": {"scaleTargetRef": of("two-kinds"), "maxReplicas": 3},
     });
-    let mut objects = vec![hpa];
+    let mut objects = vec![hpa, cask("of-another-field", 1)];
     objects
         .extend(["paused", "sleepy", "absent", "office", "foreign", "two-kinds", "shared"].map(|name| tank(name, 1)));
     for (name, spec) in [
@@ -193,6 +194,10 @@ pub async fn modes_bounds_and_rivals_are_kept(world: &World) {
         ("absent", fallback),
         ("office", json!({"schedules": [always], "metrics": [metric("vector(0)")]})),
         ("foreign", json!({})),
+        (
+            "of-another-field",
+            json!({"scaleTargetRef": {"apiVersion": "scalekit-test.dev/v1", "kind": "Cask", "name": "of-another-field"}}),
+        ),
         // It calls for what there is, until it is known that the HPA is known.
         ("two-kinds", json!({"metrics": [metric("vector(5)")]})),
         ("shared", json!({})),
@@ -236,10 +241,19 @@ pub async fn modes_bounds_and_rivals_are_kept(world: &World) {
     world.kubectl(["scale", "tank/foreign", "--replicas=2", "-n", NAMESPACE]);
     until(world, &[is("foreign", "Conflict", "ForeignWriter", "kubectl")]).await;
     assert_eq!(counts("foreign"), "2");
+    // Of the field that holds the count only the definition knows the name.
+    let cask = ["cask", "of-another-field", "-n", NAMESPACE];
+    nodes::until_or_why("the cask is of the size that is called for", async || {
+        let size = world.kubectl([&["get"][..], &cask, &["-o", "jsonpath={.spec.size}"]].concat());
+        if size == "3" { Ok(()) } else { Err(size) }
+    })
+    .await;
+    world.kubectl([&["patch"][..], &cask, &["--type=merge", "-p", r#"{"spec":{"size":2}}"#]].concat());
+    until(world, &[is("of-another-field", "Conflict", "ForeignWriter", "kubectl")]).await;
     // Without its Autoscaler a count stays as it is; nothing holds the Autoscaler up.
     world.kubectl(["delete", "autoscalers", "-n", NAMESPACE, "--all", "--timeout=120s"]);
     assert_eq!((counts("sleepy"), counts("shared")), ("5".to_owned(), "3".to_owned()));
-    world.kubectl(["delete", "tanks,hpa", "-n", NAMESPACE, "--all"]);
+    world.kubectl(["delete", "tanks,casks,hpa", "-n", NAMESPACE, "--all"]);
 }
 
 /// Of Kubernetes' own kinds, a paused Deployment among them: pausing holds rollouts up, not the count. The pods are
@@ -320,7 +334,7 @@ pub async fn windows_and_rates_go_on_after_a_restart_of_the_scaler(world: &World
         assert!(lowered.elapsed() < WINDOW, "the window has run out, and nothing is proved");
     }
     world.kubectl(["delete", "namespace", NAMESPACE, "--wait=false"]);
-    world.kubectl(["delete", "crd", "tanks.scalekit-test.dev"]);
+    world.kubectl(["delete", "crd", "tanks.scalekit-test.dev", "casks.scalekit-test.dev"]);
     world.kubectl(["delete", "clusterrole,clusterrolebinding", "scalekit-test-tanks"]);
 }
 

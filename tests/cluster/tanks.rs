@@ -40,30 +40,43 @@ pub fn tank(name: &str, replicas: i32) -> Value {
         "spec": {"replicas": replicas}})
 }
 
-/// The definition of tanks.
-pub fn definition() -> Value {
-    let integer = json!({"type": "object", "properties": {"replicas": {"type": "integer"}}});
-    let schema = json!({"type": "object", "properties": {"spec": integer, "status": integer}});
-    let scale = json!({"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"});
+/// What keeps its count in `spec.size`.
+pub fn cask(name: &str, size: i32) -> Value {
+    json!({"apiVersion": "scalekit-test.dev/v1", "kind": "Cask", "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"size": size}})
+}
+
+/// The definitions of tanks and casks.
+pub fn definitions() -> [Value; 2] {
+    [definition("Tank", "replicas"), definition("Cask", "size")]
+}
+
+fn definition(kind: &str, count: &str) -> Value {
+    let singular = kind.to_lowercase();
+    let plural = format!("{singular}s");
+    let integer = |field: &str| json!({"type": "object", "properties": {field: {"type": "integer"}}});
+    let schema = json!({"type": "object", "properties": {"spec": integer(count), "status": integer("replicas")}});
+    let path = format!(".spec.{count}");
+    let scale = json!({"specReplicasPath": path, "statusReplicasPath": ".status.replicas"});
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": "tanks.scalekit-test.dev"},
+        "metadata": {"name": format!("{plural}.{GROUP}")},
         "spec": {
             "group": GROUP, "scope": "Namespaced",
-            "names": {"kind": "Tank", "plural": "tanks", "singular": "tank", "listKind": "TankList"},
+            "names": {"kind": kind, "plural": plural, "singular": singular, "listKind": format!("{kind}List")},
             "versions": [{"name": "v1", "served": true, "storage": true,
                 "schema": {"openAPIV3Schema": schema}, "subresources": {"status": {}, "scale": scale}}],
         },
     })
 }
 
-/// The right to scale tanks, as `docs/autoscaler.md` has it.
+/// The right to scale them, as `docs/autoscaler.md` has it.
 pub fn role() -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "scalekit-test-tanks"},
         "rules": [
-            {"apiGroups": [GROUP], "resources": ["tanks/scale"], "verbs": ["get", "update", "patch"]},
-            {"apiGroups": [GROUP], "resources": ["tanks"], "verbs": ["get"]},
+            {"apiGroups": [GROUP], "resources": ["tanks/scale", "casks/scale"], "verbs": ["get", "update", "patch"]},
+            {"apiGroups": [GROUP], "resources": ["tanks", "casks"], "verbs": ["get"]},
         ],
     })
 }

@@ -22,6 +22,8 @@ use crate::{
 /// The range that CPU is reckoned over where it comes from Prometheus. The kubelet's figures are up to half a minute
 /// old when they are scraped: a shorter range would show that.
 const RANGE: SignedDuration = SignedDuration::from_secs(120);
+/// How many scrapes in that range a slope takes.
+const SCRAPES: i32 = 4;
 
 /// What is measured about one target at one tick. What several metrics need is asked once.
 pub struct Measurement<'a> {
@@ -114,7 +116,16 @@ impl<'a> Measurement<'a> {
                     let value = milli_from_f64(series.value)?;
                     Some((series.labels.get("pod")?.clone(), Sample { value, at: now, window: RANGE }))
                 });
-                self.own(samples.collect())
+                match self.own(samples.collect()) {
+                    Reading::Absent => Reading::Failed(format!(
+                        "unable to get metrics for resource {resource}: the cluster has no API {}, and {} has {}, or \
+                         install metrics-server",
+                        metrics::RESOURCE,
+                        server.address,
+                        lacks(resource),
+                    )),
+                    reading => reading,
+                }
             }
             Err(answer) => match answer.unusable() {
                 Reading::Unusable { reason, message } => {
@@ -209,8 +220,20 @@ fn cpu(labels: &str) -> String {
     let counter = format!("container_cpu_usage_seconds_total{{{labels}}}[{}s]", RANGE.as_secs());
     format!(
         "sum by (pod) (((deriv({counter}) unless resets({counter}) > 0) or rate({counter})) \
-         and count_over_time({counter}) >= 4)"
+         and count_over_time({counter}) >= {SCRAPES})"
     )
+}
+
+/// What a Prometheus has too little of that gives nothing about a resource, and what to do about it.
+fn lacks(resource: &str) -> String {
+    if resource == "cpu" {
+        let interval = RANGE / SCRAPES;
+        return format!(
+            "fewer than {SCRAPES} scrapes in {RANGE:#} of every pod of the target; let it scrape the kubelets every \
+             {interval:#} or more often"
+        );
+    }
+    "no sample of a pod of the target; let it scrape the kubelets".to_owned()
 }
 
 /// What a pod uses of a resource. A pod of which one container is silent counts as silent.

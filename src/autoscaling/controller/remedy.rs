@@ -8,6 +8,9 @@ use crate::autoscaling::api::PrometheusMetric;
 const NOT_BELIEVED: &str = "invalid peer certificate";
 const ALERT: &str = "received fatal alert: ";
 
+/// What is before the status in the words of [`Error::Http`](crate::prometheus::Error::Http).
+const ANSWERED: &str = "answered with HTTP ";
+
 /// `metric requests: http://…: the query is not accepted; correct the PromQL in spec.metrics[0].prometheus.query`
 pub fn said(place: usize, metric: &PrometheusMetric, reason: &str, message: &str) -> String {
     let name = &metric.name;
@@ -33,6 +36,12 @@ fn is_about_ours(message: &str) -> bool {
     alert.contains("Certificate") || alert.starts_with("UnknownCA")
 }
 
+/// The HTTP status that a server answered with, 0 for none.
+fn status(message: &str) -> u16 {
+    let answered = message.split_once(ANSWERED).and_then(|(_, status)| status.split(' ').next());
+    answered.and_then(|status| status.parse().ok()).unwrap_or(0)
+}
+
 fn remedy(place: usize, metric: &PrometheusMetric, reason: &str, message: &str) -> Option<String> {
     let query = field(place, "query");
     let server = |of_its_own: &str| match &metric.server_address {
@@ -43,6 +52,11 @@ fn remedy(place: usize, metric: &PrometheusMetric, reason: &str, message: &str) 
         ),
     };
     let address = field(place, "serverAddress");
+    let runs = format!("see whether {address} is right and that server runs");
+    let no_api = format!(
+        "{address} must be what stands before /api/v1/query in the address of a Prometheus API, without a page for a login \
+         before it"
+    );
     // What it is given: by a field, or by what lies in the Secret of the server that is everybody's.
     let given = |name: &str, keys: &str| match &metric.server_address {
         Some(_) => field(place, name),
@@ -72,10 +86,14 @@ fn remedy(place: usize, metric: &PrometheusMetric, reason: &str, message: &str) 
         "PrometheusUnreachable" | "PrometheusTimeout" => server(&format!(
             "see whether {address} is right, that server runs, and a NetworkPolicy lets the scaler out to it"
         )),
-        "NotPrometheus" => server(&format!(
-            "{address} must be what stands before /api/v1/query in the address of a Prometheus API, without a page for a \
-             login before it"
-        )),
+        "NotPrometheus" => server(&no_api),
+        "PrometheusHttpError" => match status(message) {
+            404 | 405 => server(&no_api),
+            429 => format!("it has too much to do: raise spec.interval, make {query} cheaper, or raise its limits"),
+            502 | 504 => format!("what stands before it does not reach it: {}", server(&runs)),
+            503 => format!("it does not serve yet, as while it starts; where that lasts, {}", server(&runs)),
+            _ => format!("the log of it, or of what stands before it, says why; {}", server(&format!("see {address}"))),
+        },
         "InvalidServerAddress" if metric.server_address.is_some() => {
             format!("see {address} and {}", field(place, "auth"))
         }
@@ -95,6 +113,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::prometheus::Error;
 
     fn metric(address: Option<&str>) -> PrometheusMetric {
         let target = json!({"type": "Value", "value": "1"});
@@ -149,6 +168,34 @@ mod tests {
     ) {
         let said = said(1, &metric(address), "PrometheusUnreachable", message);
         assert!(said.starts_with(&format!("metric load: {message}; ")) && said.contains(todo), "{said}");
+    }
+
+    #[rstest]
+    #[case::starting("http://a".into(), 503, "it does not serve yet, as while it starts; where that lasts, see whether spec.metrics[3].prometheus.serverAddress is right")]
+    #[case::the_stacks_starts(
+        None,
+        503,
+        "it does not serve yet, as while it starts; where that lasts, it is the server that scalekit was installed with"
+    )]
+    #[case::too_much(
+        None,
+        429,
+        "raise spec.interval, make spec.metrics[3].prometheus.query cheaper, or raise its limits"
+    )]
+    #[case::a_proxy_reaches_nothing("http://a".into(), 502, "what stands before it does not reach it: see whether spec.metrics[3].prometheus.serverAddress is right")]
+    #[case::a_proxy_waits("http://a".into(), 504, "what stands before it does not reach it")]
+    #[case::another_path("http://a".into(), 404, "spec.metrics[3].prometheus.serverAddress must be what stands before /api/v1/query")]
+    #[case::broken("http://a".into(), 500, "the log of it, or of what stands before it, says why; see spec.metrics[3].prometheus.serverAddress")]
+    #[case::of_no_name("http://a".into(), 499, "the log of it, or of what stands before it, says why")]
+    fn a_status_that_says_no_has_a_remedy_of_its_class(
+        #[case] address: Option<&str>,
+        #[case] status: u16,
+        #[case] todo: &str,
+    ) {
+        let error = Error::Http(http::StatusCode::from_u16(status).expect("a status"));
+        let said = said(3, &metric(address), error.reason(), &format!("http://a: {error}"));
+        assert!(said.starts_with(&format!("metric load: http://a: the server answered with HTTP {status} ")), "{said}");
+        assert!(said.contains(todo), "{said}");
     }
 
     /// There is nothing to do about it in the spec.

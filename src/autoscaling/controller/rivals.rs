@@ -7,7 +7,7 @@ use std::{
 
 use futures::{Stream, StreamExt, stream::BoxStream};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::{
     Api, Client,
     api::ApiResource,
@@ -244,18 +244,42 @@ pub fn backs_off(memory: &mut Memory, mode: Mode, wrote: Option<(String, i32, i3
     None
 }
 
-/// Who wrote the replica count last, by its field managers; ours is nobody.
-pub fn writer(target: &ObjectMeta) -> Option<String> {
-    let owners = target.managed_fields.iter().flatten().filter(|entry| {
-        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
-        fields.and_then(|fields| fields.pointer("/f:spec/f:replicas")).is_some()
-    });
-    let last = owners.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
-    last.manager.clone().filter(|manager| manager != FIELD_MANAGER)
+/// Who wrote the replica count of a target last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// We did.
+    Ours,
+    /// Somebody else, by his field manager.
+    Another(String),
+    /// Nothing says who.
+    Unknown,
+}
+
+/// Who wrote the replica count last, by the field managers of the target.
+///
+/// The field that a definition keeps its count in is not known here, `.spec.size` for one. Who wrote it through the scale is
+/// marked, and loses the mark once somebody else sets that field: without such a mark, who wrote something of the spec last.
+pub fn writer(target: &ObjectMeta) -> Writer {
+    let last = |is: &dyn Fn(&ManagedFieldsEntry) -> bool| {
+        let entries = target.managed_fields.iter().flatten().filter(|entry| is(entry));
+        entries.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
+    };
+    let owns = |entry: &ManagedFieldsEntry, field: &str| {
+        entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer(field).is_some())
+    };
+    let entry = last(&|entry| owns(entry, "/f:spec/f:replicas"))
+        .or_else(|| last(&|entry| entry.subresource.as_deref() == Some("scale")))
+        .or_else(|| last(&|entry| owns(entry, "/f:spec")));
+    match entry.and_then(|entry| entry.manager.as_deref()) {
+        Some(FIELD_MANAGER) => Writer::Ours,
+        Some(other) => Writer::Another(other.to_owned()),
+        None => Writer::Unknown,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
     use serde_json::json;
 
     use super::*;
@@ -328,18 +352,46 @@ mod tests {
         assert_eq!(hpas.of("demo", &target), None);
     }
 
+    const OURS: &str = FIELD_MANAGER;
+
+    /// What a manager owns, and through which subresource he wrote it.
+    fn entry(manager: &str, second: u32, subresource: Option<&str>, fields: &serde_json::Value) -> serde_json::Value {
+        json!({"manager": manager, "operation": "Update", "time": format!("2026-01-01T00:00:{second:02}Z"),
+            "subresource": subresource, "fieldsType": "FieldsV1", "fieldsV1": fields})
+    }
+
+    fn written(entries: &[serde_json::Value]) -> Writer {
+        writer(&serde_json::from_value(json!({"name": "w", "managedFields": entries})).expect("metadata"))
+    }
+
     #[test]
     fn the_last_owner_of_the_count_wrote_it() {
-        let entry = |manager: &str, time: &str, fields: serde_json::Value| json!({"manager": manager, "operation": "Update", "time": time, "fieldsType": "FieldsV1", "fieldsV1": fields});
         let replicas = json!({"f:spec": {"f:replicas": {}}});
-        let target = |entries: Vec<serde_json::Value>| -> ObjectMeta {
-            serde_json::from_value(json!({"name": "w", "managedFields": entries})).expect("metadata")
-        };
-        let ours = entry(FIELD_MANAGER, "2026-01-01T00:00:00Z", replicas.clone());
-        let theirs = entry("argocd", "2026-01-01T00:00:05Z", replicas.clone());
-        let others = entry("kubelet", "2026-01-01T00:00:09Z", json!({"f:status": {}}));
-        assert_eq!(writer(&target(vec![ours.clone(), theirs, others])).as_deref(), Some("argocd"));
-        assert_eq!(writer(&target(vec![ours])), None);
-        assert_eq!(writer(&target(vec![])), None);
+        let ours = entry(OURS, 0, Some("scale"), &replicas);
+        let theirs = entry("argocd", 5, None, &replicas);
+        let kubelet = entry("kubelet", 9, Some("status"), &json!({"f:status": {}}));
+        let image = entry("kustomize", 8, None, &json!({"f:spec": {"f:template": {}}}));
+        assert_eq!(written(&[ours.clone(), theirs, kubelet, image.clone()]), Writer::Another("argocd".to_owned()));
+        assert_eq!(written(&[ours, image]), Writer::Ours);
+    }
+
+    /// The count is in `.spec.size`, and whoever made the object wrote the rest of its spec.
+    #[rstest]
+    #[case::we_did(&[("kubectl", 0, None), (OURS, 5, Some("scale"))], Writer::Ours)]
+    #[case::another_through_the_scale(&[(OURS, 0, Some("scale")), ("kubectl", 5, Some("scale"))], Writer::Another("kubectl".to_owned()))]
+    #[case::we_did_and_the_rest_is_written_since(&[(OURS, 5, Some("scale")), ("flux", 9, None)], Writer::Ours)]
+    // Ours is gone: the API server takes the field from whoever owned it.
+    #[case::another_in_the_spec(&[("kubectl", 0, None), ("flux", 9, None)], Writer::Another("flux".to_owned()))]
+    #[case::nobody(&[], Writer::Unknown)]
+    #[case::only_its_status_is_written(&[("operator", 9, Some("status"))], Writer::Unknown)]
+    fn who_wrote_a_count_of_another_name_is_known_by_the_scale_or_by_the_spec(
+        #[case] entries: &[(&str, u32, Option<&str>)],
+        #[case] expected: Writer,
+    ) {
+        let entries = entries.iter().map(|&(manager, second, subresource)| {
+            let part = if subresource == Some("status") { "f:status" } else { "f:spec" };
+            entry(manager, second, subresource, &json!({part: {"f:size": {}}}))
+        });
+        assert_eq!(written(&entries.collect::<Vec<_>>()), expected);
     }
 }

@@ -15,7 +15,7 @@ use kube::{
 
 use super::{
     FIELD_MANAGER,
-    rivals::writer,
+    rivals::{Writer, writer},
     words::{ApiError, in_time},
 };
 use crate::autoscaling::api::ScaleTargetRef;
@@ -273,12 +273,14 @@ impl Target {
         })
     }
 
-    /// Who wrote the count last, if it was somebody else. Where that cannot be read it is «somebody», if it was `certain`ly
-    /// not us.
+    /// Who wrote the count last, if it was somebody else. Where that cannot be read, or nothing says it, it is «somebody», if
+    /// it was `certain`ly not us.
     pub async fn foreign_writer(&self, certain: bool) -> Option<String> {
-        match in_time(self.scales.get_metadata(&self.name)).await {
-            Ok(target) => writer(&target.metadata),
-            Err(_) => certain.then(|| "somebody".to_owned()),
+        let written = in_time(self.scales.get_metadata(&self.name)).await;
+        match written.map_or(Writer::Unknown, |target| writer(&target.metadata)) {
+            Writer::Ours => None,
+            Writer::Another(who) => Some(who),
+            Writer::Unknown => certain.then(|| "somebody".to_owned()),
         }
     }
 }

@@ -284,6 +284,7 @@ impl Telemetry {
             Err(Error::Timeout(_)) => "timeout",
             Err(Error::TooLarge(_)) => "too_large",
             Err(Error::NotPrometheus { .. }) => "not_prometheus",
+            Err(Error::Http(_)) => "http_error",
             Err(Error::Refused { .. }) => "refused",
             Err(Error::WrongType(_)) => "wrong_type",
             Err(Error::NotFinite(_)) => "not_finite",

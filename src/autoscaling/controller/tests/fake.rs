@@ -47,7 +47,7 @@ pub struct Cluster {
     pub replicas: i32,
     pub uid: String,
     pub version: u64,
-    /// Who wrote the count last.
+    /// Who wrote the count last; empty where nothing says it.
     pub writer: String,
     /// What there is just before each of our next writes: another count was ordered by somebody else, with the same one
     /// something else of the target has changed.
@@ -199,7 +199,8 @@ impl Cluster {
                 let replicas = json!({"f:spec": {"f:replicas": {}}});
                 let entry = json!({"manager": self.writer, "operation": "Update", "fieldsType": "FieldsV1",
                     "time": "2026-01-01T00:00:00Z", "fieldsV1": replicas});
-                let metadata = json!({"name": "w", "namespace": "demo", "uid": self.uid, "managedFields": [entry]});
+                let entries = if self.writer.is_empty() { Vec::new() } else { vec![entry] };
+                let metadata = json!({"name": "w", "namespace": "demo", "uid": self.uid, "managedFields": entries});
                 let object =
                     json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata});
                 respond(StatusCode::OK, &object)

@@ -93,6 +93,25 @@ async fn somebody_else_who_writes_the_count_is_named_and_left_alone() {
     assert!(overwritten.len() <= 5, "ever more seldom: {overwritten:?}");
 }
 
+#[rstest]
+#[case::it_was_certainly_not_us(false, Some("ForeignWriter"))]
+#[case::it_may_have_been_us(true, None)]
+#[tokio::test]
+async fn a_writer_whom_nothing_names_is_somebody(#[case] restarts: bool, #[case] conflict: Option<&str>) {
+    let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
+    bench.look().await;
+    written_by(&bench, "", 1);
+    if restarts {
+        bench.restart();
+    }
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    assert_eq!(cluster.reason("Conflict", "True").as_deref(), conflict);
+    assert_eq!(cluster.replicas, if restarts { 3 } else { 1 });
+    let said = cluster.notes().join("\n").contains("somebody set the replica count from 3 to 1; it is left alone");
+    assert_eq!(said, !restarts, "{:?}", cluster.notes());
+}
+
 #[tokio::test(start_paused = true)]
 async fn somebody_who_set_the_count_once_does_not_have_the_last_word_for_ever() {
     let mut bench = Bench::new(1, &spec(&json!({})), 25.0);

@@ -66,7 +66,7 @@ fn servers_of(fake: &Arc<Fake>) -> Servers {
 #[rstest]
 #[tokio::test(start_paused = true)]
 #[case::gone(Error::Unreachable("refused".to_owned()))]
-#[case::starting(Error::NotPrometheus { status: 503, reason: "expected value".to_owned() })]
+#[case::starting(Error::Http(http::StatusCode::SERVICE_UNAVAILABLE))]
 async fn a_server_that_was_not_there_is_asked_as_soon_as_it_is_well(#[case] error: Error) {
     let starting = error.is_not_yet();
     let answers = vec![Err(error), Ok(vec![1.0])];
@@ -163,9 +163,10 @@ async fn one_slow_question_blinds_nobody_else() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_proxy_answers_to_one_question_is_about_that_question() {
-    let page = Error::NotPrometheus { status: 414, reason: "expected value".to_owned() };
-    let servers = servers_of(&well(vec![Err(page), Ok(vec![1.0])]));
-    assert!(matches!(servers.ask(&s(), &q("long"), INTERVAL).await, Answer::LeftAlone { reason: "NotPrometheus", .. }));
+    let too_long = Error::Http(http::StatusCode::URI_TOO_LONG);
+    let servers = servers_of(&well(vec![Err(too_long), Ok(vec![1.0])]));
+    let answer = servers.ask(&s(), &q("long"), INTERVAL).await;
+    assert!(matches!(answer, Answer::LeftAlone { reason: "PrometheusHttpError", .. }), "{answer:?}");
     assert_eq!(servers.ask(&s(), &q("q"), INTERVAL).await, Answer::Values(vec![1000]));
 }
 

@@ -215,6 +215,30 @@ async fn without_metrics_server_prometheus_is_asked_about_these_very_pods() {
     assert_eq!(bench.prometheus.last_query(), expected);
 }
 
+#[rstest]
+#[case::cpu(
+    "cpu",
+    "fewer than 4 scrapes in 2m of every pod of the target; let it scrape the kubelets every 30s or more often"
+)]
+#[case::memory("memory", "no sample of a pod of the target; let it scrape the kubelets")]
+#[tokio::test]
+async fn a_prometheus_without_samples_of_the_pods_is_blamed_and_not_the_metrics_api(
+    #[case] resource: &str,
+    #[case] lacks: &str,
+) {
+    let target = json!({"type": "AverageValue", "averageValue": "100"});
+    let mut bench = bench(2, json!({"type": "Resource", "resource": {"name": resource, "target": target}}));
+    bench.prometheus.set(Ok(vec![]));
+    bench.look().await;
+    let cluster = bench.api.cluster();
+    let conditions = cluster.status().conditions;
+    let told = conditions.iter().find(|condition| condition.kind == "ScalingActive").expect("told");
+    assert_eq!((cluster.replicas, &*told.reason), (2, "FailedGetResourceMetric"));
+    let expected = format!("{lacks}, or install metrics-server");
+    assert!(told.message.contains("the cluster has no API metrics.k8s.io, and http"), "{}", told.message);
+    assert!(told.message.contains(&expected), "{}", told.message);
+}
+
 #[tokio::test]
 async fn a_metrics_server_that_is_broken_holds_the_count() {
     let mut bench = bench(2, cpu(json!({"type": "Utilization", "averageUtilization": 50})));
