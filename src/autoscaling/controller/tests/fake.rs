@@ -152,6 +152,16 @@ impl Cluster {
         })
     }
 
+    /// The target's metadata, with who wrote its count last.
+    fn target(&self) -> Value {
+        let replicas = json!({"f:spec": {"f:replicas": {}}});
+        let entry = json!({"manager": self.writer, "operation": "Update", "fieldsType": "FieldsV1",
+            "time": "2026-01-01T00:00:00Z", "fieldsV1": replicas});
+        let entries = if self.writer.is_empty() { Vec::new() } else { vec![entry] };
+        let metadata = json!({"name": "w", "namespace": "demo", "uid": self.uid, "managedFields": entries});
+        json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata})
+    }
+
     fn answer(&mut self, method: &Method, uri: &str, body: &Value) -> Response<Answer> {
         if method != Method::GET {
             self.writes.push(format!("{method} {uri}"));
@@ -195,16 +205,7 @@ impl Cluster {
                 "scalekit-autoscaler".clone_into(&mut self.writer);
                 respond(StatusCode::OK, &self.scale())
             }
-            (&Method::GET, "/apis/apps/v1/namespaces/demo/deployments/w") => {
-                let replicas = json!({"f:spec": {"f:replicas": {}}});
-                let entry = json!({"manager": self.writer, "operation": "Update", "fieldsType": "FieldsV1",
-                    "time": "2026-01-01T00:00:00Z", "fieldsV1": replicas});
-                let entries = if self.writer.is_empty() { Vec::new() } else { vec![entry] };
-                let metadata = json!({"name": "w", "namespace": "demo", "uid": self.uid, "managedFields": entries});
-                let object =
-                    json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata});
-                respond(StatusCode::OK, &object)
-            }
+            (&Method::GET, "/apis/apps/v1/namespaces/demo/deployments/w") => respond(StatusCode::OK, &self.target()),
             (&Method::GET, "/apis/autoscaling/v2/horizontalpodautoscalers") if uri.contains("watch=true") => {
                 let nothing = futures::stream::pending::<Result<Bytes, std::convert::Infallible>>();
                 Response::new(Answer::from_stream(nothing))
