@@ -208,16 +208,15 @@ fn left_at(object: &Autoscaler, kept: &Kept) -> Option<i32> {
     kept.left.filter(|_| object.spec.mode == ModeSpec::Auto).map(|left| left.at)
 }
 
-/// Writes the status, if it is another one. Of the times, seconds are what is stored: they are compared
-/// as they are stored.
+/// Writes the status, if it is another one.
 async fn write_status(context: &Context, key: &Key, object: &Autoscaler, status: &AutoscalerStatus) {
-    let same = |before: &AutoscalerStatus| serde_json::to_value(before).ok() == serde_json::to_value(status).ok();
-    if object.status.as_ref().is_some_and(same) || !context.fence.may_write() {
+    let stored = object.status.as_ref();
+    if stored.is_some_and(|stored| status::is_stored_alike(stored, status)) || !context.fence.may_write() {
         return;
     }
     // It is written at a later look: until then it differs.
-    let is_news = |before: &AutoscalerStatus| !status::can_wait(before, status, context.pace());
-    if context.throttle.holds(context.clock.now()) || !object.status.as_ref().is_none_or(is_news) {
+    let can_wait = |stored| status::can_wait(stored, status, context.pace());
+    if context.throttle.holds(context.clock.now()) || stored.is_some_and(can_wait) {
         return;
     }
     let api: Api<Autoscaler> = Api::namespaced(context.client.clone(), &key.namespace);
