@@ -45,8 +45,8 @@ pub(super) const NOT_GONE: &str = "NotGone";
 impl Installer<'_> {
     /// Writes what was planned by `state`, one run at a time: makes the namespace in which lock and inventory lie, takes
     /// the lock, reads and compares again if another run has written meanwhile, applies, and gives the lock back. Without
-    /// a change nothing is written and no lock taken. Gives the version of the inventory that it wrote. `desired` is fitted to what is there then, with these storage
-    /// classes.
+    /// a change nothing is written and no lock taken. Gives the version of the inventory that it wrote. `desired` is fitted to
+    /// what is there then, with these storage classes.
     ///
     /// # Errors
     ///
@@ -112,14 +112,14 @@ impl Installer<'_> {
                 let live = live.get(&run.references[position]);
                 let served = run.is_needed(position);
                 in_flight.push(async move {
-                    let (anew, live) = live.map_or((None, None), |live| {
-                        if changes.makes_anew(live) { (Some(live), None) } else { (None, Some(live)) }
-                    });
-                    let outcome = match self.make_room(anew).await {
-                        Ok(()) => self.write_one(&desired[position], live, served).await,
-                        Err(error) => Outcome::Failed(error),
+                    let live = match live {
+                        Some(old) if changes.makes_anew(old) => match self.make_room(old).await {
+                            Ok(()) => None,
+                            Err(error) => return (position, Outcome::Failed(error)),
+                        },
+                        live => live,
                     };
-                    (position, outcome)
+                    (position, self.write_one(&desired[position], live, served).await)
                 });
             }
             let Some((position, outcome)) = in_flight.next().await else { break };
@@ -172,10 +172,9 @@ impl Installer<'_> {
     }
 
     /// Deletes what has to be made anew, and waits until it is gone.
-    async fn make_room(&self, old: Option<&DynamicObject>) -> Result<(), cluster::Error> {
-        let Some((old, uid)) = old.and_then(|old| Some((ObjectRef::of(old), old.metadata.uid.clone()?))) else {
-            return Ok(());
-        };
+    async fn make_room(&self, old: &DynamicObject) -> Result<(), cluster::Error> {
+        let Some(uid) = old.metadata.uid.clone() else { return Ok(()) };
+        let old = ObjectRef::of(old);
         if self.delete(&old, &uid).await? {
             return Ok(());
         }
