@@ -196,11 +196,10 @@ impl Cluster {
                 respond(StatusCode::OK, &self.scale())
             }
             (&Method::GET, "/apis/apps/v1/namespaces/demo/deployments/w") => {
-                let replicas = json!({"f:spec": {"f:replicas": {}}});
-                let entry = json!({"manager": self.writer, "operation": "Update", "fieldsType": "FieldsV1",
-                    "time": "2026-01-01T00:00:00Z", "fieldsV1": replicas});
-                let entries = if self.writer.is_empty() { Vec::new() } else { vec![entry] };
-                let metadata = json!({"name": "w", "namespace": "demo", "uid": self.uid, "managedFields": entries});
+                let manager = Some(&self.writer).filter(|writer| !writer.is_empty());
+                let entry = json!({"manager": manager, "operation": "Update", "fieldsType": "FieldsV1",
+                    "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {"f:replicas": {}}}});
+                let metadata = json!({"name": "w", "namespace": "demo", "uid": self.uid, "managedFields": [entry]});
                 let object =
                     json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata});
                 respond(StatusCode::OK, &object)
