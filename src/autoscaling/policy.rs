@@ -56,7 +56,7 @@ impl TryFrom<&AutoscalerSpec> for Policy {
                 scale_down: rules(behavior.scale_down.as_ref(), "scaleDown")?,
             })
         });
-        Ok(Self {
+        let policy = Self {
             mode: match spec.mode {
                 ModeSpec::Auto => Mode::Auto,
                 ModeSpec::Recommend => Mode::Recommend,
@@ -92,8 +92,28 @@ impl TryFrom<&AutoscalerSpec> for Policy {
                 .map(|(place, schedule)| schedule_of(place, schedule, spec))
                 .collect::<Result<_, _>>()?,
             ..Self::new(Bounds::new(spec.min_replicas, spec.max_replicas), metrics)
-        })
+        };
+        match sleeps_without_waking(&policy) {
+            Some(field) => Err(invalid(
+                field,
+                "no metric has a value when there is no pod, so nothing would wake the target; add one of type Prometheus, \
+                 Object or External to spec.metrics, or write 1",
+            )),
+            None => Ok(policy),
+        }
     }
+}
+
+/// The field that lets the target sleep, where no metric can wake it.
+fn sleeps_without_waking(policy: &Policy) -> Option<String> {
+    if policy.has_metric_without_pods() {
+        return None;
+    }
+    if policy.bounds.min() == 0 {
+        return Some("spec.minReplicas".to_owned());
+    }
+    let place = policy.schedules.iter().position(|schedule| schedule.min == Some(0))?;
+    Some(format!("spec.schedules[{place}].minReplicas"))
 }
 
 /// The least and the greatest duration of a field.

@@ -141,7 +141,8 @@ pub struct StackArgs {
     /// A Prometheus that is there already: install the scaler alone, which asks that one
     #[arg(long, env = "SCALEKIT_PROMETHEUS_URL", value_name = "URL")]
     pub prometheus_url: Option<String>,
-    /// Secret in the stack's namespace with ca.crt, token, username and password, or tls.crt and tls.key, for that one
+    /// Secret in the stack's namespace with ca.crt, token, username and password, tls.crt and tls.key, or headers, for
+    /// that one
     #[arg(long, env = "SCALEKIT_PROMETHEUS_SECRET", value_name = "NAME")]
     pub prometheus_secret: Option<String>,
     /// Time between two scrapes [default: 15s]

@@ -121,7 +121,7 @@ pub enum RunCommand {
         /// Prometheus for Autoscalers that name none
         #[arg(long, env = "SCALEKIT_PROMETHEUS_URL", value_name = "URL")]
         prometheus_url: String,
-        /// Folder with what it wants to see: ca.crt, token, username, password, tls.crt, tls.key
+        /// Folder with what it wants to see: ca.crt, token, username, password, tls.crt, tls.key, headers
         #[arg(long, env = "SCALEKIT_PROMETHEUS_CREDENTIALS", value_name = "DIR")]
         prometheus_credentials: Option<PathBuf>,
         /// Address of /livez, /readyz and /metrics

@@ -91,6 +91,13 @@ fn accepted() -> Vec<(&'static str, Value)> {
         ("behavior both ways", autoscaler(&[("behavior", json!({"scaleUp": rules, "scaleDown": rules}))])),
         ("to zero", autoscaler(&[("minReplicas", json!(0)), ("cooldown", json!("1h30m"))])),
         (
+            "to zero at night",
+            autoscaler(&[(
+                "schedules",
+                json!([{"name": "s", "start": "0 20 * * *", "end": "0 6 * * *", "minReplicas": 0}]),
+            )]),
+        ),
+        (
             "all that the HPA has not",
             autoscaler(&[
                 ("interval", json!("1m30s")),
@@ -163,6 +170,14 @@ fn refused() -> Vec<(String, Value)> {
     add(
         "schedules",
         &[("schedules", json!([{"name": "s", "start": "0 8 * * *", "end": "0 9 * * *", "minReplicas": 6}]))],
+    );
+    // It would sleep until the schedule ends, whatever comes.
+    add(
+        "schedules",
+        &[
+            ("schedules", json!([{"name": "s", "start": "0 8 * * *", "end": "0 9 * * *", "minReplicas": 0}])),
+            ("metrics", json!([metric("resource", &utilization, &json!({}))])),
+        ],
     );
     for direction in ["scaleUp", "scaleDown"] {
         for (field, rules) in [

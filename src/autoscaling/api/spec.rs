@@ -45,6 +45,9 @@ use super::{
     validation = Rule::new("self.minReplicas > 0 || self.metrics.exists(m, m.type in ['Prometheus', 'Object', 'External'])")
         .message("with minReplicas 0 a metric must have a value when there is no pod: add one of type Prometheus, Object or External, or set minReplicas to 1")
         .field_path(".minReplicas"),
+    validation = Rule::new("!has(self.schedules) || self.metrics.exists(m, m.type in ['Prometheus', 'Object', 'External']) || self.schedules.all(s, !has(s.minReplicas) || s.minReplicas > 0)")
+        .message("with minReplicas 0 in a schedule a metric must have a value when there is no pod: add one of type Prometheus, Object or External, or set minReplicas of the schedule to 1")
+        .field_path(".schedules"),
     validation = Rule::new("self.metrics.all(m, !has(m.prometheus) || self.metrics.exists_one(n, has(n.prometheus) && n.prometheus.name == m.prometheus.name))")
         .message("two metrics have the same name; give each metric a name of its own")
         .field_path(".metrics"),

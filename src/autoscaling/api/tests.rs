@@ -121,3 +121,29 @@ fn what_cannot_be_is_told_by_its_field(#[case] path: &str, #[case] value: Value,
     let error = Policy::try_from(&with(path, value)).expect_err("it cannot be");
     assert_eq!(error.to_string(), expected);
 }
+
+/// Stored under a definition that let it in.
+#[rstest]
+#[case::always(json!({"minReplicas": 0}), "Resource", Some("spec.minReplicas"))]
+#[case::by_a_schedule(json!({"schedules": [schedule(1), schedule(0)]}), "Resource", Some("spec.schedules[1].minReplicas"))]
+#[case::what_can_be_woken(json!({"minReplicas": 0, "schedules": [schedule(0)]}), "External", None)]
+#[case::what_does_not_sleep(json!({"schedules": [schedule(1)]}), "Resource", None)]
+fn what_nothing_could_wake_may_not_sleep(#[case] changes: Value, #[case] kind: &str, #[case] field: Option<&str>) {
+    let target = json!({"type": "AverageValue", "averageValue": "1"});
+    let mut spec = spec();
+    spec["metrics"] = match kind {
+        "Resource" => json!([{"type": kind, "resource": {"name": "cpu", "target": target}}]),
+        _ => json!([{"type": kind, "external": {"metric": {"name": "m"}, "target": target}}]),
+    };
+    for (field, value) in changes.as_object().expect("fields") {
+        spec[field] = value.clone();
+    }
+    let spec: AutoscalerSpec = serde_json::from_value(spec).expect("a spec");
+    let error = Policy::try_from(&spec).err();
+    assert_eq!(error.as_ref().map(|error| &*error.field), field);
+    assert!(error.is_none_or(|error| error.problem.contains("add one of type Prometheus, Object or External")));
+}
+
+fn schedule(min: i32) -> Value {
+    json!({"name": format!("s{min}"), "start": "0 8 * * *", "end": "0 9 * * *", "minReplicas": min})
+}

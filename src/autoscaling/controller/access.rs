@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderName, HeaderValue};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use tokio::time::Instant;
@@ -168,7 +169,7 @@ fn with_remedy(error: ApiError, namespace: &str, name: &str) -> String {
     error.with_right(right).to_string()
 }
 
-/// What a mounted Secret holds: `ca.crt`, `token`, `username` and `password`, `tls.crt` and `tls.key`.
+/// What a mounted Secret holds: `ca.crt`, `token`, `username` and `password`, `tls.crt` and `tls.key`, `headers`.
 fn from_folder(folder: &Path) -> Result<Access, String> {
     let read = |name: &str| match std::fs::read(folder.join(name)) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -191,15 +192,34 @@ fn from_folder(folder: &Path) -> Result<Access, String> {
         bearer_token: read_text("token")?,
         basic,
         identity,
-        headers: Vec::new(),
+        headers: read_text("headers")?.map_or_else(|| Ok(Vec::new()), |text| headers(&text))?,
     };
     if access == Access::default() {
         return Err(format!(
-            "{} holds none of ca.crt, token, username and password, tls.crt and tls.key",
+            "{} holds none of ca.crt, token, username and password, tls.crt and tls.key, headers",
             folder.display()
         ));
     }
     Ok(access)
+}
+
+/// Headers, each on a line of its own as `Name: value`. An error names the line and nothing of it: it may be a secret.
+fn headers(text: &str) -> Result<Vec<(String, String)>, String> {
+    let header = |(place, line): (usize, &str)| {
+        let wrong = |what: &str| Err(format!("line {} of headers {what}", place + 1));
+        let Some((name, value)) = line.split_once(':') else {
+            return wrong("has no colon; write one header on each line, as `Name: value`");
+        };
+        let (name, value) = (name.trim(), value.trim());
+        if HeaderName::from_bytes(name.as_bytes()).is_err() {
+            return wrong("begins with what is no name of a header; write letters, digits and - before the colon");
+        }
+        if value.is_empty() || HeaderValue::from_str(value).is_err() {
+            return wrong("has no value that can stand in a header; write printable characters after the colon");
+        }
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(header).collect()
 }
 
 fn text(bytes: Vec<u8>, what: &str) -> Result<String, String> {
@@ -228,6 +248,26 @@ mod tests {
         assert_eq!(access.bearer_token.as_deref(), Some("abc"));
         assert_eq!(access.basic, Some(("u".to_owned(), "p w".to_owned())));
         assert_eq!((access.authorities, access.identity), (Some(b"pem".to_vec()), None));
+    }
+
+    #[test]
+    fn headers_are_read_line_by_line() {
+        let folder = folder(&[("headers", "X-Scope-OrgID: shop|office\r\n\n  X-Query-Tags:a:b \n")]);
+        let access = from_folder(folder.path()).expect("access");
+        let expected = [("X-Scope-OrgID", "shop|office"), ("X-Query-Tags", "a:b")];
+        assert_eq!(access.headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    /// It may be a token.
+    #[rstest]
+    #[case::no_colon("A: b\nhush", "line 2 of headers has no colon")]
+    #[case::a_name_with_a_space("\nmy hush: b", "line 2 of headers begins with what is no name of a header")]
+    #[case::no_name(": hush", "line 1 of headers begins with what is no name of a header")]
+    #[case::no_value("A:", "line 1 of headers has no value")]
+    #[case::a_value_with_a_control_character("A: hush\u{7}", "line 1 of headers has no value")]
+    fn a_header_that_cannot_be_one_is_named_by_its_line_and_not_shown(#[case] text: &str, #[case] expected: &str) {
+        let error = from_folder(folder(&[("headers", text)]).path()).expect_err("no header");
+        assert!(error.starts_with(expected) && !error.contains("hush"), "{error}");
     }
 
     #[rstest]

@@ -82,7 +82,7 @@ impl Policy {
     }
 
     /// Whether a metric is there that has a value without any pod.
-    pub(super) fn has_metric_without_pods(&self) -> bool {
+    pub fn has_metric_without_pods(&self) -> bool {
         self.metrics.iter().any(|metric| metric.source.lives_without_pods())
     }
 }
