@@ -215,7 +215,7 @@ async fn write_status(context: &Context, key: &Key, object: &Autoscaler, status:
         return;
     }
     // It is written at a later look: until then it differs.
-    let can_wait = |stored| status::can_wait(stored, status, context.pace());
+    let can_wait = |stored| status::can_wait(stored, status, context.pace(key));
     if context.throttle.holds(context.clock.now()) || stored.is_some_and(can_wait) {
         return;
     }

@@ -23,6 +23,7 @@ use super::{
     leader::Fence,
     observe::{Readings, observation, readings},
     outages::Outages,
+    phase::pace,
     pods::Owners,
     rivals::{Hpas, backs_off},
     servers::Servers,
@@ -43,10 +44,6 @@ use crate::{
 
 /// From so many objects on, scales that need no change are read at every fourth look.
 const MANY: usize = 1000;
-
-/// How many statuses a second may be written in which only readings are other ones: a value that moves would else be a write at
-/// each look, and ten thousand of them more than a core of the API server.
-const READINGS_A_SECOND: usize = 20;
 
 /// What every look needs.
 pub struct Context {
@@ -99,10 +96,9 @@ impl Context {
     }
 
     /// How old what an object's status says of its readings becomes before it is written anew for them alone. Less than a look
-    /// with up to three hundred objects.
-    pub fn pace(&self) -> SignedDuration {
-        let seconds = self.objects.load(Ordering::Relaxed) / READINGS_A_SECOND;
-        SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX))
+    /// with up to two hundred objects.
+    pub fn pace(&self, key: &Key) -> SignedDuration {
+        pace(key, self.objects.load(Ordering::Relaxed))
     }
 
     /// An object is gone.
