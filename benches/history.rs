@@ -1,6 +1,7 @@
-//! What a day of decisions takes of the memory of a process that remembers them: `cargo bench --bench history`.
+//! What a day of decisions takes of the memory of a process that remembers them: `cargo bench --bench history`, or
+//! `cargo bench --bench history -- COUNT HOURS`.
 //!
-//! A hundred workloads whose load goes up and down over the day and never stands still, decided on every 15 s as the
+//! So many workloads (a hundred) whose load goes up and down over the day and never stands still, decided on every 15 s as the
 //! controller does it, one after the other: each by two metrics, with the count and the memory that the decision before
 //! left. It takes an hour more than a day, so that the oldest decisions are forgotten meanwhile.
 
@@ -21,10 +22,8 @@ use scalekit::autoscaling::{
 };
 
 const START: Timestamp = Timestamp::constant(1_800_000_000, 0);
-const OBJECTS: u8 = 100;
 const LOOK_S: u32 = 15;
 const DAY_S: u32 = 24 * 3600;
-const LOOKS: u32 = (DAY_S + 3600) / LOOK_S;
 
 struct Workload {
     key: Key,
@@ -38,7 +37,7 @@ struct Workload {
 }
 
 impl Workload {
-    fn new(place: u8, chance: &mut Rng) -> Self {
+    fn new(place: u32, chance: &mut Rng) -> Self {
         Self {
             key: Key { namespace: "demo".to_owned(), name: format!("w-{place}") },
             memory: Memory::default(),
@@ -80,8 +79,7 @@ fn whole(number: f64) -> i64 {
 }
 
 /// For how many hours back every workload's decision is known.
-fn hours_held(history: &History, workloads: &[Workload]) -> f64 {
-    let last = (LOOKS - 1) * LOOK_S;
+fn hours_held(history: &History, workloads: &[Workload], last: u32) -> f64 {
     let known = |second: u32| {
         let at = Some(START + SignedDuration::from_secs(second.into()));
         workloads.iter().all(|workload| history.explain(&workload.key, at).is_some())
@@ -99,16 +97,24 @@ fn of_this_process(name: &str) -> f64 {
 }
 
 fn main() {
+    // What cargo adds of its own is no number.
+    let numbers: Vec<u32> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    let (objects, hours) = match numbers[..] {
+        [] => (100, 25),
+        [objects, hours] => (objects, hours),
+        _ => panic!("COUNT and HOURS, or neither"),
+    };
+    let looks = hours * 3600 / LOOK_S;
     let metric =
         |name, of_a_replica| Metric::new(name, Source::Prometheus, Target::AverageValue(of_a_replica), OnAbsent::Hold);
     let policy = Policy::new(Bounds::new(1, 20), vec![metric("active-tasks", 10_000), metric("requests", 100_000)]);
     // The same at every run.
     let mut chance = Rng::with_seed(1);
-    let mut workloads: Vec<Workload> = (0..OBJECTS).map(|place| Workload::new(place, &mut chance)).collect();
+    let mut workloads: Vec<Workload> = (0..objects).map(|place| Workload::new(place, &mut chance)).collect();
     let history = History::default();
     let before = ["VmRSS", "RssAnon"].map(of_this_process);
     let mut changes = 0;
-    for look in 0..LOOKS {
+    for look in 0..looks {
         for workload in &mut workloads {
             let ordered = workload.ordered;
             workload.look(&policy, &history, look * LOOK_S, &mut chance);
@@ -117,11 +123,11 @@ fn main() {
     }
     let after = ["VmRSS", "RssAnon"].map(of_this_process);
     let Held { decisions, bytes } = history.held();
-    println!("Autoscalers                            {OBJECTS}");
-    println!("decided in all                         {}", LOOKS * u32::from(OBJECTS));
+    println!("Autoscalers                            {objects}");
+    println!("decided in all                         {}", looks * objects);
     println!("  of which changed the count           {changes}");
     println!("decisions held                         {decisions}");
-    println!("hours held, of whom it is the fewest   {:.1}", hours_held(&history, &workloads));
+    println!("hours held, of whom it is the fewest   {:.1}", hours_held(&history, &workloads, (looks - 1) * LOOK_S));
     println!("by its own account, MiB                {:.1}", mebibytes(bytes));
     println!("VmRSS before and after, MiB            {:.1} {:.1}", before[0], after[0]);
     println!("  of which anonymous, MiB              {:.1} {:.1}", before[1], after[1]);

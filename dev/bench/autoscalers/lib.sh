@@ -19,8 +19,8 @@ trap cleanup EXIT
 
 # What an earlier one has left may be on its way out. No namespace goes while an API does not answer.
 kubectl delete --ignore-not-found apiservice v1beta1.external.metrics.k8s.io >/dev/null
-kubectl delete --ignore-not-found namespace "$namespace" --timeout=120s >/dev/null
-kubectl delete --ignore-not-found -f dev/bench/autoscalers/kind.yaml --timeout=120s >/dev/null
+kubectl delete --ignore-not-found namespace "$namespace" --timeout=600s >/dev/null
+kubectl delete --ignore-not-found -f dev/bench/autoscalers/kind.yaml --timeout=600s >/dev/null
 kubectl apply -f dev/bench/autoscalers/kind.yaml >/dev/null
 kubectl wait --for=condition=Established crd/targets.bench.scalekit.dev --timeout=30s >/dev/null
 kubectl create namespace "$namespace" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
