@@ -230,7 +230,7 @@ pub async fn demo_load(
         })
         .sum();
     let loaded = DemoLoaded { before: before.iter().map(|load| load.active).sum(), after, pods: pods.len() };
-    let summary = format!("{} tasks in {} pods", loaded.after, loaded.pods);
+    let summary = format!("tasks: {} before, {} now", loaded.before, loaded.after);
     reporter.report(Event::StepFinished { step: Step::Load, took: began.elapsed(), summary });
     Ok(loaded)
 }
