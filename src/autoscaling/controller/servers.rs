@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     autoscaling::decision::Reading,
-    prometheus::{Error, Instant, Sample},
+    prometheus::{Error, Sample, Track},
     quantity::milli_from_f64,
 };
 
@@ -195,7 +195,7 @@ impl Servers {
         what: &Question,
         span: (i64, i64),
         step: Duration,
-    ) -> Result<Vec<Instant>, String> {
+    ) -> Result<Vec<Track>, String> {
         let known = self.lock().get(server).map(|server| (server.source.clone(), server.slots.clone()));
         let (source, slots) = match known {
             Some(known) => known,

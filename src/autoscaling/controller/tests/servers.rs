@@ -36,7 +36,7 @@ impl MetricSource for Fake {
         .boxed()
     }
 
-    fn range<'a>(&'a self, _: &'a Question, _: (i64, i64), _: Duration) -> BoxFuture<'a, Result<Vec<Instant>, Error>> {
+    fn range<'a>(&'a self, _: &'a Question, _: (i64, i64), _: Duration) -> BoxFuture<'a, Result<Vec<Track>, Error>> {
         std::future::ready(Ok(Vec::new())).boxed()
     }
 
