@@ -106,10 +106,15 @@ impl Error {
         }
     }
 
+    /// The HTTP status that said no, where it is all that was said.
+    pub fn status(&self) -> Option<http::StatusCode> {
+        if let Self::Http(status) = self { Some(*status) } else { None }
+    }
+
     /// Whether the server, or what stands before it, says that it does not serve just now: Prometheus does so while it
     /// reads its log after a start (RFC 9110, 15.6.4).
     pub fn is_not_yet(&self) -> bool {
-        *self == Self::Http(http::StatusCode::SERVICE_UNAVAILABLE)
+        self.status() == Some(http::StatusCode::SERVICE_UNAVAILABLE)
     }
 
     /// Whether it is the server that is in trouble, and not the query.

@@ -14,6 +14,7 @@
 
 mod access;
 mod act;
+mod answer;
 mod backoff;
 mod clock;
 mod crowd;
