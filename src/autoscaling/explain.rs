@@ -181,6 +181,7 @@ impl Run {
             would_change: if self.is_blocked() { Vec::new() } else { self.would_change() },
             problem: self.trouble.as_ref().and_then(|trouble| trouble.problem()).map(str::to_owned),
             recomputed: false,
+            assumed: Vec::new(),
         }
     }
 

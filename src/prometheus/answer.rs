@@ -118,11 +118,17 @@ fn finite(text: &str) -> Result<f64, Error> {
     text.parse::<f64>().ok().filter(|value| value.is_finite()).ok_or_else(|| Error::NotFinite(text.to_owned()))
 }
 
-/// The values of a query at one instant of a range.
-pub type Instant = (f64, Vec<f64>);
+/// One series over a time. Instants at which it has no value are left out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Track {
+    /// Labels of the series.
+    pub labels: BTreeMap<String, String>,
+    /// Seconds since the epoch, and the value then, which need not be finite.
+    pub values: Vec<(i64, f64)>,
+}
 
-/// The answer to a range query, by instants in order. Instants at which no series has a value are left out.
-pub(super) fn range(status: StatusCode, body: &[u8]) -> Result<Vec<Instant>, Error> {
+/// The answer to a range query.
+pub(super) fn range(status: StatusCode, body: &[u8]) -> Result<Vec<Track>, Error> {
     #[derive(Deserialize)]
     struct Data {
         #[serde(rename = "resultType")]
@@ -132,21 +138,20 @@ pub(super) fn range(status: StatusCode, body: &[u8]) -> Result<Vec<Instant>, Err
     #[derive(Deserialize)]
     struct Points {
         #[serde(default)]
+        metric: BTreeMap<String, String>,
+        #[serde(default)]
         values: Vec<(f64, String)>,
     }
     let Data { kind, result } = open(status, body)?;
     if kind != "matrix" {
         return Err(Error::WrongType(kind));
     }
-    let mut instants: BTreeMap<i64, Instant> = BTreeMap::new();
-    for (at, value) in result.into_iter().flat_map(|series| series.values) {
-        // Instants of one answer are the same to the last digit; a map needs a key with an order.
-        #[expect(clippy::cast_possible_truncation, reason = "milliseconds of this age fit")]
-        let key = (at * 1000.0) as i64;
-        // What is not finite is kept apart by whoever reads the instants.
-        instants.entry(key).or_insert((at, Vec::new())).1.push(value.parse().unwrap_or(f64::NAN));
-    }
-    Ok(instants.into_values().collect())
+    // What is not finite is kept apart by whoever reads it.
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and seconds of this age fit")]
+    let point = |(at, value): (f64, String)| (at.round() as i64, value.parse().unwrap_or(f64::NAN));
+    let track =
+        |series: Points| Track { labels: series.metric, values: series.values.into_iter().map(point).collect() };
+    Ok(result.into_iter().map(track).collect())
 }
 
 /// What the server says of its configuration.
@@ -296,10 +301,12 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_read_by_instants() {
+    fn a_range_is_read_by_series() {
         let body = r#"{"status":"success","data":{"resultType":"matrix","result":[
-            {"metric":{"a":"1"},"values":[[10,"1"],[25,"2"]]},{"metric":{"a":"2"},"values":[[25,"3"]]}]}}"#;
-        assert_eq!(range(StatusCode::OK, body.as_bytes()), Ok(vec![(10.0, vec![1.0]), (25.0, vec![2.0, 3.0])]));
+            {"metric":{"a":"1"},"values":[[10,"1"],[25,"NaN"]]},{"metric":{},"values":[[25.0,"3"]]}]}}"#;
+        let [first, second] = &range(StatusCode::OK, body.as_bytes()).expect("an answer")[..] else { panic!("two") };
+        assert_eq!((first.labels["a"].as_str(), first.values[0], second.values[0]), ("1", (10, 1.0), (25, 3.0)));
+        assert!(first.values[1].1.is_nan() && second.labels.is_empty());
         let instant = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
         assert_eq!(range(StatusCode::OK, instant.as_bytes()), Err(Error::WrongType("vector".to_owned())));
     }

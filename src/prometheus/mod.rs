@@ -18,7 +18,7 @@ use futures::{FutureExt, future::BoxFuture};
 use crate::query::encode;
 
 pub use access::Access;
-pub use answer::{HeadStats, Instant, MetricSeries, Runtime, Sample, Tsdb};
+pub use answer::{HeadStats, MetricSeries, Runtime, Sample, Track, Tsdb};
 pub use direct::Direct;
 pub use targets::{ScrapePool, Target, TargetHealth, Targets};
 
@@ -28,7 +28,7 @@ pub use targets::{ScrapePool, Target, TargetHealth, Targets};
 /// command line goes through a port-forward.
 pub trait Transport: Send + Sync {
     /// Sends one GET and returns status and body, or why there was no answer, as a clause that
-    /// completes «Prometheus did not answer: …». What is longer than [`LONGEST_ANSWER`] may be cut anywhere beyond it.
+    /// completes «Prometheus did not answer: …». What is longer than [`LONGEST_RANGE`] may be cut anywhere beyond it.
     fn get<'a>(&'a self, path_and_query: &'a str) -> BoxFuture<'a, Result<(http::StatusCode, Bytes), String>>;
 
     /// Asks `path` with the parameters of `form`, which are URL-encoded: in the URL, unless the transport has another way
@@ -106,10 +106,15 @@ impl Error {
         }
     }
 
+    /// The HTTP status that said no, where it is all that was said.
+    pub fn status(&self) -> Option<http::StatusCode> {
+        if let Self::Http(status) = self { Some(*status) } else { None }
+    }
+
     /// Whether the server, or what stands before it, says that it does not serve just now: Prometheus does so while it
     /// reads its log after a start (RFC 9110, 15.6.4).
     pub fn is_not_yet(&self) -> bool {
-        *self == Self::Http(http::StatusCode::SERVICE_UNAVAILABLE)
+        self.status() == Some(http::StatusCode::SERVICE_UNAVAILABLE)
     }
 
     /// Whether it is the server that is in trouble, and not the query.
@@ -120,6 +125,8 @@ impl Error {
 
 /// The longest answer to a query that is read, in bytes: some thousand series.
 pub const LONGEST_ANSWER: usize = 512 * 1024;
+/// The same of a query over a time: the ten minutes that most decisions look back on, of some hundred pods.
+pub const LONGEST_RANGE: usize = 8 * LONGEST_ANSWER;
 
 /// How far back samples are looked for, as Prometheus, Thanos and Mimir read it, and as VictoriaMetrics does: each leaves
 /// alone what it does not know.
@@ -167,7 +174,8 @@ impl<T: Transport> Client<T> {
     }
 
     /// Evaluates `query` at `start` and every `step` after it, to `end`; with samples that are at most `max_age` old.
-    /// Times are in seconds since the epoch. Values that are not finite are among the answers.
+    /// Times are in seconds since the epoch, and so is what is answered: `step` is whole seconds. Values that are not
+    /// finite are among the answers.
     ///
     /// # Errors
     ///
@@ -178,15 +186,15 @@ impl<T: Transport> Client<T> {
         (start, end): (i64, i64),
         step: Duration,
         max_age: Option<Duration>,
-    ) -> Result<Vec<Instant>, Error> {
+    ) -> Result<Vec<Track>, Error> {
         let look_back = max_age.map(|age| format!("{}ms", age.as_millis()));
         let (start, end, step) = (start.to_string(), end.to_string(), step.as_secs_f64().to_string());
         let pairs = [("query", Some(query)), ("start", Some(&*start)), ("end", Some(&*end)), ("step", Some(&*step))];
         let pairs = pairs.into_iter().chain(looks_back(look_back.as_deref()));
         let pairs: Vec<_> = pairs.filter_map(|(name, value)| Some((name, value?))).collect();
         let (status, body) = self.in_time(self.transport.ask("/api/v1/query_range", &encode(&pairs))).await?;
-        if body.len() > LONGEST_ANSWER {
-            return Err(Error::TooLarge(LONGEST_ANSWER));
+        if body.len() > LONGEST_RANGE {
+            return Err(Error::TooLarge(LONGEST_RANGE));
         }
         answer::range(status, &body)
     }

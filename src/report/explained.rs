@@ -54,6 +54,9 @@ pub(super) fn explained(explained: &Explained) -> String {
         for ExplainedMetric { name, .. } in explanation.metrics.iter().filter(|metric| metric.value.is_none()) {
             let _ = writeln!(text, "  without {name}, which could not be read for that time");
         }
+        for assumption in &explanation.assumed {
+            let _ = writeln!(text, "  assumed: {assumption}");
+        }
     }
     text
 }
@@ -90,6 +93,7 @@ mod tests {
                 would_change: vec!["needs 31 tasks to reach 4".to_owned()],
                 problem: None,
                 recomputed: true,
+                assumed: vec!["none was ending".to_owned()],
             },
         };
         let text = anstream::adapter::strip_str(&explained(&told)).to_string();
@@ -102,7 +106,7 @@ mod tests {
              \n  → needs 31 tasks to reach 4\n\
              \nnote: it is paused\n\
              \nrecomputed: nobody remembers this decision. It was made again from what Prometheus kept, with the \
-             Autoscaler as it is now\n  without latency, which could not be read for that time\n"
+             Autoscaler as it is now\n  without latency, which could not be read for that time\n  assumed: none was ending\n"
         );
     }
 }

@@ -14,10 +14,18 @@ use crate::{
 const BY_HAND: &str = "process_start_time_seconds";
 
 /// What a past decision is recomputed from.
-const BY_EXPLAIN: [&str; 6] = [
+const BY_EXPLAIN: [&str; 14] = [
+    "container_cpu_usage_seconds_total",
+    "container_memory_working_set_bytes",
     "kube_deployment_spec_replicas",
     "kube_deployment_status_replicas",
     "kube_deployment_status_replicas_ready",
+    "kube_pod_container_resource_requests",
+    "kube_pod_container_status_restarts_total",
+    "kube_pod_owner",
+    "kube_pod_status_phase",
+    "kube_pod_status_ready",
+    "kube_replicaset_owner",
     "kube_statefulset_replicas",
     "kube_statefulset_status_replicas",
     "kube_statefulset_status_replicas_ready",

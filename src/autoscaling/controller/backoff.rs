@@ -7,7 +7,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::servers::Answer;
+use super::answer::{Answer, Cause};
 
 /// What a wait is measured by where it is nobody's own.
 pub const USUAL_INTERVAL: Duration = Duration::from_secs(15);
@@ -21,28 +21,21 @@ pub struct Backoff {
     pub failures: u32,
     /// Until when it is left alone.
     pub until: Timestamp,
-    /// Why, in one word.
-    reason: &'static str,
-    /// Why, in a sentence.
-    pub message: String,
+    /// Why.
+    pub cause: Cause,
 }
 
 impl Backoff {
     /// It did not answer once more.
-    pub fn next(
-        before: Option<&Self>,
-        (reason, message): (&'static str, String),
-        interval: Duration,
-        now: Timestamp,
-    ) -> Self {
+    pub fn next(before: Option<&Self>, cause: Cause, interval: Duration, now: Timestamp) -> Self {
         let failures = before.map_or(0, |before| before.failures).saturating_add(1);
         let wait = SignedDuration::try_from(wait(failures, interval, fastrand::f64())).unwrap_or_default();
-        Self { failures, until: now.saturating_add(wait).unwrap_or(Timestamp::MAX), reason, message }
+        Self { failures, until: now.saturating_add(wait).unwrap_or(Timestamp::MAX), cause }
     }
 
     /// What whoever asks meanwhile is told.
     pub fn answer(&self) -> Answer {
-        Answer::LeftAlone { reason: self.reason, message: self.message.clone(), until: self.until }
+        Answer::LeftAlone { cause: self.cause.clone(), until: self.until }
     }
 }
 

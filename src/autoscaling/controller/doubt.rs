@@ -16,9 +16,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Key,
+    answer::Answer,
     clock::Ahead,
     crowd::{Look, Wants},
-    servers::Answer,
     source::{Question, ServerRef},
     tick::Context,
 };
@@ -149,7 +149,7 @@ impl Doubts<'_> {
                     let at_most = SignedDuration::from_millis(look_back.at_most_ms());
                     histories.note(asked, values.first()? / 1000, at_most, self.now)
                 }
-                Answer::Stale(_) | Answer::Failed { .. } | Answer::LeftAlone { .. } => return None,
+                Answer::Stale(_) | Answer::Failed(_) | Answer::LeftAlone { .. } => return None,
             },
         };
         let range = look_back.name(number)?;

@@ -1,12 +1,11 @@
 //! The metrics of `autoscaling/v2`: from the metrics APIs, as the HPA reads them, and resources from Prometheus where
 //! the cluster has no metrics-server.
 
-use std::{collections::BTreeMap, fmt::Write, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use jiff::SignedDuration;
 use tokio::sync::OnceCell;
 
-use super::{Key, source::Question, tick::Context};
+use super::{Key, kubelets, source::Question, tick::Context};
 use crate::{
     autoscaling::{
         api::{MetricIdentifier, MetricSpec, ObjectMetric, ScaleTargetRef},
@@ -18,12 +17,6 @@ use crate::{
     metrics::{self, PodUsage},
     quantity::milli_from_f64,
 };
-
-/// The range that CPU is reckoned over where it comes from Prometheus. The kubelet's figures are up to half a minute
-/// old when they are scraped: a shorter range would show that.
-const RANGE: SignedDuration = SignedDuration::from_secs(120);
-/// How many scrapes in that range a slope takes.
-const SCRAPES: i32 = 4;
 
 /// What is measured about one target at one tick. What several metrics need is asked once.
 pub struct Measurement<'a> {
@@ -87,26 +80,13 @@ impl<'a> Measurement<'a> {
                 };
             }
         };
-        let mut labels = format!("namespace={:?},pod=~\"", self.key.namespace);
-        for (place, pod) in self.pods.iter().enumerate() {
-            // Writing to a string does not fail. A dot is the only character of a name that means more in a regex.
-            let _ = write!(labels, "{}{}", if place > 0 { "|" } else { "" }, pod.name.replace('.', "[.]"));
-        }
-        labels.push('"');
-        let _ = match container {
-            Some(container) => write!(labels, ",container={container:?}"),
-            None => write!(labels, ",container!=\"\""),
-        };
-        let query = match resource {
-            "cpu" => cpu(&labels),
-            "memory" => format!("sum by (pod) (container_memory_working_set_bytes{{{labels}}})"),
-            other => {
-                return Reading::Failed(format!(
-                    "unable to get metrics for resource {other}: the cluster has no API {}, and Prometheus is asked \
-                     for cpu and memory only",
-                    metrics::RESOURCE
-                ));
-            }
+        let pods = self.pods.iter().map(|pod| &*pod.name);
+        let Some(query) = kubelets::question(resource, &self.key.namespace, pods, container) else {
+            return Reading::Failed(format!(
+                "unable to get metrics for resource {resource}: the cluster has no API {}, and Prometheus is asked \
+                 for cpu and memory only",
+                metrics::RESOURCE
+            ));
         };
         let question = Question { query, max_age: None };
         match self.context.servers.series(&server, &question, self.interval).await {
@@ -114,7 +94,7 @@ impl<'a> Measurement<'a> {
                 let now = self.context.clock.wall();
                 let samples = series.iter().filter_map(|series| {
                     let value = milli_from_f64(series.value)?;
-                    Some((series.labels.get("pod")?.clone(), Sample { value, at: now, window: RANGE }))
+                    Some((series.labels.get("pod")?.clone(), Sample { value, at: now, window: kubelets::RANGE }))
                 });
                 match self.own(samples.collect()) {
                     Reading::Absent => Reading::Failed(format!(
@@ -122,7 +102,7 @@ impl<'a> Measurement<'a> {
                          install metrics-server",
                         metrics::RESOURCE,
                         server.address,
-                        lacks(resource),
+                        kubelets::lacks(resource),
                     )),
                     reading => reading,
                 }
@@ -211,29 +191,6 @@ impl<'a> Measurement<'a> {
         samples.retain(|name, _| self.pods.iter().any(|pod| pod.name == *name));
         if samples.is_empty() { Reading::Absent } else { Reading::PerPod(samples) }
     }
-}
-
-/// How fast the counters of CPU grow. `rate` would show a young pod as idle, since it divides by the whole range; the slope
-/// does not, and `rate` stands in for it where a container was restarted. The slope of two or three samples says nothing
-/// either: such a pod counts as one without a sample.
-fn cpu(labels: &str) -> String {
-    let counter = format!("container_cpu_usage_seconds_total{{{labels}}}[{}s]", RANGE.as_secs());
-    format!(
-        "sum by (pod) (((deriv({counter}) unless resets({counter}) > 0) or rate({counter})) \
-         and count_over_time({counter}) >= {SCRAPES})"
-    )
-}
-
-/// What a Prometheus has too little of that gives nothing about a resource, and what to do about it.
-fn lacks(resource: &str) -> String {
-    if resource == "cpu" {
-        let interval = RANGE / SCRAPES;
-        return format!(
-            "fewer than {SCRAPES} scrapes in {RANGE:#} of every pod of the target; let it scrape the kubelets every \
-             {interval:#} or more often"
-        );
-    }
-    "no sample of a pod of the target; let it scrape the kubelets".to_owned()
 }
 
 /// What a pod uses of a resource. A pod of which one container is silent counts as silent.

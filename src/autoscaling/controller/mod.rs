@@ -14,6 +14,7 @@
 
 mod access;
 mod act;
+mod answer;
 mod backoff;
 mod clock;
 mod crowd;
@@ -21,11 +22,13 @@ mod doubt;
 mod event;
 mod history;
 mod http;
+mod kubelets;
 mod leader;
 mod line;
 mod measure;
 mod observe;
 mod outages;
+mod past;
 mod phase;
 mod pods;
 mod process;

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use super::{
     Key,
+    answer::{Answer, Cause},
     line::decimal,
     measure::Measurement,
     pods, remedy,
-    servers::Answer,
     source::Question,
     target::{ReadScale, Target},
     tick::Context,
@@ -41,7 +41,7 @@ pub async fn readings(context: &Context, key: &Key, spec: &AutoscalerSpec, inter
             Ok(server) => server,
             Err(message) => {
                 let message = remedy::of_credentials(place, prometheus, message);
-                return Some(Answer::Failed { reason: "CredentialsUnavailable", message });
+                return Some(Answer::Failed(Cause::new("CredentialsUnavailable", message)));
             }
         };
         // It was checked when the policy was made.
@@ -52,6 +52,7 @@ pub async fn readings(context: &Context, key: &Key, spec: &AutoscalerSpec, inter
     let answers = join_all(answers).await;
     let of = |(place, (answer, metric)): (usize, (Option<Answer>, &MetricSpec))| {
         let (answer, metric) = (answer?, metric.prometheus.as_ref()?);
+        let status = answer.status();
         let reading = match answer {
             Answer::Values(values) => one(values, metric.reduce),
             Answer::Partial { values, message } => match one(values, metric.reduce) {
@@ -68,10 +69,10 @@ pub async fn readings(context: &Context, key: &Key, spec: &AutoscalerSpec, inter
         };
         Some(match reading {
             Reading::Unusable { reason, message } => {
-                Reading::Unusable { reason, message: remedy::said(place, metric, reason, &message) }
+                Reading::Unusable { reason, message: remedy::said(place, metric, (reason, status), &message) }
             }
             Reading::Partial { series, message } => {
-                Reading::Partial { series, message: remedy::said(place, metric, "PartialAnswer", &message) }
+                Reading::Partial { series, message: remedy::said(place, metric, ("PartialAnswer", None), &message) }
             }
             other => other,
         })

@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Clock,
+    answer::Cause,
     backoff::{Backoff, USUAL_INTERVAL},
 };
 use crate::metrics::Error;
@@ -91,7 +92,7 @@ impl Outages {
         if before.is_some_and(|backoff| started < backoff.until) {
             return;
         }
-        let backoff = Backoff::next(before, ("FailedGetMetric", error.to_string()), interval, now);
+        let backoff = Backoff::next(before, Cause::new("FailedGetMetric", error.to_string()), interval, now);
         let seconds = backoff.until.duration_since(now).as_secs_f64();
         let (api, failures) = (place.0, backoff.failures);
         tracing::warn!(api, failures, "{error}; the replica counts are held, next try in {seconds:.1} s");

@@ -177,12 +177,7 @@ fn pod(pod: Listed) -> Pod {
     let lasting = init_containers.into_iter().filter(|init| init.restart_policy.as_deref() == Some("Always"));
     Pod {
         name: pod.metadata.name.unwrap_or_default(),
-        phase: match status.as_ref().and_then(|status| status.phase.as_deref()) {
-            Some("Pending") => Phase::Pending,
-            Some("Succeeded") => Phase::Succeeded,
-            Some("Failed") => Phase::Failed,
-            _ => Phase::Running,
-        },
+        phase: phase(status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()),
         ready: ready.map(|condition| ReadyCondition {
             status: match condition.status.as_str() {
                 "True" => Some(true),
@@ -200,6 +195,16 @@ fn pod(pod: Listed) -> Pod {
             .chain(lasting)
             .map(|container| Container { requests: milli(&container.resources), name: container.name })
             .collect(),
+    }
+}
+
+/// A phase by its name; what the kubelet does not know counts as running.
+pub fn phase(name: &str) -> Phase {
+    match name {
+        "Pending" => Phase::Pending,
+        "Succeeded" => Phase::Succeeded,
+        "Failed" => Phase::Failed,
+        _ => Phase::Running,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A decision of a past time that nobody remembers, made again from what Prometheus kept.
 //!
-//! The same code decides, tick by tick over the longest window of the policy, with the counts that were ordered then.
-//! The Autoscaler is the one of today: what its spec was then, nobody knows.
+//! The same code decides, tick by tick over the longest window of the policy, with the counts that were ordered then, and for
+//! what pods use with the pods of then. The Autoscaler is the one of today: what its spec was then, nobody knows.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,22 +11,24 @@ use kube::{Api, api::ListParams};
 use super::{
     Key,
     observe::one,
+    past::{self, PastPods, Span},
     source::Question,
     tick::Context,
     words::{ApiError, in_time},
 };
 use crate::{
     autoscaling::{
-        api::{Autoscaler, MetricSpec, ScaleTargetRef},
+        api::{Autoscaler, AutoscalerSpec, MetricSpec, ScaleTargetRef},
         decision::{
             Observation, Path, Policy, Reading,
             observation::{Phase, Pod, Pods, ReadyCondition},
+            policy::{Metric, Target},
         },
         explain::{Explanation, Run},
         policy::{InvalidSpec, interval, longest_look_back, max_age},
         replay::replay,
     },
-    prometheus::Instant,
+    prometheus::Track,
     quantity::milli_from_f64,
 };
 
@@ -64,19 +66,19 @@ pub enum NotRecomputed {
         server: String,
     },
     /// It rests on metrics of which no server keeps what a decision needs.
-    #[error(
-        "no decision about Autoscaler {key} is remembered for {at}, and none can be made again: of {metrics} nothing is known for \
-         a past time (only metrics of type Prometheus can be read for one)"
-    )]
+    #[error("no decision about Autoscaler {key} is remembered for {at}, and none can be made again: {metrics}")]
     NotReadable {
         /// The Autoscaler.
         key: Key,
         /// When.
         at: Timestamp,
-        /// The metrics, by name.
+        /// The metrics by name, each with why.
         metrics: String,
     },
 }
+
+/// What is known of a metric: its reading at each second, or why there is none.
+type Known = Result<BTreeMap<i64, Reading>, String>;
 
 /// Makes the decision of `at` again.
 pub async fn recompute(context: &Context, key: &Key, at: Timestamp) -> Result<Explanation, NotRecomputed> {
@@ -93,38 +95,98 @@ pub async fn recompute(context: &Context, key: &Key, at: Timestamp) -> Result<Ex
         let server = context.default_server.clone();
         return Err(NotRecomputed::NotKept { key: key.clone(), at, server });
     }
-    let mut metrics = Vec::new();
-    for (place, metric) in object.spec.metrics.iter().enumerate() {
-        let mut of_metric: Result<BTreeMap<i64, Reading>, String> = Ok(BTreeMap::new());
-        for (span, step) in &spans {
-            let found = readings((context, &key.namespace), (place, metric), *span, *step).await;
-            of_metric = of_metric.and_then(|mut all| {
-                all.extend(found?);
-                Ok(all)
-            });
-        }
-        metrics.push(of_metric);
-    }
+    let (metrics, mut pods) = known(context, key, (&object.spec, &policy), &spans).await;
+    let reading = |(of_metric, metric): (&Known, &Metric), second: i64| match of_metric {
+        Ok(readings) => readings.get(&second).cloned().unwrap_or_else(|| nothing(metric)),
+        Err(why) => Reading::Failed(why.clone()),
+    };
     let seen = counts.ordered.keys().map(|second| {
         let now = Timestamp::from_second(*second).unwrap_or(at);
-        let readings = metrics.iter().map(|of_metric| match of_metric {
-            Ok(readings) => readings.get(second).cloned().unwrap_or(Reading::Absent),
-            Err(why) => Reading::Failed(why.clone()),
-        });
-        (now, counts.observation(*second, readings.collect()))
+        let readings = metrics.iter().zip(&policy.metrics).map(|metric| reading(metric, *second)).collect();
+        let mut observation = counts.observation(*second, readings);
+        if let Some(pods) = pods.remove(second) {
+            observation.pods = Pods::Listed(pods);
+        }
+        (now, observation)
     });
     let decision = replay(&policy, seen).ok_or_else(|| NotRecomputed::Gone(key.clone()))?;
-    // Made without a single metric it would be a hold, or a fallback, that nobody decided on.
-    let rests_on_metrics = matches!(decision.path, Path::Metrics | Path::NoData);
-    if rests_on_metrics && object.spec.metrics.iter().all(|metric| metric.prometheus.is_none()) {
-        let names: Vec<&str> = policy.metrics.iter().map(|metric| metric.name.as_str()).collect();
-        return Err(NotRecomputed::NotReadable { key: key.clone(), at, metrics: names.join(", ") });
+    if !matches!(decision.path, Path::Metrics | Path::NoData) {
+        return Ok(Explanation { recomputed: true, ..Run::of(&decision, &policy, None).explain() });
     }
-    Ok(Explanation { recomputed: true, ..Run::of(&decision, &policy, None).explain() })
+    // Made without a single metric it would be a hold, or a fallback, that nobody decided on.
+    let of_both = metrics.iter().zip(&policy.metrics).zip(&object.spec.metrics);
+    let unreadable = of_both.filter(|(_, of_spec)| of_spec.prometheus.is_none()).filter_map(|(metric, _)| {
+        let Reading::Failed(why) = reading(metric, end) else { return None };
+        Some(format!("{}: {why}", metric.1.name))
+    });
+    let unreadable: Vec<String> = unreadable.collect();
+    if unreadable.len() == metrics.len() {
+        return Err(NotRecomputed::NotReadable { key: key.clone(), at, metrics: unreadable.join("; ") });
+    }
+    let read = metrics.iter().zip(&policy.metrics).filter(|(of_metric, _)| of_metric.is_ok());
+    let assumed = assumed(read.map(|(_, metric)| metric));
+    Ok(Explanation { recomputed: true, assumed, ..Run::of(&decision, &policy, None).explain() })
 }
 
-/// A time from its start to its end, in seconds since the epoch, and how far apart the ticks in it are.
-type Span = ((i64, i64), i64);
+/// What is known of each metric, and of the pods where one is about them.
+async fn known(
+    context: &Context,
+    key: &Key,
+    (spec, policy): (&AutoscalerSpec, &Policy),
+    spans: &[Span],
+) -> (Vec<Known>, PastPods) {
+    let namespace = &*key.namespace;
+    let pods = if policy.metrics.iter().any(|metric| past::resource(metric).is_some()) {
+        past::pods(context, namespace, &spec.scale_target_ref, &with_starts(policy, spans)).await
+    } else {
+        Ok(PastPods::new())
+    };
+    let mut all = Vec::new();
+    for (place, (of_spec, of_policy)) in spec.metrics.iter().zip(&policy.metrics).enumerate() {
+        all.push(match (&pods, past::resource(of_policy)) {
+            (Ok(pods), Some(_)) => past::readings(context, namespace, of_policy, pods, spans).await,
+            (Err(why), Some(_)) => Err(why.clone()),
+            (_, None) => readings((context, namespace), (place, of_spec), spans).await,
+        });
+    }
+    (all, pods.unwrap_or_default())
+}
+
+/// What it means that nothing was kept of a metric at some second.
+fn nothing(metric: &Metric) -> Reading {
+    match past::resource(metric) {
+        Some(_) => Reading::Failed("which pods there were at that time was not kept".to_owned()),
+        None => Reading::Absent,
+    }
+}
+
+/// What is taken for true of metrics about pods, because no history has it.
+fn assumed<'a>(metrics: impl Iterator<Item = &'a Metric>) -> Vec<String> {
+    let of_pods: Vec<_> = metrics.filter(|metric| past::resource(metric).is_some()).collect();
+    if of_pods.is_empty() {
+        return Vec::new();
+    }
+    let names: Vec<&str> = of_pods.iter().map(|metric| &*metric.name).collect();
+    let mut assumed = vec![
+        format!("{}: read as without metrics.k8s.io, from what the kubelets told Prometheus", names.join(", ")),
+        "pods: each started and became ready halfway between two looks, and none was ending".to_owned(),
+    ];
+    if of_pods.iter().any(|metric| matches!(metric.target, Some(Target::Utilization(_)))) {
+        let requests =
+            "requests: containers' alone, none of a pod as a whole or of an init container that keeps running";
+        assumed.push(requests.to_owned());
+    }
+    assumed
+}
+
+/// The spans with what is before the last of them: a pod that started then is looked at with care.
+fn with_starts(policy: &Policy, spans: &[Span]) -> Vec<Span> {
+    let mut spans = spans.to_vec();
+    if let Some(((begin, _), step)) = spans.last_mut() {
+        *begin -= (policy.cpu_initialization_period.as_secs() / *step + 1) * *step;
+    }
+    spans
+}
 
 /// What is decided again, the earlier first. Windows and rates are seen tick by tick. A cooldown and the wait of a fallback
 /// may be days: what is before the windows is looked at more coarsely.
@@ -233,39 +295,51 @@ async fn numbers(
 ) -> Result<BTreeMap<i64, i32>, NotRecomputed> {
     let question = Question { query: query.to_owned(), max_age: None };
     let server = context.credentials.default_server().map_err(NotRecomputed::Unanswered)?;
-    let instants = context.servers.range(&server, &question, span, seconds(step)).await;
-    let instants = instants.map_err(NotRecomputed::Unanswered)?;
+    let tracks = context.servers.range(&server, &question, span, seconds(step)).await;
+    let by_second = by_second(tracks.map_err(NotRecomputed::Unanswered)?);
     #[expect(clippy::cast_possible_truncation, reason = "`as` saturates; counts are small")]
-    let number = |(at, values): (f64, Vec<f64>)| Some((at.round() as i64, *values.first()? as i32));
-    Ok(instants.into_iter().filter_map(number).collect())
+    let number = |(second, values): (i64, Vec<f64>)| Some((second, *values.first()? as i32));
+    Ok(by_second.into_iter().filter_map(number).collect())
+}
+
+/// The values of all series at each second that has any.
+fn by_second(tracks: Vec<Track>) -> BTreeMap<i64, Vec<f64>> {
+    let mut all: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+    for (second, value) in tracks.into_iter().flat_map(|track| track.values) {
+        all.entry(second).or_default().push(value);
+    }
+    all
 }
 
 /// What a metric was at each second, or why it cannot be known.
 async fn readings(
     (context, namespace): (&Context, &str),
     (place, metric): (usize, &MetricSpec),
-    span: (i64, i64),
-    step: i64,
+    spans: &[Span],
 ) -> Result<BTreeMap<i64, Reading>, String> {
     let Some(prometheus) = &metric.prometheus else {
-        return Err("only metrics of type Prometheus can be read for a past time".to_owned());
+        return Err(
+            "only metrics of type Prometheus, and cpu and memory of the pods, can be read for a past time".to_owned()
+        );
     };
     let server = context.credentials.server(namespace, prometheus).await?;
     // It was checked when the policy was made.
     let max_age = max_age(place, prometheus).unwrap_or_default();
     let question = Question { query: prometheus.query.clone(), max_age };
-    let instants = context.servers.range(&server, &question, span, seconds(step)).await?;
-    let of = |(at, values): Instant| {
+    let of = |(second, values): (i64, Vec<f64>)| {
         let milli: Option<Vec<i64>> = values.iter().map(|value| milli_from_f64(*value)).collect();
         let reading = milli.map_or_else(
             || Reading::Unusable { reason: "NotANumber", message: "the query gave what is no number".to_owned() },
             |milli| one(milli, prometheus.reduce),
         );
-        #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and seconds of this age fit")]
-        let second = at.round() as i64;
         (second, reading)
     };
-    Ok(instants.into_iter().map(of).collect())
+    let mut readings = BTreeMap::new();
+    for (span, step) in spans {
+        let tracks = context.servers.range(&server, &question, *span, seconds(*step)).await?;
+        readings.extend(by_second(tracks).into_iter().map(of));
+    }
+    Ok(readings)
 }
 
 fn seconds(step: i64) -> Duration {

@@ -1,6 +1,8 @@
 //! What is said of a Prometheus metric that has no value: which metric it is, what happened, and which field of the spec to
 //! look at.
 
+use http::StatusCode;
+
 use crate::autoscaling::api::PrometheusMetric;
 
 /// What rustls says where it does not believe a server's certificate, and where a server ends the talk: mostly with the
@@ -8,13 +10,13 @@ use crate::autoscaling::api::PrometheusMetric;
 const NOT_BELIEVED: &str = "invalid peer certificate";
 const ALERT: &str = "received fatal alert: ";
 
-/// What is before the status in the words of [`Error::Http`](crate::prometheus::Error::Http).
-const ANSWERED: &str = "answered with HTTP ";
+/// Why there is no value, in one word, and the HTTP status where that is why.
+type Why = (&'static str, Option<StatusCode>);
 
 /// `metric requests: http://…: the query is not accepted; correct the PromQL in spec.metrics[0].prometheus.query`
-pub fn said(place: usize, metric: &PrometheusMetric, reason: &str, message: &str) -> String {
+pub fn said(place: usize, metric: &PrometheusMetric, why: Why, message: &str) -> String {
     let name = &metric.name;
-    match remedy(place, metric, reason, message) {
+    match remedy(place, metric, why, message) {
         Some(remedy) => format!("metric {name}: {message}; {remedy}"),
         None => format!("metric {name}: {message}"),
     }
@@ -36,13 +38,7 @@ fn is_about_ours(message: &str) -> bool {
     alert.contains("Certificate") || alert.starts_with("UnknownCA")
 }
 
-/// The HTTP status that a server answered with, 0 for none.
-fn status(message: &str) -> u16 {
-    let answered = message.split_once(ANSWERED).and_then(|(_, status)| status.split(' ').next());
-    answered.and_then(|status| status.parse().ok()).unwrap_or(0)
-}
-
-fn remedy(place: usize, metric: &PrometheusMetric, reason: &str, message: &str) -> Option<String> {
+fn remedy(place: usize, metric: &PrometheusMetric, (reason, status): Why, message: &str) -> Option<String> {
     let query = field(place, "query");
     let server = |of_its_own: &str| match &metric.server_address {
         Some(_) => of_its_own.to_owned(),
@@ -87,7 +83,7 @@ fn remedy(place: usize, metric: &PrometheusMetric, reason: &str, message: &str) 
             "see whether {address} is right, that server runs, and a NetworkPolicy lets the scaler out to it"
         )),
         "NotPrometheus" => server(&no_api),
-        "PrometheusHttpError" => match status(message) {
+        "PrometheusHttpError" => match status.map_or(0, |status| status.as_u16()) {
             404 | 405 => server(&no_api),
             429 => format!("it has too much to do: raise spec.interval, make {query} cheaper, or raise its limits"),
             502 | 504 => format!("what stands before it does not reach it: {}", server(&runs)),
@@ -137,10 +133,10 @@ mod tests {
     #[case::a_page("http://a".into(), "NotPrometheus", "spec.metrics[2].prometheus.serverAddress must be what stands before")]
     fn a_metric_without_a_value_is_named_with_its_field_and_what_to_do(
         #[case] address: Option<&str>,
-        #[case] reason: &str,
+        #[case] reason: &'static str,
         #[case] todo: &str,
     ) {
-        let said = said(2, &metric(address), reason, "http://a: it happened");
+        let said = said(2, &metric(address), (reason, None), "http://a: it happened");
         assert!(said.starts_with("metric load: http://a: it happened; "), "{said}");
         assert!(said.contains(todo), "{said}");
     }
@@ -166,7 +162,7 @@ mod tests {
         #[case] message: &str,
         #[case] todo: &str,
     ) {
-        let said = said(1, &metric(address), "PrometheusUnreachable", message);
+        let said = said(1, &metric(address), ("PrometheusUnreachable", None), message);
         assert!(said.starts_with(&format!("metric load: {message}; ")) && said.contains(todo), "{said}");
     }
 
@@ -192,16 +188,16 @@ mod tests {
         #[case] status: u16,
         #[case] todo: &str,
     ) {
-        let error = Error::Http(http::StatusCode::from_u16(status).expect("a status"));
-        let said = said(3, &metric(address), error.reason(), &format!("http://a: {error}"));
-        assert!(said.starts_with(&format!("metric load: http://a: the server answered with HTTP {status} ")), "{said}");
+        let error = Error::Http(StatusCode::from_u16(status).expect("a status"));
+        let said = said(3, &metric(address), (error.reason(), error.status()), "http://a: it said no");
+        assert!(said.starts_with("metric load: http://a: it said no; "), "{said}");
         assert!(said.contains(todo), "{said}");
     }
 
     /// There is nothing to do about it in the spec.
     #[test]
     fn what_has_no_remedy_is_named_all_the_same() {
-        let said = said(0, &metric(None), "PartialAnswer", "a store is gone");
+        let said = said(0, &metric(None), ("PartialAnswer", None), "a store is gone");
         assert_eq!(said, "metric load: a store is gone");
     }
 }

@@ -23,13 +23,13 @@ use tokio::sync::Semaphore;
 
 use super::{
     Clock,
+    answer::{Answer, Cause},
     backoff::{Backoff, Outage, Trial, USUAL_INTERVAL},
     source::{Connect, MetricSource, Question, ServerRef},
     telemetry::Telemetry,
 };
 use crate::{
-    autoscaling::decision::Reading,
-    prometheus::{Error, Instant, Sample},
+    prometheus::{Error, Sample, Track},
     quantity::milli_from_f64,
 };
 
@@ -41,52 +41,6 @@ const PROBE_EVERY: SignedDuration = SignedDuration::from_secs(5);
 const OLDER_COUNTS: SignedDuration = SignedDuration::from_secs(60);
 /// After how long without a question a server is forgotten: longer than the longest interval.
 const FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
-
-/// What a query gave.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
-    /// One value for each series, in milli-units; empty when there is none.
-    Values(Vec<i64>),
-    /// Values, of which some are missing.
-    Partial {
-        /// Those that are there.
-        values: Vec<i64>,
-        /// What is missing, in a sentence.
-        message: String,
-    },
-    /// Nothing but samples that are older than this, which is the oldest that counts.
-    Stale(Duration),
-    /// No usable answer.
-    Failed {
-        /// Why, in one word.
-        reason: &'static str,
-        /// Why, in a sentence.
-        message: String,
-    },
-    /// The server did not answer lately, at least not this question, which is not asked until then.
-    LeftAlone {
-        /// Why, in one word.
-        reason: &'static str,
-        /// The same in a sentence.
-        message: String,
-        /// When it is asked again.
-        until: Timestamp,
-    },
-}
-
-impl Answer {
-    /// What it is to a decision, if it is no values.
-    pub fn unusable(self) -> Reading {
-        match self {
-            Self::Values(values) => Reading::Series(values),
-            Self::Stale(most) => Reading::Stale(SignedDuration::try_from(most).unwrap_or_default()),
-            Self::Partial { message, .. } => Reading::Unusable { reason: "PartialAnswer", message },
-            Self::Failed { reason, message } | Self::LeftAlone { reason, message, .. } => {
-                Reading::Unusable { reason, message }
-            }
-        }
-    }
-}
 
 type Asking = BoxFuture<'static, Result<Arc<[Sample]>, Error>>;
 type Probing = BoxFuture<'static, bool>;
@@ -159,7 +113,6 @@ impl Servers {
         interval: Duration,
     ) -> Result<Arc<[Sample]>, Answer> {
         self.look_whether_it_is_back(server).await;
-        let address = &server.address;
         let started = self.clock.now();
         // While it is held, no other question tries whether the server answers again.
         let (question, _trial) = self.question(server, what, started)?;
@@ -173,11 +126,11 @@ impl Servers {
             // The server is well; it is the query that is not, or what is behind it.
             Err(error) => {
                 self.answered(server, what);
-                let message = format!("{address}: {error}");
+                let cause = Cause::of(server, &error);
                 if let Error::Partial { samples, .. } = &error {
-                    return Err(Answer::Partial { values: milli(samples), message });
+                    return Err(Answer::Partial { values: milli(samples), message: cause.message });
                 }
-                Err(Answer::Failed { reason: error.reason(), message })
+                Err(Answer::Failed(cause))
             }
         }
     }
@@ -195,7 +148,7 @@ impl Servers {
         what: &Question,
         span: (i64, i64),
         step: Duration,
-    ) -> Result<Vec<Instant>, String> {
+    ) -> Result<Vec<Track>, String> {
         let known = self.lock().get(server).map(|server| (server.source.clone(), server.slots.clone()));
         let (source, slots) = match known {
             Some(known) => known,
@@ -264,8 +217,8 @@ impl Servers {
     ) -> Result<(Shared<Asking>, Option<Trial>), Answer> {
         let mut servers = self.lock();
         if !servers.contains_key(server) {
-            let source =
-                (self.connect)(server).map_err(|message| Answer::Failed { reason: "InvalidServerAddress", message })?;
+            let source = (self.connect)(server)
+                .map_err(|message| Answer::Failed(Cause::new("InvalidServerAddress", message)))?;
             let server_of_it = Server {
                 source,
                 slots: Arc::new(Semaphore::new(CONCURRENCY)),
@@ -282,7 +235,7 @@ impl Servers {
         }
         let Some(server) = servers.get_mut(server) else {
             let message = format!("{} is not known", server.address);
-            return Err(Answer::Failed { reason: "InvalidServerAddress", message });
+            return Err(Answer::Failed(Cause::new("InvalidServerAddress", message)));
         };
         server.used = now;
         let trial = match &mut server.outage {
@@ -336,7 +289,7 @@ impl Servers {
         started: Timestamp,
         interval: Duration,
     ) -> Answer {
-        let (reason, message) = (error.reason(), format!("{}: {error}", named.address));
+        let cause = Cause::of(named, error);
         let known =
             self.lock().get(named).and_then(|server| server.outage.as_ref().map(|outage| outage.backoff.clone()));
         if let Some(backoff) = known.filter(|backoff| started < backoff.until) {
@@ -346,7 +299,7 @@ impl Servers {
         let at_once = !is_well && (error.is_not_yet() || !self.accepts(named).await);
         let now = self.clock.now();
         let mut servers = self.lock();
-        let Some(server) = servers.get_mut(named) else { return Answer::LeftAlone { reason, message, until: now } };
+        let Some(server) = servers.get_mut(named) else { return Answer::LeftAlone { cause, until: now } };
         let (before, interval) = if is_well {
             // What is asked every 5 minutes must not be left alone for longer by others that ask it every 15 seconds.
             (server.unanswered.get(what), interval.min(USUAL_INTERVAL))
@@ -356,8 +309,8 @@ impl Servers {
         if let Some(backoff) = before.filter(|backoff| started < backoff.until) {
             return backoff.answer();
         }
-        let backoff = Backoff::next(before, (reason, message), interval, now);
-        let (answer, Backoff { failures, message, .. }) = (backoff.answer(), backoff.clone());
+        let backoff = Backoff::next(before, cause, interval, now);
+        let (answer, Backoff { failures, cause: Cause { message, .. }, .. }) = (backoff.answer(), backoff.clone());
         let seconds = backoff.until.duration_since(now).as_secs_f64();
         if is_well {
             server.unanswered.retain(|_, old| now.duration_since(old.until) < FORGOTTEN);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::{FutureExt, future::BoxFuture};
 use tokio::net::TcpStream;
 
-use crate::prometheus::{Access, Client, Direct, Error, Instant, Sample};
+use crate::prometheus::{Access, Client, Direct, Error, Sample, Track};
 
 /// How long a server may take for one answer.
 pub const QUERY_LIMIT: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ pub trait MetricSource: Send + Sync {
         what: &'a Question,
         span: (i64, i64),
         step: Duration,
-    ) -> BoxFuture<'a, Result<Vec<Instant>, Error>>;
+    ) -> BoxFuture<'a, Result<Vec<Track>, Error>>;
 
     /// Whether it accepts connections.
     fn accepts(&self) -> BoxFuture<'_, bool>;
@@ -50,7 +50,7 @@ impl MetricSource for DirectSource {
         what: &'a Question,
         span: (i64, i64),
         step: Duration,
-    ) -> BoxFuture<'a, Result<Vec<Instant>, Error>> {
+    ) -> BoxFuture<'a, Result<Vec<Track>, Error>> {
         self.client.range(&what.query, span, step, what.max_age).boxed()
     }
 

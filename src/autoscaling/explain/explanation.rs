@@ -36,6 +36,9 @@ pub struct Explanation {
     /// It was not remembered, but made again from what Prometheus kept.
     #[serde(default)]
     pub recomputed: bool,
+    /// What was then taken for true because no history has it, in words; empty where nothing had to be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<String>,
 }
 
 /// One metric of a decision.
@@ -71,6 +74,9 @@ impl Explanation {
             text.push_str(
                 "recomputed from what Prometheus kept, with the Autoscaler as it is now; nobody remembers that decision\n",
             );
+        }
+        for assumption in &self.assumed {
+            let _ = writeln!(text, "assumed: {assumption}");
         }
         text
     }

@@ -114,3 +114,16 @@ async fn what_is_no_number_holds_and_has_a_reason_of_its_own(
     let is_ours = !["PartialAnswer", "PrometheusUnauthorized"].contains(&reason);
     assert!(!is_ours || told.message.contains("spec.metrics[0].prometheus."), "{}", told.message);
 }
+
+/// Also while the question is not asked again: what was said last is what is told.
+#[tokio::test]
+async fn an_http_status_that_says_no_is_told_with_what_to_do_about_that_status() {
+    let mut bench = Bench::new(4, &spec(&json!({})), 0.0);
+    bench.prometheus.set(Err(Error::Http(http::StatusCode::TOO_MANY_REQUESTS)));
+    for _ in 0..2 {
+        bench.look().await;
+        let conditions = bench.api.cluster().status().conditions;
+        let told = conditions.iter().find(|condition| condition.kind == "ScalingActive").expect("told");
+        assert!(told.message.contains("it has too much to do: raise spec.interval"), "{}", told.message);
+    }
+}

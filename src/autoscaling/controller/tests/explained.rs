@@ -18,7 +18,7 @@ use super::{
 };
 use crate::autoscaling::explain::Explanation;
 
-async fn ask(bench: Bench, query: &str) -> (StatusCode, String) {
+pub(super) async fn ask(bench: Bench, query: &str) -> (StatusCode, String) {
     let vitals = Arc::new(Vitals::new(bench.context.clock));
     vitals.leads(true);
     let request = Request::get(format!("/explain/demo/w{query}")).body(Body::empty()).expect("a request");
@@ -34,7 +34,7 @@ fn bench() -> (Bench, i64) {
     (bench, now)
 }
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("an instant")
 }
 
@@ -174,11 +174,10 @@ async fn what_prometheus_did_not_keep_is_not_made_up() {
     assert!(text.contains("kept no replica count of that time"), "{text}");
 }
 
-/// What CPU was then, and which pods there were, nobody kept.
 #[tokio::test]
 async fn what_rests_on_metrics_without_a_history_is_refused_and_not_told_as_a_hold() {
-    let cpu = json!({"type": "Resource", "resource": {
-        "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50},
+    let queue = json!({"type": "External", "external": {
+        "metric": {"name": "queue"}, "target": {"type": "AverageValue", "averageValue": "5"},
     }});
     let fallback = json!({"after": "1m", "replicas": 4});
     let kept = |spec, count| {
@@ -187,21 +186,24 @@ async fn what_rests_on_metrics_without_a_history_is_refused_and_not_told_as_a_ho
         bench.prometheus.kept("scalekit_autoscaler_current_replicas", vec![float((now - 9000, count))]);
         (bench, format!("?at={}", at(now - 3600)))
     };
-    for extra in [json!({"metrics": [cpu]}), json!({"metrics": [cpu], "fallback": fallback})] {
+    for extra in [json!({"metrics": [queue]}), json!({"metrics": [queue], "fallback": fallback})] {
         let (bench, query) = kept(spec(&extra), 3);
         let (status, text) = ask(bench, &query).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{text}");
-        assert!(text.contains("none can be made again: of cpu nothing is known"), "{text}");
+        assert!(
+            text.contains("none can be made again: queue: only metrics of type Prometheus, and cpu and memory"),
+            "{text}"
+        );
     }
     // What no metric is needed for is told.
-    let (bench, query) = kept(spec(&json!({"metrics": [cpu]})), 9);
+    let (bench, query) = kept(spec(&json!({"metrics": [queue]})), 9);
     let (status, text) = ask(bench, &query).await;
     assert!(status == StatusCode::OK && text.contains("that is more than maxReplicas 5"), "{text}");
     // And so is what rests on a query besides.
     let query_too = spec(&json!({}))["metrics"][0].clone();
-    let (bench, query) = kept(spec(&json!({"metrics": [cpu, query_too]})), 3);
+    let (bench, query) = kept(spec(&json!({"metrics": [queue, query_too]})), 3);
     let (status, text) = ask(bench, &query).await;
-    assert!(status == StatusCode::OK && text.contains("cpu could not be read"), "{text}");
+    assert!(status == StatusCode::OK && text.contains("queue could not be read"), "{text}");
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! A Prometheus with one number.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 use futures::{FutureExt, future::BoxFuture};
 
 use super::super::source::{MetricSource, Question};
-use crate::prometheus::{Error, Instant, Sample};
+use crate::prometheus::{Error, Sample, Track};
 
 /// A Prometheus that answers every query with one number, or not. With as many as there are pods, each is of one.
 #[derive(Clone)]
@@ -21,8 +24,8 @@ struct Told {
 }
 
 type Numbers = Result<Vec<f64>, Error>;
-/// What a query that holds this text was at these seconds.
-type Past = (&'static str, Vec<(i64, f64)>);
+/// What a query that holds this text was at these seconds, in a series with these labels.
+type Past = (&'static str, BTreeMap<String, String>, Vec<(i64, f64)>);
 
 impl FakePrometheus {
     pub fn new(value: f64) -> Self {
@@ -36,7 +39,13 @@ impl FakePrometheus {
 
     /// What was, for range queries.
     pub fn kept(&self, text: &'static str, points: Vec<(i64, f64)>) {
-        self.told().past.push((text, points));
+        self.kept_of(text, &[], points);
+    }
+
+    /// The same of a series with these labels: there may be others of the same text. NaN is the end of a series.
+    pub fn kept_of(&self, text: &'static str, labels: &[(&str, &str)], points: Vec<(i64, f64)>) {
+        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.told().past.push((text, labels, points));
     }
 
     pub fn set(&self, answer: Numbers) {
@@ -90,17 +99,21 @@ impl MetricSource for FakePrometheus {
         what: &'a Question,
         (start, end): (i64, i64),
         step: std::time::Duration,
-    ) -> BoxFuture<'a, Result<Vec<Instant>, Error>> {
+    ) -> BoxFuture<'a, Result<Vec<Track>, Error>> {
         let step = i64::try_from(step.as_secs()).expect("short");
-        let told = self.told();
-        let points = told.past.iter().find(|(text, _)| what.query.contains(text)).map(|(_, points)| points.clone());
-        let at = |second: i64| {
-            let (_, value) = points.iter().flatten().rev().find(|(from, _)| *from <= second)?;
-            #[expect(clippy::cast_precision_loss, reason = "seconds fit")]
-            Some((second as f64, vec![*value]))
+        let mut told = self.told();
+        told.queries.push(what.query.clone());
+        let found = told.past.iter().find(|(text, ..)| what.query.contains(text)).map(|(text, ..)| *text);
+        let track = |(_, labels, points): &Past| {
+            let at = |second: i64| {
+                let (_, value) = points.iter().rev().find(|(from, _)| *from <= second)?;
+                (!value.is_nan()).then_some((second, *value))
+            };
+            let values = (0..=(end - start) / step).map(|n| start + n * step).filter_map(at).collect();
+            Track { labels: labels.clone(), values }
         };
-        let instants = (0..=(end - start) / step).map(|n| start + n * step).filter_map(at).collect();
-        std::future::ready(Ok(instants)).boxed()
+        let tracks = told.past.iter().filter(|(text, ..)| Some(*text) == found).map(track).collect();
+        std::future::ready(Ok(tracks)).boxed()
     }
 
     fn accepts(&self) -> BoxFuture<'_, bool> {

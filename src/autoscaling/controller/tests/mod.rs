@@ -8,6 +8,7 @@ mod explained;
 pub(super) mod fake;
 mod fake_prometheus;
 mod looks;
+mod past;
 mod rivals;
 mod runs;
 mod sources;

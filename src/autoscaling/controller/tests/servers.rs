@@ -36,7 +36,7 @@ impl MetricSource for Fake {
         .boxed()
     }
 
-    fn range<'a>(&'a self, _: &'a Question, _: (i64, i64), _: Duration) -> BoxFuture<'a, Result<Vec<Instant>, Error>> {
+    fn range<'a>(&'a self, _: &'a Question, _: (i64, i64), _: Duration) -> BoxFuture<'a, Result<Vec<Track>, Error>> {
         std::future::ready(Ok(Vec::new())).boxed()
     }
 
@@ -112,20 +112,18 @@ async fn the_same_question_at_the_same_time_is_asked_once() {
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_left_alone() {
     let servers = servers(vec![Err(Error::Unreachable("refused".to_owned()))]);
-    let Answer::LeftAlone { reason, message, until } = servers.ask(&s(), &q("q"), INTERVAL).await else {
-        panic!("it failed")
-    };
-    assert_eq!(reason, "PrometheusUnreachable");
-    assert_eq!(message, "s: Prometheus did not answer: refused");
+    let Answer::LeftAlone { cause, until } = servers.ask(&s(), &q("q"), INTERVAL).await else { panic!("it failed") };
+    let expected = "s: Prometheus did not answer: refused".to_owned();
+    assert_eq!(cause, Cause::new("PrometheusUnreachable", expected));
     // Asking again would panic: there is no second answer.
-    assert_eq!(servers.ask(&s(), &q("other"), INTERVAL).await, Answer::LeftAlone { reason, message, until });
+    assert_eq!(servers.ask(&s(), &q("other"), INTERVAL).await, Answer::LeftAlone { cause, until });
 }
 
 #[tokio::test]
 async fn a_bad_query_does_not_count_against_the_server() {
     let refused = Error::Refused { kind: "bad_data".to_owned(), message: "no".to_owned() };
     let servers = servers(vec![Err(refused), Ok(vec![])]);
-    assert!(matches!(servers.ask(&s(), &q("q("), INTERVAL).await, Answer::Failed { .. }));
+    assert!(matches!(servers.ask(&s(), &q("q("), INTERVAL).await, Answer::Failed(_)));
     assert_eq!(servers.ask(&s(), &q("q"), INTERVAL).await, Answer::Values(vec![]));
 }
 
@@ -150,8 +148,8 @@ async fn one_slow_question_blinds_nobody_else() {
     let fake = well(vec![Ok(vec![1.0]), Ok(vec![2.0])]);
     let servers = servers_of(&fake);
     let slow = servers.ask(&s(), &q("slow"), Duration::from_mins(5)).await;
-    let Answer::LeftAlone { reason, until, .. } = &slow else { panic!("{slow:?}") };
-    assert_eq!(*reason, "PrometheusTimeout");
+    let Answer::LeftAlone { cause, until } = &slow else { panic!("{slow:?}") };
+    assert_eq!(cause.reason, "PrometheusTimeout");
     // However seldom it is asked, who else asks it is not held up by that.
     let wait = until.duration_since(servers.clock.now());
     assert!((15..=30).contains(&wait.as_secs()), "{wait}");
@@ -166,7 +164,10 @@ async fn what_a_proxy_answers_to_one_question_is_about_that_question() {
     let too_long = Error::Http(http::StatusCode::URI_TOO_LONG);
     let servers = servers_of(&well(vec![Err(too_long), Ok(vec![1.0])]));
     let answer = servers.ask(&s(), &q("long"), INTERVAL).await;
-    assert!(matches!(answer, Answer::LeftAlone { reason: "PrometheusHttpError", .. }), "{answer:?}");
+    let Answer::LeftAlone { cause, .. } = &answer else { panic!("{answer:?}") };
+    assert_eq!((cause.reason, answer.status()), ("PrometheusHttpError", Some(http::StatusCode::URI_TOO_LONG)));
+    // While it is left alone, others are told the same.
+    assert_eq!(servers.ask(&s(), &q("long"), INTERVAL).await.status(), answer.status());
     assert_eq!(servers.ask(&s(), &q("q"), INTERVAL).await, Answer::Values(vec![1000]));
 }
 
@@ -190,7 +191,9 @@ async fn when_a_server_hangs_who_waits_for_a_slot_is_told_soon() {
     );
     let answers =
         futures::future::join_all(questions.iter().map(|question| servers.ask(&server, question, INTERVAL))).await;
-    assert!(answers.iter().all(|answer| matches!(answer, Answer::LeftAlone { reason: "PrometheusTimeout", .. })));
+    let timed_out =
+        |answer: &Answer| matches!(answer, Answer::LeftAlone { cause, .. } if cause.reason == "PrometheusTimeout");
+    assert!(answers.iter().all(timed_out));
     // As many as there are slots are on their way by the time that it is known.
     assert!(servers.clock.now().duration_since(started) < SignedDuration::from_secs(11));
     assert!(fake.probed.load(Ordering::Relaxed) < 10, "asked once by all who want to know");
@@ -219,7 +222,9 @@ async fn when_a_wait_is_over_one_question_tries_and_nobody_else_waits_for_its_an
     assert!(took >= SignedDuration::try_from(QUERY_LIMIT).expect("short"), "{took}");
     let mut others = std::collections::BTreeSet::new();
     for (answer, took) in answers {
-        let Answer::LeftAlone { reason: "PrometheusTimeout", until, .. } = answer else { panic!("{answer:?}") };
+        let Answer::LeftAlone { cause: Cause { reason: "PrometheusTimeout", .. }, until } = answer else {
+            panic!("{answer:?}")
+        };
         assert_eq!(took, SignedDuration::ZERO, "none of them waits");
         others.insert(until);
     }
@@ -230,8 +235,7 @@ async fn when_a_wait_is_over_one_question_tries_and_nobody_else_waits_for_its_an
     assert_eq!(
         servers.ask(&server, &questions[1], INTERVAL).await,
         Answer::LeftAlone {
-            reason: "PrometheusTimeout",
-            message: format!("s: {}", Error::Timeout(QUERY_LIMIT)),
+            cause: Cause::new("PrometheusTimeout", format!("s: {}", Error::Timeout(QUERY_LIMIT))),
             until
         }
     );

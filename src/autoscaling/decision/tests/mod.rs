@@ -1,6 +1,7 @@
 //! The rules that no vector pins, the plain formula, and the laws that hold for every input.
 
 mod caution;
+mod draws;
 mod laws;
 mod plain_formula;
 mod rules;
