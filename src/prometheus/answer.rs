@@ -295,6 +295,15 @@ mod tests {
         );
     }
 
+    #[rstest]
+    #[case::as_prometheus_says_it("bad_data", "InvalidQuery")]
+    #[case::as_victoria_metrics_says_it("400", "InvalidQuery")]
+    #[case::not_its_text("422", "QueryRefused")]
+    fn an_error_in_a_query_is_told_from_other_refusals(#[case] kind: &str, #[case] reason: &str) {
+        let body = format!(r#"{{"status":"error","errorType":"{kind}","error":"unexpected token"}}"#);
+        assert_eq!(answer(&body).map_err(|error| error.reason()), Err(reason));
+    }
+
     #[test]
     fn a_range_is_read_by_instants() {
         let body = r#"{"status":"success","data":{"resultType":"matrix","result":[
