@@ -13,7 +13,7 @@ export PATH := $(PATH):$(CARGO_HOME)/bin:/usr/local/go/bin
 # An installation must never land on the cluster that the user happens to work with.
 unexport KUBECONFIG
 
-.PHONY: help go build cluster cluster-down demo test test-unit test-dev test-manifests test-cluster soak bench bench-autoscalers lint prerequisites
+.PHONY: help go build cluster cluster-down demo test test-unit test-dev test-manifests test-cluster soak compatible bench bench-autoscalers lint prerequisites
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -88,3 +88,6 @@ soak: build ## What takes long: 15 minutes without an alert in both flavours, Pr
 	@dev/soak/upgrade
 	@dev/soak/helm
 	LEASE_MODEL_STEPS=40000000 cargo test --locked --lib lease::model
+
+compatible: build go ## The scaler on top of a Prometheus of its own and VictoriaMetrics, built from its Go module
+	@dev/compatible/run

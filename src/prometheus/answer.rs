@@ -39,6 +39,9 @@ struct Envelope<T> {
 
 /// What is said of an answer that is only marked as partial.
 const MARKED_PARTIAL: &str = "the server marks it with isPartial: some of its storage did not answer";
+/// How a remark about a query begins, such as that a counter's name does not end in `_total`. Nothing is missing for it.
+/// Prometheus lists these as `infos`; Thanos, and Prometheus before 2.54, among the warnings.
+const REMARK: &str = "PromQL info:";
 
 pub(super) fn open<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error> {
     match open_with_warnings(status, body)? {
@@ -67,7 +70,8 @@ fn open_with_warnings<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> R
         return Err(Error::Refused { kind: envelope.error_type, message: envelope.error });
     }
     let mark = envelope.is_partial.then_some(MARKED_PARTIAL);
-    let warnings: Vec<&str> = envelope.warnings.iter().map(String::as_str).chain(mark).collect();
+    let warnings = envelope.warnings.iter().map(String::as_str).filter(|warning| !warning.starts_with(REMARK));
+    let warnings: Vec<&str> = warnings.chain(mark).collect();
     let warnings = (!warnings.is_empty()).then(|| warnings.join("; "));
     match (envelope.data, warnings) {
         (Some(data), warnings) => Ok((data, warnings)),
@@ -300,6 +304,15 @@ mod tests {
         );
     }
 
+    #[rstest]
+    #[case::as_prometheus_says_it("bad_data", "InvalidQuery")]
+    #[case::as_victoria_metrics_says_it("400", "InvalidQuery")]
+    #[case::not_its_text("422", "QueryRefused")]
+    fn an_error_in_a_query_is_told_from_other_refusals(#[case] kind: &str, #[case] reason: &str) {
+        let body = format!(r#"{{"status":"error","errorType":"{kind}","error":"unexpected token"}}"#);
+        assert_eq!(answer(&body).map_err(|error| error.reason()), Err(reason));
+    }
+
     #[test]
     fn a_range_is_read_by_series() {
         let body = r#"{"status":"success","data":{"resultType":"matrix","result":[
@@ -330,9 +343,13 @@ mod tests {
         assert_eq!(range(StatusCode::OK, body.as_bytes()), Err(partial), "of a past time too");
     }
 
-    #[test]
-    fn an_answer_that_says_that_it_is_whole_is_one() {
-        let body = r#"{"status":"success","isPartial":false,"data":{"resultType":"scalar","result":[1,"2"]}}"#;
-        assert_eq!(answer(body), Ok(vec![2.0]));
+    #[rstest]
+    #[case::as_victoria_metrics_says_it(r#""isPartial":false"#)]
+    #[case::with_a_remark_of_thanos(
+        r#""warnings":["PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"x\""]"#
+    )]
+    fn a_whole_answer_is_one_whatever_is_said_of_it(#[case] said: &str) {
+        let body = format!(r#"{{"status":"success",{said},"data":{{"resultType":"scalar","result":[1,"2"]}}}}"#);
+        assert_eq!(answer(&body), Ok(vec![2.0]));
     }
 }

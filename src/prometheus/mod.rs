@@ -10,7 +10,10 @@ mod answer;
 mod direct;
 mod targets;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
@@ -62,7 +65,7 @@ pub enum Error {
     /// Prometheus answered that it cannot: a bad query, a timeout of its own, too many samples.
     #[error("Prometheus refused the query ({kind}): {message}")]
     Refused {
-        /// `errorType` of the API: `bad_data`, `execution`, `timeout`, …
+        /// `errorType` of the API: `bad_data`, `execution`, `timeout`, …, or a number.
         kind: String,
         /// `error` of the API.
         message: String,
@@ -95,7 +98,8 @@ impl Error {
             Self::NotPrometheus { status: 401 | 403, .. } => "PrometheusUnauthorized",
             Self::NotPrometheus { .. } => "NotPrometheus",
             Self::Http(_) => "PrometheusHttpError",
-            Self::Refused { kind, .. } if kind == "bad_data" => "InvalidQuery",
+            // VictoriaMetrics writes the HTTP status there.
+            Self::Refused { kind, .. } if ["bad_data", "400"].contains(&&**kind) => "InvalidQuery",
             Self::Refused { kind, .. } if kind == "timeout" => "QueryTimeout",
             Self::Refused { .. } => "QueryRefused",
             Self::TooLarge(_) => "AnswerTooLarge",
@@ -134,16 +138,27 @@ fn looks_back(far: Option<&str>) -> [(&'static str, Option<&str>); 2] {
     [("lookback_delta", far), ("max_lookback", far)]
 }
 
+/// What VictoriaMetrics says with every answer to a query, and no other server does.
+const OF_VICTORIA_METRICS: &[u8] = b"\"seriesFetched\"";
+/// VictoriaMetrics answers about half a minute ago where it is asked about now, unless it is told otherwise. A length of 0
+/// it does not take.
+const ABOUT_NOW: (&str, Option<&str>) = ("latency_offset", Some("1ms"));
+/// VictoriaMetrics moves the instants of a range to where it has answers for them, unless it is told otherwise.
+const THESE_INSTANTS: (&str, Option<&str>) = ("nocache", Some("1"));
+
 /// A Prometheus server behind some [`Transport`].
 pub struct Client<T> {
     transport: T,
     timeout: Duration,
+    /// It has answered as VictoriaMetrics does. Only then is it asked for what only that understands: there are servers
+    /// that refuse a parameter that they do not know.
+    is_victoria_metrics: AtomicBool,
 }
 
 impl<T: Transport> Client<T> {
     /// A client that gives each request `timeout` from its start to the whole answer.
     pub fn new(transport: T, timeout: Duration) -> Self {
-        Self { transport, timeout }
+        Self { transport, timeout, is_victoria_metrics: AtomicBool::new(false) }
     }
 
     /// Evaluates `query` now. An empty vector is an empty list; a scalar is one sample without labels.
@@ -164,12 +179,9 @@ impl<T: Transport> Client<T> {
     /// See [`Error`].
     pub async fn query_within(&self, query: &str, max_age: Option<Duration>) -> Result<Vec<Sample>, Error> {
         let look_back = max_age.map(|age| format!("{}ms", age.as_millis()));
-        let pairs = [("query", Some(query))].into_iter().chain(looks_back(look_back.as_deref()));
-        let pairs: Vec<_> = pairs.filter_map(|(name, value)| Some((name, value?))).collect();
-        let (status, body) = self.in_time(self.transport.ask("/api/v1/query", &encode(&pairs))).await?;
-        if body.len() > LONGEST_ANSWER {
-            return Err(Error::TooLarge(LONGEST_ANSWER));
-        }
+        let (status, body) = self
+            .ask("/api/v1/query", LONGEST_ANSWER, &[("query", Some(query))], look_back.as_deref(), ABOUT_NOW)
+            .await?;
         answer::query(status, &body)
     }
 
@@ -190,13 +202,31 @@ impl<T: Transport> Client<T> {
         let look_back = max_age.map(|age| format!("{}ms", age.as_millis()));
         let (start, end, step) = (start.to_string(), end.to_string(), step.as_secs_f64().to_string());
         let pairs = [("query", Some(query)), ("start", Some(&*start)), ("end", Some(&*end)), ("step", Some(&*step))];
-        let pairs = pairs.into_iter().chain(looks_back(look_back.as_deref()));
-        let pairs: Vec<_> = pairs.filter_map(|(name, value)| Some((name, value?))).collect();
-        let (status, body) = self.in_time(self.transport.ask("/api/v1/query_range", &encode(&pairs))).await?;
-        if body.len() > LONGEST_RANGE {
-            return Err(Error::TooLarge(LONGEST_RANGE));
-        }
+        let (status, body) =
+            self.ask("/api/v1/query_range", LONGEST_RANGE, &pairs, look_back.as_deref(), THESE_INSTANTS).await?;
         answer::range(status, &body)
+    }
+
+    /// Asks `path` with these parameters, and VictoriaMetrics with `of_its_own` too, for at most `longest` bytes.
+    async fn ask(
+        &self,
+        path: &str,
+        longest: usize,
+        parameters: &[(&str, Option<&str>)],
+        look_back: Option<&str>,
+        of_its_own: (&'static str, Option<&'static str>),
+    ) -> Result<(http::StatusCode, Bytes), Error> {
+        let of_its_own = self.is_victoria_metrics.load(Ordering::Relaxed).then_some(of_its_own);
+        let pairs = parameters.iter().copied().chain(looks_back(look_back)).chain(of_its_own);
+        let pairs: Vec<_> = pairs.filter_map(|(name, value)| Some((name, value?))).collect();
+        let (status, body) = self.in_time(self.transport.ask(path, &encode(&pairs))).await?;
+        if body.len() > longest {
+            return Err(Error::TooLarge(longest));
+        }
+        if body.windows(OF_VICTORIA_METRICS.len()).any(|part| part == OF_VICTORIA_METRICS) {
+            self.is_victoria_metrics.store(true, Ordering::Relaxed);
+        }
+        Ok((status, body))
     }
 
     /// Every active scrape target, and how many targets each scrape pool has.
@@ -309,6 +339,22 @@ mod tests {
             "/api/v1/query?query=x&lookback_delta=120000ms&max_lookback=120000ms",
             "/api/v1/query?query=x",
             "/api/v1/query_range?query=x&start=0&end=60&step=15&lookback_delta=60000ms&max_lookback=60000ms",
+        ];
+        assert_eq!(asked, expected);
+    }
+
+    #[tokio::test]
+    async fn victoria_metrics_is_asked_about_now_and_these_instants_once_it_is_known() {
+        let body = r#"{"status":"success","data":{"resultType":"vector","result":[]},"stats":{"seriesFetched":"0"}}"#;
+        let client = client(body);
+        assert_eq!(client.query("x").await, Ok(vec![]));
+        assert_eq!(client.query("x").await, Ok(vec![]));
+        assert!(client.range("x", (0, 60), Duration::from_secs(15), None).await.is_err(), "no range is answered here");
+        let asked = client.transport.asked.lock().expect("a lock").clone();
+        let expected = [
+            "/api/v1/query?query=x",
+            "/api/v1/query?query=x&latency_offset=1ms",
+            "/api/v1/query_range?query=x&start=0&end=60&step=15&nocache=1",
         ];
         assert_eq!(asked, expected);
     }

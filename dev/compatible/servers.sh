@@ -1,0 +1,64 @@
+# Sourced by run: the servers, each on ports of its own of the loopback address, with samples, ready to be asked.
+# shellcheck shell=bash disable=SC2034,SC2154 # sourced; some variables come from there, others are read there
+
+# shellcheck source=../bench/build.sh
+. dev/bench/build.sh
+built_by_up=$PWD/target/cluster-build/bin
+programs=$PWD/dev/compatible/programs
+declare -A pids=()
+
+# start NAME COMMAND...: a process in the background, which ends with the run.
+start() {
+  local name=$1
+  shift
+  "$@" >"$work/$name.log" 2>&1 &
+  pids[$name]=$!
+}
+stop() {
+  kill "${pids[$1]}"
+  wait "${pids[$1]}" || true
+  unset "pids[$1]"
+}
+# until_true SECONDS COMMAND...: waits until it succeeds.
+until_true() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    ((SECONDS < deadline)) || { echo "waited in vain: $*" >&2; tail -n 5 "$work"/*.log >&2; return 1; }
+    sleep 0.2
+  done
+}
+# samples UNIT [HALF]
+samples() {
+  awk -v now="$(date +%s)" -v unit="$1" -v half="${2:-1}" -v namespace="$namespace" -f dev/compatible/samples.awk
+}
+says() { curl -sf -m 5 "${@:2}" | grep -q "$1"; }
+
+# a_prometheus NAME PORT HALF: one whose samples are blocks, and that is one of two.
+a_prometheus() {
+  local folder=$work/$1
+  mkdir -p "$folder"
+  samples 1 "$3" >"$folder/samples"
+  "$built_by_up/promtool" tsdb create-blocks-from openmetrics "$folder/samples" "$folder/data" >"$folder/promtool.log"
+  printf 'global: {external_labels: {replica: %s, tenant_id: shop}}\n' "$3" >"$folder/prometheus.yml"
+  start "$1" "$built_by_up/prometheus" --config.file="$folder/prometheus.yml" --storage.tsdb.path="$folder/data" \
+    --web.listen-address="127.0.0.1:$2" --storage.tsdb.min-block-duration=2h --storage.tsdb.max-block-duration=2h
+  until_true 60 curl -sf "http://127.0.0.1:$2/-/ready"
+}
+
+prometheus() {
+  a_prometheus prometheus 19090 1
+  url=http://127.0.0.1:19090
+}
+
+victoria_metrics=github.com/VictoriaMetrics/VictoriaMetrics
+victoria-metrics() {
+  url=http://127.0.0.1:18428 access=(username=scaler password=secret)
+  start victoria-metrics target/bench/bin/victoria-metrics -storageDataPath="$work/victoria-metrics" \
+    -httpListenAddr=127.0.0.1:18428 -httpAuth.username=scaler -httpAuth.password=secret
+  until_true 60 says OK -u scaler:secret "$url/health"
+  samples 1000 | curl -sf -u scaler:secret --data-binary @- "$url/api/v1/import/prometheus"
+  pushed 15
+  until_true 60 says '"value"' -u scaler:secret "$url/api/v1/query?query=load"
+}
+pushed() { echo "pushed $1" | curl -sf -u scaler:secret --data-binary @- "$url/api/v1/import/prometheus"; }
