@@ -1,5 +1,6 @@
 //! Runs that die, are interrupted, meet each other, an API server that stumbles or refuses, or what is somebody else's, on a
-//! real API server with its controllers and without a kubelet: what was written has to be the same in the end.
+//! real API server with its controllers and without a kubelet: what was written has to be the same in the end. And the
+//! scaler, as a process beside it: what it makes of servers that answer anything but a number.
 //!
 //! The cluster is the one in `CLUSTER_STATE`, made by `KUBELET=0 dev/cluster/up`. `SOAK=1` tries every kill point, else a
 //! sample of them; `OLD_SCALEKIT` names an earlier build to upgrade from; `SEED` makes what is drawn at random the same
@@ -13,6 +14,7 @@
 
 mod access;
 mod aggregated;
+mod answers;
 #[path = "../steps/api_server.rs"]
 mod api_server;
 mod checks;
@@ -21,16 +23,23 @@ mod faults;
 mod killed;
 #[path = "../tls/listener.rs"]
 mod listener;
+mod nets;
 mod ownership;
 mod profile;
+mod prometheus;
 mod proxy;
 mod refused;
 mod registry;
 mod removal;
 mod requests;
+mod scaled;
+mod scaler;
 mod secrets;
 #[path = "../steps/mod.rs"]
 mod steps;
+#[expect(dead_code, reason = "some of it is about rights, which its stories are about")]
+#[path = "../cluster/tanks.rs"]
+mod tanks;
 mod terminal;
 mod together;
 mod upgrade;
@@ -94,6 +103,12 @@ fn main() -> ExitCode {
             profile::a_profile_that_is_too_big_for_the_node_is_refused_before_anything_is_written,
             crd::every_rule_of_the_definition_is_told_with_its_field,
             crd::kubectl_explains_and_lists_autoscalers,
+            answers::what_servers_answer_is_told_and_lowers_no_count,
+            answers::the_server_of_all_is_shown_the_token_that_it_wants_and_believed_by_its_authority,
+            nets::what_most_want_at_once_is_held_and_no_step_is_larger_than_allowed,
+            scaled::definitions_go_and_come_back_and_scaling_goes_on_without_a_restart,
+            scaled::who_wrote_a_count_while_no_scaler_ran_is_named_and_left_alone,
+            scaled::what_a_laxer_definition_let_in_is_told_and_stops_nobody,
             upgrade::what_an_older_build_installed_is_brought_up_to_date_with_its_data,
             faults::a_wait_of_which_a_fifth_of_all_requests_fails_ends_when_its_time_is_out,
             faults::a_fifth_of_all_requests_fails_and_the_run_gets_through,
