@@ -157,6 +157,27 @@ pub enum Event {
         /// One sentence.
         message: String,
     },
+    /// One of the things that stopped the run, told when all that could be done is done.
+    Failed {
+        /// Which object, where it is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        object: Option<ObjectRef>,
+        /// Why, one clause.
+        why: String,
+        /// What to do about it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+    },
+    /// The run did not do what was asked. Nothing comes after it.
+    Error {
+        /// The exit code.
+        code: u8,
+        /// Why, with its causes.
+        message: String,
+        /// What to do about the whole.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+    },
 }
 
 /// A claim that holds data, before a removal.

@@ -19,6 +19,7 @@ use home::{Home, RENDER, Ran};
 use kube::core::DynamicObject;
 use rstest::rstest;
 use scalekit::yaml;
+use serde_json::Value;
 
 #[rstest]
 #[case::program("")]
@@ -297,4 +298,18 @@ fn an_error_reads_without_colour() {
     let path = home.kubeconfig("https://127.0.0.1:9", None);
     let ran = home.run(["--kubeconfig", path.to_str().unwrap(), "up"]).exits(4);
     assert!(!ran.stderr.contains('\u{1b}'), "{:?}", ran.stderr);
+}
+
+#[test]
+fn an_error_is_an_event_where_events_are_asked_for() {
+    let home = Home::new();
+    let path = home.kubeconfig("https://127.0.0.1:9", None);
+    for verb in [&["up"][..], &["plan"], &["down", "--yes"], &["check"]] {
+        let arguments = [&["--kubeconfig", path.to_str().unwrap(), "--events", "ndjson"], verb].concat();
+        let ran = home.run(arguments).exits(4);
+        let told: Vec<Value> = ran.stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        let error = told.last().unwrap();
+        assert_eq!((&error["event"], &error["code"]), (&"error".into(), &4.into()), "{error}");
+        assert!(error["message"].as_str().unwrap().contains("127.0.0.1:9") && error["hint"].is_string(), "{error}");
+    }
 }

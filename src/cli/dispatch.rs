@@ -31,10 +31,14 @@ pub fn main() -> ExitCode {
     let Cli { common, command } = Cli::parse();
     // Everything that speaks TLS takes its provider from here; it is the only one that is compiled in.
     let _installed = rustls::crypto::ring::default_provider().install_default();
+    let events = common.events;
     match run(common, command) {
         Ok(code) => code,
         Err(error) => {
-            report::error(&error);
+            match events {
+                Some(EventFormat::Ndjson) => report::failed(&error),
+                None => report::error(&error),
+            }
             ExitCode::from(error.exit_code())
         }
     }

@@ -21,6 +21,7 @@ mod run;
 mod service_proxy;
 mod status;
 mod status_watch;
+mod stoppers;
 mod support_bundle;
 mod targets;
 mod up;

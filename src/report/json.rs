@@ -2,7 +2,11 @@
 
 use std::io::{self, Write};
 
-use crate::event::{Event, Reporter};
+use super::text::clauses;
+use crate::{
+    commands::CommandError,
+    event::{Event, Reporter},
+};
 
 /// Writes each event to stderr as it comes.
 pub struct Ndjson;
@@ -13,5 +17,13 @@ impl Reporter for Ndjson {
             // A reader that went away is no reason to stop an installation.
             let _gone = writeln!(io::stderr().lock(), "{line}");
         }
+    }
+}
+
+/// Writes why a command did not do what was asked, as the last events of its run: each thing that stopped it, and the error.
+pub fn failed(error: &CommandError) {
+    let whole = Event::Error { code: error.exit_code(), message: clauses(error), hint: error.hint() };
+    for event in error.stoppers().into_iter().chain([whole]) {
+        Ndjson.report(event);
     }
 }

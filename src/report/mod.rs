@@ -23,7 +23,7 @@ use anstream::{AutoStream, ColorChoice};
 use kube::core::DynamicObject;
 
 pub use images::{images, loaded, lock, pushed, saved, unlocked};
-pub use json::Ndjson;
+pub use json::{Ndjson, failed};
 pub use logs::Logs;
 pub use phases::Phases;
 pub use progress::{Terminal, Verbosity};

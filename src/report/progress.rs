@@ -234,8 +234,8 @@ impl Reporter for Terminal {
             Event::Requests { count } if self.verbosity >= Verbosity::Verbose => {
                 self.line(&format!("  {count} requests to the API server"));
             }
-            // A table of all of them is printed apart.
-            Event::Requests { .. } | Event::Claim(_) => {}
+            // A table of all claims is printed apart, and so is the error with all that it is about.
+            Event::Requests { .. } | Event::Claim(_) | Event::Failed { .. } | Event::Error { .. } => {}
             Event::Note { message } => self.line(&format!("  {message}")),
         }
     }
