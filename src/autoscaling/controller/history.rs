@@ -21,7 +21,7 @@ const CHUNK: usize = 64;
 const MOST: usize = 64 << 20;
 /// By how much that is less for each object, down to a quarter: what else it takes comes out of the same limit of the scaler's
 /// memory, and ten thousand of them take most of it.
-const EACH: usize = 3200;
+const EACH: usize = 4800;
 
 /// What is remembered of one object.
 struct Remembered {
