@@ -89,5 +89,5 @@ soak: build ## What takes long: 15 minutes without an alert in both flavours, Pr
 	@dev/soak/helm
 	LEASE_MODEL_STEPS=40000000 cargo test --locked --lib lease::model
 
-compatible: build go ## The scaler on top of a Prometheus of its own and VictoriaMetrics, built from its Go module
+compatible: build go ## The scaler on top of a Prometheus of its own, VictoriaMetrics and Thanos, built from their Go modules
 	@dev/compatible/run

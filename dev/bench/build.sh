@@ -1,15 +1,16 @@
 # Sourced by benchmarks and soaks: Go programs that nothing else needs, and what they are given.
 # shellcheck shell=bash
 
-# built NAME MODULE PACKAGE [LDFLAGS]: the program of this package, from a Go module of its own, as target/bench/bin/NAME; built
-# once for each version.
+# built NAME MODULE PACKAGE [LDFLAGS [TAGS]]: the program of this package, from a Go module of its own, as
+# target/bench/bin/NAME; built once for each version.
 built() {
   local name=$1 module=$2 bin=$PWD/target/bench/bin key
   mkdir -p "$bin"
   key=$(cat "$module"/go.{mod,sum} | sha256sum)
   [[ -x $bin/$name && $(cat "$bin/$name.key" 2>/dev/null) == "$key" ]] && return
   echo "building $name, which takes minutes" >&2
-  (cd "$module" && CGO_ENABLED=0 GOWORK=off GOFLAGS=-mod=readonly go build -trimpath -ldflags "-s -w ${4-}" -o "$bin/$name" "$3")
+  (cd "$module" && CGO_ENABLED=0 GOWORK=off GOFLAGS=-mod=readonly \
+    go build -trimpath -tags "${5-}" -ldflags "-s -w ${4-}" -o "$bin/$name" "$3")
   echo "$key" >"$bin/$name.key"
 }
 

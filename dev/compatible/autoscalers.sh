@@ -121,3 +121,17 @@ of_victoria-metrics() {
   ((SECONDS - began < 20)) || fail 'it answers about half a minute ago'
 }
 has_replicas() { [[ $(kubectl get targets "$1" -n "$namespace" -o 'jsonpath={.spec.replicas}') == "$2" ]]; }
+
+expected_of_thanos() { expected_of_prometheus; }
+of_thanos() {
+  local lenient=",\"serverAddress\":\"${url%0}1\",\"auth\":{\"headers\":[{\"name\":\"THANOS-TENANT\",\"value\":\"shop\"}]}"
+  kubectl delete autoscalers,targets --all -n "$namespace" >/dev/null
+  scaled of-nobody 2 load ",\"serverAddress\":\"$url\""
+  scaled whole 2 'sum(part)'
+  scaled lenient 2 'sum(part)' "$lenient"
+  printf '%s\n' 'of-nobody 2 MetricAbsent' 'whole 5 ValidMetricFound' 'lenient 5 ValidMetricFound' | expect
+  # What is left is 30.
+  stop sidecar-2
+  scaled more 1 'sum(part)'
+  printf '%s\n' 'of-nobody 2 MetricAbsent' 'whole 5 PartialAnswer' 'more 3 PartialAnswer' 'lenient 3 ValidMetricFound' | expect
+}

@@ -62,3 +62,24 @@ victoria-metrics() {
   until_true 60 says '"value"' -u scaler:secret "$url/api/v1/query?query=load"
 }
 pushed() { echo "pushed $1" | curl -sf -u scaler:secret --data-binary @- "$url/api/v1/import/prometheus"; }
+
+# Two of Prometheus, each with its sidecar, and two queriers: of the second the stores are not strict.
+thanos() {
+  local place name strict
+  url=http://127.0.0.1:19190 access=('headers=THANOS-TENANT: shop')
+  for place in 1 2; do
+    name=prometheus-$place
+    a_prometheus "$name" $((19090 + place)) "$place"
+    start "sidecar-$place" target/bench/bin/thanos sidecar --prometheus.url="http://127.0.0.1:$((19090 + place))" \
+      --tsdb.path="$work/$name/data" --grpc-address="127.0.0.1:$((19200 + place))" --http-address="127.0.0.1:$((19210 + place))"
+  done
+  for place in 1 2; do
+    strict=$( ((place == 1)) && echo true || echo false)
+    printf 'endpoints:\n- {address: "127.0.0.1:19201", strict: %s}\n- {address: "127.0.0.1:19202", strict: %s}\n' \
+      "$strict" "$strict" >"$work/endpoints-$place"
+    start "query-$place" target/bench/bin/thanos query --endpoint.sd-config-file="$work/endpoints-$place" \
+      --query.replica-label=replica --query.enforce-tenancy --http-address="127.0.0.1:$((19189 + place))" \
+      --grpc-address="127.0.0.1:$((19220 + place))"
+    until_true 60 says '"value"' -H 'THANOS-TENANT: shop' "http://127.0.0.1:$((19189 + place))/api/v1/query?query=load"
+  done
+}
