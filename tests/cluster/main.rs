@@ -21,6 +21,7 @@ mod autoscalers;
 mod bad_input;
 mod check;
 mod credentials;
+mod doubts;
 mod existing;
 mod faults;
 mod gateway;
@@ -41,6 +42,7 @@ mod scaling;
 mod scraping;
 #[path = "../steps/mod.rs"]
 mod steps;
+mod strays;
 mod tanks;
 mod trouble;
 mod upgrade;
@@ -143,6 +145,7 @@ fn operation() -> Story {
         panels::every_panel_has_data,
         scraping::every_metric_that_a_rule_reads_is_there,
         resources::a_steady_load_begins,
+        strays::pods_with_the_labels_of_a_workload_are_made,
         scaling::explain_says_why_now_and_then,
         scaling::when_the_leader_is_killed_the_other_goes_on,
         scaling::all_autoscalers_are_stopped_and_go_on,
@@ -155,9 +158,11 @@ fn operation() -> Story {
         autoscalers::modes_bounds_and_rivals_are_kept,
         gateway::a_token_that_was_changed_is_used_within_a_minute,
         autoscalers::every_kind_of_workload_is_scaled,
+        doubts::a_history_that_is_shorter_than_a_query_looks_back_lowers_nothing,
         autoscalers::windows_and_rates_go_on_after_a_restart_of_the_scaler,
         adapter::pods_objects_and_external_metrics_are_read_as_the_hpa_reads_them,
         resources::cpu_and_memory_are_what_the_kubelet_says,
+        strays::pods_of_somebody_else_do_not_count,
         scaling::an_unreachable_prometheus_holds_the_count,
         install::samples_survive_a_restart_of_prometheus,
         removal::kept_data_is_used_again,

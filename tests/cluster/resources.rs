@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::world::World;
 
 const NAMESPACE: &str = "scalekit-test-load";
-const IMAGE: &str = "docker.io/library/busybox:1.35.0";
+pub const IMAGE: &str = "docker.io/library/busybox:1.35.0";
 /// Four scrapes and the window of the slope, or a round of metrics-server; figures that have to meet while they move.
 const MEASURED_WITHIN: Duration = Duration::from_secs(300);
 
@@ -171,7 +171,7 @@ fn metrics() -> [Measured; 4] {
     ]
 }
 
-fn has_metrics_server(world: &World) -> bool {
+pub fn has_metrics_server(world: &World) -> bool {
     // There may be others whose names end like it.
     world.kubectl(["get", "--raw", "/apis"]).contains("\"metrics.k8s.io\"")
 }

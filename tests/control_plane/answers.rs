@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{
     listener::AUTHORITY,
     prometheus::{Says, Servers},
-    scaler::{Expected, Scaler, asks, begin, make, objects, orders, until, until_ordered, until_told},
+    scaler::{Expected, Scaler, asks, begin, make, objects, orders, take_away, until, until_ordered, until_told},
     tanks::tank,
     world::World,
 };
@@ -72,7 +72,7 @@ pub async fn what_servers_answer_is_told_and_lowers_no_count(world: &World) {
     }
     make(world, of("asks-what-is-slow", "answers-one")).await;
 
-    let mut scaler = Scaler::start(world, &["--prometheus-url", &servers.url("of-nobody")]).await;
+    let scaler = Scaler::start(world, &["--prometheus-url", &servers.url("of-nobody")]).await;
     let told = |(name, _, reason, says): &Trouble| -> Expected<'static> { (*name, "ScalingActive", *reason, *says) };
     let mut expected: Vec<Expected<'_>> = troubles.iter().map(told).collect();
     expected.push(("asks-what-is-slow", "ScalingActive", "PrometheusTimeout", "did not answer within 5s"));
@@ -101,7 +101,7 @@ pub async fn what_servers_answer_is_told_and_lowers_no_count(world: &World) {
         servers.say(name, Says::values(&["15"]));
     }
     until_ordered(world, &back.map(|name| (name, 2))).await;
-    scaler.has_not_ended();
+    scaler.end(world).await;
 }
 
 /// As `up --prometheus-url … --prometheus-secret …` starts it: what the Secret holds lies in a folder.
@@ -135,4 +135,5 @@ pub async fn the_server_of_all_is_shown_the_token_that_it_wants_and_believed_by_
         let told = objects(world, "Autoscaler").get("guarded").await.unwrap().data["status"].to_string();
         assert!(!told.contains("sesame"), "{told}");
     }
+    take_away(world).await;
 }

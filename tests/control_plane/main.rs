@@ -106,6 +106,7 @@ fn main() -> ExitCode {
             answers::what_servers_answer_is_told_and_lowers_no_count,
             answers::the_server_of_all_is_shown_the_token_that_it_wants_and_believed_by_its_authority,
             nets::what_most_want_at_once_is_held_and_no_step_is_larger_than_allowed,
+            scaled::a_fifth_of_all_requests_fails_and_every_count_follows,
             scaled::definitions_go_and_come_back_and_scaling_goes_on_without_a_restart,
             scaled::who_wrote_a_count_while_no_scaler_ran_is_named_and_left_alone,
             scaled::what_a_laxer_definition_let_in_is_told_and_stops_nobody,

@@ -64,7 +64,7 @@ pub async fn what_most_want_at_once_is_held_and_no_step_is_larger_than_allowed(w
     let nothing = Patch::Merge(json!({"status": null}));
     objects(world, "Autoscaler").patch_status(forgotten, &PatchParams::default(), &nothing).await.unwrap();
     let began = Instant::now();
-    let mut scaler = Scaler::start(world, &["--prometheus-url", &of_nobody, "--most-down-share", "1"]).await;
+    let scaler = Scaler::start(world, &["--prometheus-url", &of_nobody, "--most-down-share", "1"]).await;
     until_ordered(world, &remembered).await;
     let took = began.elapsed();
     until_ordered(world, &[(forgotten, 1)]).await;
@@ -74,5 +74,5 @@ pub async fn what_most_want_at_once_is_held_and_no_step_is_larger_than_allowed(w
         began.elapsed().as_secs_f64()
     );
     assert!(began.elapsed() >= Duration::from_secs(WINDOW_S), "for a window nobody knows what was called for before");
-    scaler.has_not_ended();
+    scaler.end(world).await;
 }

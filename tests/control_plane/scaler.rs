@@ -59,9 +59,11 @@ impl Scaler {
         Self(command.stdout(Stdio::from(log.try_clone().unwrap())).stderr(Stdio::from(log)).spawn().unwrap())
     }
 
-    /// It has done all this without a restart.
-    pub fn has_not_ended(&mut self) {
+    /// It has done all this without a restart. It stops, and nothing is left of what it scaled.
+    pub async fn end(mut self, world: &World) {
         assert_eq!(self.0.try_wait().unwrap(), None, "the scaler ended");
+        self.stop().await;
+        take_away(world).await;
     }
 
     /// Tells it to stop, which it does well.
@@ -77,10 +79,16 @@ pub async fn begin(world: &World) {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
     applied(&namespaces, NAMESPACE, &namespace).await;
     for definition in definitions() {
-        define(world, definition).await;
+        define(world, &definition).await;
     }
     define_autoscalers(world).await;
-    for kind in ["Tank", "Cask"] {
+    take_away(world).await;
+}
+
+/// Deletes all of them. What clears up between steps deletes definitions by the collection, and that leaves their objects to
+/// who defines the kind again.
+pub async fn take_away(world: &World) {
+    for kind in ["Autoscaler", "Tank", "Cask"] {
         let every = objects(world, kind);
         every.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
         until(&format!("no {kind} is left"), async || {
@@ -95,14 +103,14 @@ pub async fn begin(world: &World) {
 pub async fn define_autoscalers(world: &World) {
     let mut definition = serde_json::to_value(api::crd()).unwrap();
     definition["metadata"]["labels"] = json!({MANAGED_BY: SCALEKIT});
-    define(world, definition).await;
+    define(world, &definition).await;
 }
 
 /// Defines a kind, and waits until it is served.
-pub async fn define(world: &World, definition: Value) {
+pub async fn define(world: &World, definition: &Value) {
     let definitions: Api<CustomResourceDefinition> = Api::all(world.client.clone());
     let name = definition["metadata"]["name"].as_str().unwrap();
-    applied(&definitions, name, &definition).await;
+    applied(&definitions, name, definition).await;
     let established = await_condition(definitions, name, is_crd_established());
     tokio::time::timeout(LIMIT, established).await.expect("it is established").unwrap();
     let served = objects(world, definition["spec"]["names"]["kind"].as_str().unwrap());
