@@ -1,16 +1,22 @@
 //! Checking the cluster: before anything is installed, with everything installed, and with something broken.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
-use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+use k8s_openapi::{api::core::v1::Node, kube_aggregator::pkg::apis::apiregistration::v1::APIService};
 use kube::{
     Api,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, ListParams, PostParams},
 };
 use scalekit::health::CHECKS;
 use serde_json::{Value, json};
+use tokio::{net::TcpStream, process::Command};
 
 use crate::{
+    api_server,
+    nodes::until,
     removal::nothing_is_left,
     world::{World, becomes},
 };
@@ -71,6 +77,31 @@ pub async fn a_check_of_an_empty_cluster_finds_it_ready_and_writes_nothing(world
     world.asked_and_wrote_nothing(mark);
 }
 
+/// A program of the node, and no pod: `check` finds it by what listens, `up` by what becomes of it.
+pub async fn a_program_on_the_port_of_node_exporter_is_found(world: &World) {
+    let nodes: Api<Node> = Api::all(world.client.clone());
+    let node = nodes.list(&ListParams::default()).await.unwrap().items.remove(0);
+    let mut addresses = node.status.unwrap().addresses.into_iter().flatten();
+    let address = addresses.find(|address| address.type_ == "InternalIP").unwrap().address;
+    let mut program = Command::new("nsenter");
+    program.args(["--target", &api_server::first_process(world.state()), "--net", "--"]).arg(world.binary());
+    program.args(["run", "watcherbot", "--listen", "0.0.0.0:9100"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let program = program.kill_on_drop(true).spawn().unwrap();
+    until("it listens", async || TcpStream::connect((address.as_str(), 9100)).await.ok()).await;
+
+    let mark = world.audit_mark();
+    let ran = world.scalekit(["check"]).exits(3).says("a program that is no pod listens on port 9100 of");
+    ran.says("`ss -ltnp 'sport = :9100'` names it");
+    world.asked_and_wrote_nothing(mark);
+    // A run does not try the ports of nodes that it may not reach: it waits, and tells what node-exporter says.
+    world.scalekit(["up"]).exits(6).says("daemonset.apps/node-exporter").says("address already in use");
+
+    drop(program);
+    world.scalekit(["down", "--purge-data", "--yes"]).exits(0);
+    until("it is free", async || TcpStream::connect((address.as_str(), 9100)).await.is_err().then_some(())).await;
+    all_is_well(world, &["--pre"], "before-install").await;
+}
+
 pub async fn a_check_of_a_healthy_stack_finds_nothing_wrong(world: &World) {
     let ran = world.until_it_passes(&["check"]).await;
     println!("{}", ran.stdout);
@@ -99,6 +130,10 @@ pub async fn an_api_without_a_server_is_found_and_down_says_what_to_do(world: &W
     let ran = world.scalekit(["down", "--purge-data", "--yes"]).exits(6).says("namespace/monitoring").says(&fix);
     println!("{} ({:.1} s)", ran.stderr, ran.took.as_secs_f64());
     assert!(ran.took < Duration::from_secs(200), "it waited for what does not come: {:?}", ran.took);
+    // The namespace is on its way out, and stays there: nothing can be installed until that is mended.
+    let ran = world.scalekit(["up"]).exits(6).says("namespace/monitoring").says(&fix);
+    assert!(ran.took < Duration::from_secs(120), "it waited for what does not come: {:?}", ran.took);
+    world.scalekit(["check"]).says(&format!("APIService {name} does not answer")).says(&fix);
 
     services.delete(name, &DeleteParams::default()).await.unwrap();
     world.scalekit(["down", "--purge-data", "--yes"]).exits(0).says("nothing left");

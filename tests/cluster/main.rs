@@ -28,6 +28,9 @@ mod gateway;
 mod grafana;
 mod guarded;
 mod https;
+#[path = "../steps/registry.rs"]
+#[allow(dead_code, reason = "other tests put images there by themselves")]
+mod in_memory;
 mod install;
 mod kubectl;
 mod network;
@@ -36,6 +39,7 @@ mod operations;
 mod panels;
 mod place;
 mod prometheus;
+mod pull;
 mod removal;
 mod resources;
 mod scaling;
@@ -74,6 +78,7 @@ fn installation() -> Story {
         bad_input::a_broken_settings_file_says_where,
         bad_input::nothing_was_written_by_any_of_these,
         check::a_check_of_an_empty_cluster_finds_it_ready_and_writes_nothing,
+        check::a_program_on_the_port_of_node_exporter_is_found,
         install::a_plan_of_an_empty_cluster_names_every_object_and_writes_nothing,
         install::a_class_that_does_not_exist_fails_with_its_name_in_seconds,
         verdicts::an_image_that_is_not_there,
@@ -107,6 +112,7 @@ fn installation() -> Story {
         check::an_api_without_a_server_is_found_and_down_says_what_to_do,
         operations::a_rendered_folder_that_was_applied_is_taken_over,
         air_gap::a_cluster_without_a_registry_is_served_from_a_file,
+        pull::a_kubelet_pulls_what_was_pushed,
         removal::down_on_an_empty_cluster_says_so,
         upgrade::an_older_build_is_brought_up_to_date_with_its_samples_and_its_password,
         existing::the_scaler_alone_asks_a_prometheus_that_is_there,

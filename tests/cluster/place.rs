@@ -26,9 +26,6 @@ use crate::world::World;
 /// What the issue of a verdict may take once the cluster shows the failure.
 pub const WITHIN: Duration = Duration::from_secs(10);
 
-/// The same where more belongs to it: the cluster has to see what was written first, or a log is fetched.
-pub const WITHIN_AND_MORE: Duration = Duration::from_secs(20);
-
 /// How often it is looked at whether the machine keeps up, and what an answer of the API server may take for that.
 const BEAT: Duration = Duration::from_millis(100);
 
@@ -115,32 +112,49 @@ impl<'a> Place<'a> {
         namespaces.delete(&self.name, &DeleteParams::default()).await.unwrap();
     }
 
-    /// Puts a workload there and waits for it: the verdict comes in time, with these words.
-    pub async fn fails(self, object: Value, shows: impl Fn(&[Pod], &[Event]) -> bool, cause: &[&str], hint: &str) {
-        self.fails_within(WITHIN, object, shows, cause, hint).await;
+    /// Since when an object shows it.
+    pub async fn shown_of(&self, object: &ObjectRef, shows: impl Fn(&Value) -> bool) -> Instant {
+        let api = self.cluster().api_for(object).unwrap();
+        while !api.get(&object.name).await.is_ok_and(|found| shows(&found.data)) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Instant::now()
     }
 
-    /// The same with a time of its own.
-    pub async fn fails_within(
-        self,
-        within: Duration,
-        object: Value,
-        shows: impl Fn(&[Pod], &[Event]) -> bool,
-        cause: &[&str],
-        hint: &str,
-    ) {
+    /// Puts a workload there and waits for it: the verdict comes in time, with these words.
+    pub async fn fails(self, object: Value, shows: impl Fn(&[Pod], &[Event]) -> bool, cause: &[&str], hint: &str) {
         let object = self.put(object).await;
-        let limit = Duration::from_secs(300);
-        let ((ended, clock), shown) = tokio::join!(
-            clocked(self.world, self.wait(&object, limit)),
-            tokio::time::timeout(limit, self.shown(shows)),
-        );
-        let shown = shown.unwrap_or_else(|_| panic!("the cluster has not shown it; the wait ended with {ended:?}"));
-        let Err(InstallError::Failed { failures }) = &ended else { panic!("{ended:?}") };
-        said(failures, &object, cause, hint);
-        clock.ended_within(within, shown, &failures[0].why);
+        let wait = self.wait(&object, LIMIT);
+        fails_once(self.world, &object, wait, self.shown(shows), cause, hint).await;
         self.go().await;
     }
+
+    /// The same where the object itself shows it.
+    pub async fn fails_by_itself(self, object: Value, shows: impl Fn(&Value) -> bool, cause: &[&str], hint: &str) {
+        let object = self.put(object).await;
+        let wait = self.wait(&object, LIMIT);
+        fails_once(self.world, &object, wait, self.shown_of(&object, shows), cause, hint).await;
+        self.go().await;
+    }
+}
+
+/// Longer than a loaded machine takes until something is shown, or said.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// That a wait ends with this verdict on the object, in time from when it was shown.
+pub async fn fails_once<T: Debug>(
+    world: &World,
+    object: &ObjectRef,
+    wait: impl Future<Output = Result<T, InstallError>>,
+    shown: impl Future<Output = Instant>,
+    cause: &[&str],
+    hint: &str,
+) {
+    let ((ended, clock), shown) = tokio::join!(clocked(world, wait), tokio::time::timeout(LIMIT, shown));
+    let shown = shown.unwrap_or_else(|_| panic!("the cluster has not shown it; the wait ended with {ended:?}"));
+    let Err(InstallError::Failed { failures }) = &ended else { panic!("{ended:?}") };
+    said(failures, object, cause, hint);
+    clock.ended_within(WITHIN, shown, &failures[0].why);
 }
 
 /// Applies an object; where that gets no answer, again.
@@ -241,6 +255,18 @@ pub fn waits(reason: &'static str) -> impl Fn(&[Pod], &[Event]) -> bool {
             first.iter().chain(then).flatten().any(waiting)
         })
     }
+}
+
+/// Whether a container has ended, was started again and has ended again.
+pub fn ended_again(pods: &[Pod], _: &[Event]) -> bool {
+    let again = |status: &ContainerStatus| {
+        let state = status.state.as_ref();
+        status.restart_count > 0 && state.is_some_and(|state| state.terminated.is_some() || state.waiting.is_some())
+    };
+    pods.iter().filter_map(|pod| pod.status.as_ref()).any(|status| {
+        let (first, then) = (&status.init_container_statuses, &status.container_statuses);
+        first.iter().chain(then).flatten().any(again)
+    })
 }
 
 /// Whether there is an event of this reason with these words.

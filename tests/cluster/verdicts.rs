@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use crate::{
     nodes::until,
-    place::{Place, WITHIN, WITHIN_AND_MORE, applied, clocked, event, image, said, script, waits, workload},
+    place::{Place, WITHIN, applied, clocked, ended_again, event, fails_once, image, said, script, waits, workload},
     world::World,
 };
 
@@ -65,8 +65,7 @@ pub async fn a_container_that_exits_again_and_again(world: &World) {
     container["readinessProbe"] = json!({"exec": {"command": ["false"]}});
     let pod = json!({"containers": [container]});
     let cause = ["ends again and again (exit code 1)", "it said:\n    first\n    cannot open /etc/x"];
-    let shows = event("BackOff", "Back-off restarting");
-    place.fails_within(WITHIN_AND_MORE, workload("StatefulSet", pod), shows, &cause, "--previous").await;
+    place.fails(workload("StatefulSet", pod), ended_again, &cause, "--previous").await;
 }
 
 pub async fn an_init_container_that_fails(world: &World) {
@@ -75,8 +74,7 @@ pub async fn an_init_container_that_fails(world: &World) {
     first["name"] = json!("migrate");
     let pod = json!({"initContainers": [first], "containers": [script("sleep 1000")]});
     let cause = ["container migrate ends again and again (exit code 3)", "it said:\n    no such table"];
-    let shows = event("BackOff", "Back-off restarting");
-    place.fails_within(WITHIN_AND_MORE, workload("Deployment", pod), shows, &cause, "-c migrate --previous").await;
+    place.fails(workload("Deployment", pod), ended_again, &cause, "-c migrate --previous").await;
 }
 
 pub async fn a_missing_key_of_a_config_map(world: &World) {
@@ -115,8 +113,8 @@ pub async fn a_node_selector_that_no_node_has(world: &World) {
     let place = Place::new(world, "no-node", json!({})).await;
     let pod = json!({"containers": [script("sleep 1000")], "nodeSelector": {"disk": "tape"}});
     let cause = ["it is to run on none of the", "its node selector is disk=tape"];
-    let set = workload("DaemonSet", pod.clone());
-    place.fails_within(WITHIN_AND_MORE, set, |_, _| true, &cause, "label a node").await;
+    let counted = |set: &Value| set["status"]["observedGeneration"] == 1;
+    place.fails_by_itself(workload("DaemonSet", pod.clone()), counted, &cause, "label a node").await;
 
     let place = Place::new(world, "no-node-either", json!({})).await;
     let cause = ["fits on no node", "didn't match Pod's node affinity/selector"];
@@ -185,7 +183,7 @@ pub async fn a_claim_of_an_unknown_class(world: &World) {
         "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "nowhere",
             "resources": {"requests": {"storage": "1Gi"}}}});
     let cause = ["there is no StorageClass `nowhere`"];
-    place.fails_within(WITHIN_AND_MORE, claim, |_, _| true, &cause, "name one with --storage-class").await;
+    place.fails_by_itself(claim, |claim| claim["status"].is_object(), &cause, "name one with --storage-class").await;
 }
 
 /// A class whose provisioner is not there: the controller asks it, and nobody begins.
@@ -256,16 +254,20 @@ pub async fn a_definition_whose_names_are_taken(world: &World) {
         place.wait(&ObjectRef::of(&desired[0]), LIMIT).await
     };
     apply(definition("firsts.verdict.test", "firsts")).await.unwrap();
-    let (ended, clock) = clocked(world, apply(definition("seconds.verdict.test", "seconds"))).await;
+    let second = definition("seconds.verdict.test", "seconds");
+    let object = ObjectRef::of(&second);
+    let cause = ["its names are not accepted", "is already in use"];
+    let shown = place.shown_of(&object, |definition| has_condition(definition, "NamesAccepted", "False"));
+    fails_once(world, &object, apply(second), shown, &cause, "kubectl get crds").await;
     for name in ["firsts.verdict.test", "seconds.verdict.test"] {
         world.kubectl(["delete", "crd", name]);
     }
-    let Err(InstallError::Failed { failures }) = &ended else { panic!("{ended:?}") };
-    let cause = ["its names are not accepted", "is already in use"];
-    let object = ObjectRef::of(&definition("seconds.verdict.test", "seconds"));
-    said(failures, &object, &cause, "kubectl get crds");
-    clock.ended_within(WITHIN_AND_MORE, clock.began, &failures[0].why);
     place.go().await;
+}
+
+fn has_condition(object: &Value, kind: &str, status: &str) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|condition| condition["type"] == kind && condition["status"] == status)
 }
 
 /// Its Service is not there. While it is so no namespace of the cluster goes, so it is taken away before it is judged.
@@ -280,11 +282,14 @@ pub async fn an_aggregated_api_without_its_service(world: &World) {
     let object = ObjectRef::of(&service);
     let services = place.cluster().api_for(&object).unwrap();
     applied(&services, &object.name, &service).await;
-    let (ended, clock) = clocked(world, place.wait(&object, LIMIT)).await;
-    services.delete(&object.name, &DeleteParams::default()).await.unwrap();
-    let Err(InstallError::Failed { failures }) = &ended else { panic!("{ended:?}") };
-    said(failures, &object, &["it does not answer: ", "nowhere"], "no namespace of the cluster can be deleted");
-    clock.ended_within(WITHIN_AND_MORE, clock.began, &failures[0].why);
+    let shown = place.shown_of(&object, |service| has_condition(service, "Available", "False"));
+    let wait = async {
+        let ended = place.wait(&object, LIMIT).await;
+        services.delete(&object.name, &DeleteParams::default()).await.unwrap();
+        ended
+    };
+    let hint = "no namespace of the cluster can be deleted";
+    fails_once(world, &object, wait, shown, &["it does not answer: ", "nowhere"], hint).await;
     place.go().await;
 }
 
