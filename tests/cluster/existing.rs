@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use crate::{guarded, world::World};
+use serde_json::json;
+
+use crate::{
+    autoscalers::{is, until_in},
+    guarded, https,
+    world::World,
+};
 
 const NAMESPACE: &str = r#"
 apiVersion: v1
@@ -32,6 +38,9 @@ scrape_configs:
 ";
 
 const URL: &str = "https://prometheus.theirs.svc:9090";
+/// The certificates in `tests/tls` are for a gateway here, too.
+const GATEWAY: &str = "scalekit-test-gateway";
+const TLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
 const ALONE: [&str; 4] = ["--prometheus-url", URL, "--prometheus-secret", "prometheus-access"];
 
 pub async fn the_scaler_alone_asks_a_prometheus_that_is_there(world: &World) {
@@ -45,9 +54,8 @@ pub async fn the_scaler_alone_asks_a_prometheus_that_is_there(world: &World) {
     refused.says(&format!("kubectl {hand_over}"));
     world.kubectl(hand_over.split(' '));
     let secret = ["create", "secret", "generic", "prometheus-access", "-n", "monitoring"];
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
     let files = [("ca.crt", "authority.pem"), ("tls.crt", "client.pem"), ("tls.key", "client.key")];
-    let files = files.map(|(key, file)| format!("--from-file={key}={folder}/{file}"));
+    let files = files.map(|(key, file)| format!("--from-file={key}={TLS}/{file}"));
     let words = ["--from-literal=username=ali", "--from-literal=password=open sesame"];
     world.kubectl(secret.into_iter().chain(words).chain(files.iter().map(String::as_str)));
 
@@ -62,6 +70,9 @@ pub async fn the_scaler_alone_asks_a_prometheus_that_is_there(world: &World) {
     let took = world.until_replicas("demo", "watcherbot", 3, Duration::from_secs(240)).await;
     println!("25 tasks → 3 replicas after {:.1} s", took.as_secs_f64());
     world.until_healthy(&ALONE).await;
+    if world.host().is_some() {
+        a_gateway_wants_a_token(world).await;
+    }
 
     world.scalekit(["demo", "down", "watcherbot"]).exits(0);
     // Whoever made the Secret keeps it, and with it the namespace.
@@ -70,4 +81,36 @@ pub async fn the_scaler_alone_asks_a_prometheus_that_is_there(world: &World) {
     world.kubectl(["delete", "namespace", "monitoring", "theirs", "--timeout=240s"]);
     world.kubectl(["delete", "clusterrole,clusterrolebinding", "theirs-prometheus"]);
     world.scalekit(["down", "--purge-data", "--yes"]).exits(0);
+}
+
+/// Another server of all, which calls for five, once it is shown the token of today.
+async fn a_gateway_wants_a_token(world: &World) {
+    let port = https::serve(world, "tls/server.pem", "tls/server.key", |request| {
+        let five = json!({"status": "success", "data": {"resultType": "scalar", "result": [1, "45"]}});
+        match request.header("Authorization") {
+            Some("Bearer sesame-of-today") => (200, five.to_string()),
+            _ => (401, json!({"message": "who are you?"}).to_string()),
+        }
+    });
+    world.kubectl(["create", "namespace", GATEWAY]);
+    let [mut service, slice] = https::service(world, GATEWAY, "gateway", port);
+    // Its name stands for the address of this machine.
+    service["spec"]["clusterIP"] = json!("None");
+    world.apply(&json!({"apiVersion": "v1", "kind": "List", "items": [service, slice]}).to_string());
+    let url = format!("https://gateway.{GATEWAY}.svc:{port}/prometheus");
+    let up_with = |secret: &str, token: &str| {
+        let holds = [format!("--from-literal=token={token}"), format!("--from-file=ca.crt={TLS}/authority.pem")];
+        let create = ["create", "secret", "generic", secret, "-n", "monitoring"].map(str::to_owned);
+        world.kubectl(create.into_iter().chain(holds));
+        world.scalekit(["up", "--prometheus-url", &url, "--prometheus-secret", secret]).exits(0);
+    };
+    up_with("of-yesterday", "sesame-of-yesterday");
+    let unauthorized = "see the Secret that `scalekit up --prometheus-secret` names";
+    until_in(world, "demo", &[is("watcherbot", "ScalingActive", "PrometheusUnauthorized", unauthorized)]).await;
+    world.until_replicas("demo", "watcherbot", 3, Duration::from_secs(240)).await;
+    up_with("of-today", "sesame-of-today");
+    let took = world.until_replicas("demo", "watcherbot", 5, Duration::from_secs(240)).await;
+    println!("shown a token, 45 tasks → 5 replicas after {:.1} s", took.as_secs_f64());
+    world.kubectl(["delete", "secret", "of-yesterday", "of-today", "-n", "monitoring"]);
+    world.kubectl(["delete", "namespace", GATEWAY, "--wait=false"]);
 }
