@@ -99,6 +99,10 @@ pub async fn an_api_without_a_server_is_found_and_down_says_what_to_do(world: &W
     let ran = world.scalekit(["down", "--purge-data", "--yes"]).exits(6).says("namespace/monitoring").says(&fix);
     println!("{} ({:.1} s)", ran.stderr, ran.took.as_secs_f64());
     assert!(ran.took < Duration::from_secs(200), "it waited for what does not come: {:?}", ran.took);
+    // The namespace is on its way out, and stays there: nothing can be installed until that is mended.
+    let ran = world.scalekit(["up"]).exits(6).says("namespace/monitoring").says(&fix);
+    assert!(ran.took < Duration::from_secs(120), "it waited for what does not come: {:?}", ran.took);
+    world.scalekit(["check"]).says(&format!("APIService {name} does not answer")).says(&fix);
 
     services.delete(name, &DeleteParams::default()).await.unwrap();
     world.scalekit(["down", "--purge-data", "--yes"]).exits(0).says("nothing left");

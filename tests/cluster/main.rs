@@ -27,6 +27,9 @@ mod gateway;
 mod grafana;
 mod guarded;
 mod https;
+#[path = "../steps/registry.rs"]
+#[allow(dead_code, reason = "other tests put images there by themselves")]
+mod in_memory;
 mod install;
 mod kubectl;
 mod network;
@@ -35,6 +38,7 @@ mod operations;
 mod panels;
 mod place;
 mod prometheus;
+mod pull;
 mod removal;
 mod resources;
 mod scaling;
@@ -105,6 +109,7 @@ fn installation() -> Story {
         check::an_api_without_a_server_is_found_and_down_says_what_to_do,
         operations::a_rendered_folder_that_was_applied_is_taken_over,
         air_gap::a_cluster_without_a_registry_is_served_from_a_file,
+        pull::a_kubelet_pulls_what_was_pushed,
         removal::down_on_an_empty_cluster_says_so,
         upgrade::an_older_build_is_brought_up_to_date_with_its_samples_and_its_password,
         existing::the_scaler_alone_asks_a_prometheus_that_is_there,

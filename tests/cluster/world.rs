@@ -303,7 +303,8 @@ impl Setting for World {
             "a_gateway_is_shown_a_token_and_a_tenant",
             "a_token_that_was_changed_is_used_within_a_minute",
         ];
-        let takes_its_process = "an_api_server_that_is_away_while_up_waits_is_waited_for";
+        let takes_its_processes =
+            ["an_api_server_that_is_away_while_up_waits_is_waited_for", "a_kubelet_pulls_what_was_pushed"];
         let takes_programs = "a_control_plane_that_can_be_reached_is_scraped";
         if !self.rbac && takes_rbac.contains(&step) {
             Some("the cluster does not enforce RBAC".to_owned())
@@ -311,8 +312,8 @@ impl Setting for World {
             Some(format!("{} names no earlier build", upgrade::OLD))
         } else if takes_this_machine.contains(&step) && self.host().is_none() {
             Some("the cluster does not reach this machine".to_owned())
-        } else if step == takes_its_process && !api_server::record(&self.state).exists() {
-            Some("its API server is no process of this machine".to_owned())
+        } else if takes_its_processes.contains(&step) && !api_server::record(&self.state).exists() {
+            Some("its processes are none of this machine's".to_owned())
         } else if step == takes_programs && !(self.host().is_some() && self.flavour.starts_with("kind")) {
             Some("its parts are no programs of their own that a pod could run".to_owned())
         } else {

@@ -179,19 +179,7 @@ async fn led(world: &World, arguments: &[&str]) -> (i32, String) {
 pub async fn an_account_that_may_only_read_is_told_what_it_may_not_and_writes_nothing(world: &World) {
     world.settled().await;
     let name = "scalekit-test-reader";
-    world.kubectl_apply(&format!(
-        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}, namespace: default}}\n---\n\
-         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{name: {name}}}\n\
-         rules: [{{apiGroups: ['*'], resources: ['*'], verbs: [get, list, watch]}}, \
-         {{nonResourceURLs: ['*'], verbs: [get]}}]\n---\n\
-         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: {name}}}\n\
-         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {name}}}\n\
-         subjects: [{{kind: ServiceAccount, name: {name}, namespace: default}}]\n"
-    ));
-    let accounts: Api<ServiceAccount> = Api::namespaced(world.client.clone(), "default");
-    let token = accounts.create_token_request(name, &PostParams::default(), &TokenRequest::default()).await.unwrap();
-    let mut config = Kubeconfig::of(world);
-    *config.user() = json!({"token": token.status.expect("a token").token});
+    let config = account(world, name, &[("*", &["get", "list", "watch"])]).await;
     let path = config.path();
     let reader = |arguments: &[&'static str]| [&["--kubeconfig"], &[path.as_str()][..], arguments].concat();
 
@@ -226,11 +214,41 @@ pub async fn an_account_that_may_only_read_is_told_what_it_may_not_and_writes_no
     same(&world.everything(NAMESPACE).await, &before.0, "after a removal by who may not");
     assert_eq!(uids().await, before.1);
 
-    let (roles, bindings) =
-        (Api::<ClusterRole>::all(world.client.clone()), Api::<ClusterRoleBinding>::all(world.client.clone()));
-    roles.delete(name, &DeleteParams::default()).await.unwrap();
-    bindings.delete(name, &DeleteParams::default()).await.unwrap();
-    accounts.delete(name, &DeleteParams::default()).await.unwrap();
+    forget(world, name).await;
+}
+
+/// An account with these rights everywhere, by resource, and a way to the cluster as that one.
+async fn account(world: &World, name: &str, rights: &[(&str, &[&str])]) -> Kubeconfig {
+    allow(world, name, rights);
+    world.kubectl_apply(&format!(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}, namespace: default}}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: {name}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {name}}}\n\
+         subjects: [{{kind: ServiceAccount, name: {name}, namespace: default}}]\n"
+    ));
+    let accounts: Api<ServiceAccount> = Api::namespaced(world.client.clone(), "default");
+    let token = accounts.create_token_request(name, &PostParams::default(), &TokenRequest::default()).await.unwrap();
+    let mut config = Kubeconfig::of(world);
+    *config.user() = json!({"token": token.status.expect("a token").token});
+    config
+}
+
+/// Gives an account these rights instead of those that it has.
+fn allow(world: &World, name: &str, rights: &[(&str, &[&str])]) {
+    let rules: Vec<Value> = rights
+        .iter()
+        .map(|(resource, verbs)| json!({"apiGroups": ["*"], "resources": [resource], "verbs": verbs}))
+        .collect();
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
+        "rules": rules});
+    world.kubectl_apply(&role.to_string());
+}
+
+async fn forget(world: &World, name: &str) {
+    let gone = DeleteParams::default();
+    Api::<ClusterRoleBinding>::all(world.client.clone()).delete(name, &gone).await.unwrap();
+    Api::<ClusterRole>::all(world.client.clone()).delete(name, &gone).await.unwrap();
+    Api::<ServiceAccount>::namespaced(world.client.clone(), "default").delete(name, &gone).await.unwrap();
 }
 
 /// Nothing is kept there.

@@ -4,13 +4,17 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    time::timeout,
+};
 
 use crate::{
     api_server,
     killed::same,
     proxy::Plan,
     seed, soak,
-    world::{Ended, World, finished, signal},
+    world::{Ended, LIMIT, World, finished, signal},
 };
 
 const AWAY: Duration = Duration::from_secs(20);
@@ -90,6 +94,55 @@ pub async fn a_removal_waits_for_an_api_server_that_is_away_for_twenty_seconds(w
         assert!(code == 0 && words.contains("nothing left"), "after {written} writes: {code}: {words}");
         assert!(world.everything("in-patience").await.is_empty(), "after {written} writes");
     }
+}
+
+/// Kills this API server, and waits until the node has started another.
+async fn crashes(world: &World, server: &str) {
+    api_server::signal("KILL", server);
+    let another = async {
+        while api_server::found(world.state()).is_none_or(|process| process == server) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(LIMIT, another).await.expect("the node starts another API server");
+}
+
+/// Not only stopped: connections break, for seconds nobody listens, and then somebody else does. Without the proxy, which
+/// would have an answer meanwhile.
+pub async fn an_api_server_that_crashes_is_waited_for_until_it_is_back(world: &World) {
+    // A run that was quick may have written everything by then.
+    for namespace in ["in-crash", "in-next-crash", "in-third-crash", "in-last-crash"] {
+        let server = api_server::process(world.state());
+        let mut run = world.start_past_the_proxy(&[&World::up(namespace)[..], &["--events", "ndjson"]].concat());
+        let mut lines = BufReader::new(run.stderr.take().unwrap()).lines();
+        let mut created = async |enough: usize| {
+            let (mut created, mut told) = (0, Vec::new());
+            while created < enough
+                && let Some(line) = timeout(LIMIT, lines.next_line()).await.expect("it goes on, or ends").unwrap()
+            {
+                created += usize::from(line.contains("\"created\""));
+                told.push(line);
+            }
+            (created, told)
+        };
+        let (before, told) = created(3).await;
+        if before == 3 {
+            crashes(world, &server).await;
+        }
+        let (after, rest) = created(usize::MAX).await;
+        let ended = timeout(LIMIT, run.wait()).await.expect("it ends").unwrap();
+        println!("{before} objects before, {after} after");
+        let told = [told, rest].concat();
+        let unanswered = before == 0 && told.iter().any(|line| line.contains("no answer within 4 s"));
+        assert!(ended.success() || unanswered, "{ended:?}: {told:#?}");
+        if told.iter().any(|line| line.contains("trying again: ")) {
+            world.runs(&World::up(namespace)).await;
+            assert_eq!(world.proxy.writes(), 0, "it was not finished");
+            return;
+        }
+        world.clear().await;
+    }
+    panic!("each time it had written too much before");
 }
 
 /// Nothing becomes ready here, so the run waits until its time is out: longer than the writes take, by far.

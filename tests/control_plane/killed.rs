@@ -1,10 +1,11 @@
 //! Death at a write.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use crate::{
     proxy::Plan,
     seed, soak,
+    upgrade::unnumbered,
     world::{Ended, World},
 };
 
@@ -89,6 +90,37 @@ pub async fn an_installation_killed_with_sixteen_writes_in_flight_is_finished_by
         same(&world.everything(&namespace).await, &expected, &format!("seed {}, round {round}", seed()));
         world.clear().await;
     }
+}
+
+/// With an Alertmanager, which the update leaves out; and with other settings of what stays.
+pub async fn an_update_killed_at_any_write_is_finished_by_the_next_run(world: &World) {
+    let receiver = world.state().join("receiver");
+    fs::write(&receiver, "https://hooks.example.org/services/x\n").unwrap();
+    let more = |namespace| [&World::up(namespace)[..], &["--slack-webhook-file", receiver.to_str().unwrap()]].concat();
+    let less = |namespace| [&World::up(namespace)[..], &["--scrape-interval", "30s"]].concat();
+    world.runs(&more("in-reference")).await;
+    let before = world.everything("in-reference").await;
+    world.runs(&less("in-reference")).await;
+    let writes = world.proxy.writes();
+    let expected = unnumbered(world.everything("in-reference").await);
+    let gone: Vec<&String> = before.keys().filter(|name| !expected.contains_key(*name)).collect();
+    let changed = expected.keys().filter(|name| before.get(*name) != expected.get(*name));
+    assert!(gone.len() > 2 && changed.count() > 2, "{gone:?}");
+    world.clear().await;
+
+    let points = points(writes);
+    for &point in &points {
+        world.runs(&more("in-next")).await;
+        let plan = Plan { kill_at: Some(point), one_at_a_time: true, ..Plan::default() };
+        let ended = world.run(plan, &less("in-next")).await;
+        assert!(matches!(ended, Ended::Killed), "write {point} of {writes}: {ended:?}");
+        world.runs(&less("in-next")).await;
+        let when = format!("after a death at write {point} of {writes}");
+        same(&unnumbered(world.everything("in-next").await), &expected, &when);
+        world.runs(&less("in-next")).await;
+        assert_eq!(world.proxy.writes(), 0, "{when} the third run wrote");
+    }
+    println!("{} of {writes} kill points: {points:?}", points.len());
 }
 
 async fn removal(world: &World, data: &str, one_at_a_time: bool, points: impl Fn(usize) -> Vec<usize>) {

@@ -12,12 +12,16 @@
 )]
 
 mod access;
+mod adoption;
 mod aggregated;
 #[path = "../steps/api_server.rs"]
 mod api_server;
 mod checks;
 mod crd;
+mod events;
 mod faults;
+#[path = "../steps/registry.rs"]
+mod in_memory;
 mod killed;
 #[path = "../tls/listener.rs"]
 mod listener;
@@ -28,6 +32,8 @@ mod refused;
 mod registry;
 mod removal;
 mod requests;
+#[path = "../events/schema.rs"]
+mod schema;
 mod secrets;
 #[path = "../steps/mod.rs"]
 mod steps;
@@ -51,6 +57,7 @@ fn main() -> ExitCode {
         let steps = steps![
             killed::an_installation_killed_at_any_write_is_finished_by_the_next_run,
             killed::an_installation_killed_with_sixteen_writes_in_flight_is_finished_by_the_next_run,
+            killed::an_update_killed_at_any_write_is_finished_by_the_next_run,
             killed::a_removal_killed_at_any_write_is_finished_by_the_next_run,
             killed::a_removal_killed_with_sixteen_writes_in_flight_is_finished_by_the_next_run,
             killed::a_removal_that_keeps_data_killed_at_any_write_is_finished_by_the_next_run,
@@ -62,8 +69,11 @@ fn main() -> ExitCode {
             access::a_home_that_cannot_be_written_to_holds_nothing_up,
             access::an_account_that_may_only_read_is_told_what_it_may_not_and_writes_nothing,
             requests::as_many_requests_are_told_as_the_api_server_logs,
+            requests::what_is_asked_to_plan_a_change_writes_nothing,
             requests::up_to_sixteen_writes_are_in_flight,
             requests::a_run_shares_one_connection_but_where_there_is_no_tls,
+            events::what_is_told_of_a_removal_is_what_is_documented,
+            events::what_stops_a_run_is_told_with_its_cause_and_its_exit_code,
             removal::namespaces_on_their_way_out_are_waited_for,
             removal::what_lost_its_label_is_left_and_named,
             removal::a_deployment_of_somebody_elses_keeps_the_namespace_and_is_named_alone,
@@ -76,12 +86,14 @@ fn main() -> ExitCode {
             faults::an_interrupted_removal_says_so_and_the_next_one_goes_on,
             faults::an_api_server_that_is_away_for_twenty_seconds_is_waited_for,
             faults::a_removal_waits_for_an_api_server_that_is_away_for_twenty_seconds,
+            faults::an_api_server_that_crashes_is_waited_for_until_it_is_back,
             ownership::a_stuck_finalizer_is_named_and_taken_off_only_by_force,
             ownership::what_a_helm_release_has_under_our_names_is_refused_and_stays,
             ownership::what_helm_applied_is_adopted_without_a_replica_less,
             ownership::an_autoscaler_of_somebody_elses_keeps_the_definition_and_is_named,
             ownership::a_volume_that_is_retained_is_named,
             ownership::what_kubectl_applied_is_adopted_with_its_replicas,
+            adoption::what_somebody_writes_while_an_object_is_taken_over_is_not_lost,
             ownership::a_field_of_somebody_elses_is_a_conflict_before_anything_is_written,
             ownership::a_count_that_something_scales_is_left_alone,
             ownership::a_count_that_an_hpa_holds_is_not_touched,

@@ -48,7 +48,7 @@ pub async fn a_stuck_finalizer_is_named_and_taken_off_only_by_force(world: &Worl
 }
 
 /// The manifests of `render`.
-async fn rendered(world: &World, namespace: &str) -> String {
+pub async fn rendered(world: &World, namespace: &str) -> String {
     let rendered = world.runs(&["render", "-n", namespace, "--image", "scaler=example.org/scalekit:1"]).await;
     // What is said to people stands behind it; the same, as a comment, is part of it.
     rendered.split_once("\nleft out:").map_or(rendered.as_str(), |(manifests, _)| manifests).to_owned()

@@ -18,7 +18,7 @@ use axum::{
     response::Response,
     serve::{Listener, ListenerExt},
 };
-use http::{Method, StatusCode, Version};
+use http::{Method, StatusCode, Version, header::CONTENT_TYPE};
 use kube::Client;
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
@@ -40,7 +40,12 @@ pub struct Plan {
     pub pause: Duration,
     /// After so many writes all others wait until they are let go, but for those by which the lock is renewed or given back.
     pub hold_after: Option<usize>,
+    /// Before the first merge patch of the object with this path somebody else writes to it, whom its reader has not seen.
+    pub overtaken: Option<String>,
 }
+
+/// What that one leaves: an annotation, in his own name.
+pub const RIVAL: &str = "scalekit-test/rival";
 
 struct Shared {
     client: Client,
@@ -60,10 +65,15 @@ struct Shared {
     /// Versions of HTTP in which something was asked, and connections.
     spoken: Mutex<BTreeSet<Version>>,
     connections: AtomicUsize,
+    /// Merge patches that came too late.
+    conflicts: Mutex<Vec<String>>,
     let_go: watch::Sender<bool>,
     dead: watch::Sender<bool>,
     turn: tokio::sync::Mutex<()>,
 }
+
+/// The type of a merge patch.
+const MERGE: &str = "application/merge-patch+json";
 
 /// Longer than any run here takes for its first writes.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -110,6 +120,7 @@ impl Proxy {
             most_in_flight: AtomicUsize::new(0),
             spoken: Mutex::default(),
             connections: AtomicUsize::new(0),
+            conflicts: Mutex::default(),
             let_go: watch::Sender::new(false),
             dead: watch::Sender::new(false),
             turn: tokio::sync::Mutex::default(),
@@ -144,6 +155,7 @@ impl Proxy {
         self.shared.most_in_flight.store(0, Ordering::SeqCst);
         locked(&self.shared.spoken).clear();
         self.shared.connections.store(0, Ordering::SeqCst);
+        locked(&self.shared.conflicts).clear();
         self.shared.let_go.send_replace(false);
         self.shared.dead.send_replace(false);
     }
@@ -166,6 +178,11 @@ impl Proxy {
     /// Connections since then.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// The paths of merge patches since then that the API server refused, since somebody else was faster.
+    pub fn conflicts(&self) -> Vec<String> {
+        locked(&self.shared.conflicts).clone()
     }
 
     /// Ends when so many writes were carried out. A run that ended before would never get there.
@@ -272,7 +289,12 @@ async fn write(shared: &Shared, plan: &Plan, request: Request<Bytes>) -> Respons
         under_way
     });
     tokio::time::sleep(plan.pause).await;
+    let merges = is_merge(&request).then(|| request.uri().path().to_owned());
+    if merges.is_some() && merges == plan.overtaken && locked(&shared.plan).overtaken.take().is_some() {
+        overtake(shared, request.uri().path()).await;
+    }
     let answer = forward(shared, request).await;
+    locked(&shared.conflicts).extend(merges.filter(|_| answer.status() == StatusCode::CONFLICT));
     drop(under_way);
     shared.renewals.send_modify(|renewals| *renewals += usize::from(!counts));
     let renewed_meanwhile = gives_the_lock_back && answer.status() == StatusCode::CONFLICT;
@@ -290,6 +312,17 @@ async fn write(shared: &Shared, plan: &Plan, request: Request<Bytes>) -> Respons
         return std::future::pending().await;
     }
     answer
+}
+
+fn is_merge(request: &Request<Bytes>) -> bool {
+    request.headers().get(CONTENT_TYPE).is_some_and(|types| types == MERGE)
+}
+
+async fn overtake(shared: &Shared, path: &str) {
+    let patch = json!({"metadata": {"annotations": {RIVAL: "was here"}}}).to_string();
+    let request = http::Request::patch(format!("{path}?fieldManager=rival")).header(CONTENT_TYPE, MERGE);
+    let answer = shared.client.send(request.body(patch.into_bytes().into()).unwrap()).await.unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
 }
 
 /// A write, for as long as this lives. A client that dies takes its requests along, and what counts them.
@@ -324,5 +357,5 @@ fn failure(code: StatusCode, reason: &str) -> Response {
     let status = json!({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure", "code": code.as_u16(),
         "reason": reason, "message": format!("{reason}, by the proxy")});
     let body = Body::from(status.to_string());
-    Response::builder().status(code).header(http::header::CONTENT_TYPE, "application/json").body(body).unwrap()
+    Response::builder().status(code).header(CONTENT_TYPE, "application/json").body(body).unwrap()
 }

@@ -14,7 +14,10 @@ use kube::{
     api::{DeleteParams, ObjectMeta, PostParams},
 };
 
+use serde_json::Value;
+
 use crate::{
+    events::told,
     killed::same,
     proxy::Plan,
     world::{Ended, World},
@@ -67,6 +70,7 @@ pub async fn a_refused_object_stops_what_needs_it_and_nothing_else(world: &World
     until_refused(world, true).await;
     let ended = world.run(Plan::default(), &World::up("in-refused")).await;
     let there = world.found("in-refused").await;
+    let events = told(world, &World::up("in-refused"), 1).await;
     // Before anything is judged: the steps that follow have nothing to do with it.
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(world.client.clone());
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(world.client.clone());
@@ -88,6 +92,16 @@ pub async fn a_refused_object_stops_what_needs_it_and_nothing_else(world: &World
     let names: BTreeSet<&String> = there.keys().collect();
     let missing: Vec<&String> = expected.keys().filter(|name| !names.contains(name)).collect();
     assert_eq!(missing, ["ConfigMap NS/prometheus-config", "StatefulSet NS/prometheus"], "{words}");
+
+    // And to who reads nothing but events.
+    let of = |kind: &str| -> Vec<&Value> { events.iter().filter(|event| event["event"] == kind).collect() };
+    let (failed, error) = (of("failed"), of("error"));
+    assert_eq!((failed.len(), error.len()), (1, 1), "{events:#?}");
+    assert_eq!(failed[0]["object"]["name"], "prometheus-config", "{events:#?}");
+    assert!(failed[0]["why"].as_str().unwrap().contains("no such thing in this house"), "{events:#?}");
+    assert_eq!((&error[0]["code"], &error[0]["message"]), (&1.into(), &"an object could not be applied".into()));
+    let skipped: Vec<_> = of("object").into_iter().filter(|event| event["action"] == "skipped").collect();
+    assert!(skipped.len() == 1 && skipped[0]["object"]["name"] == "prometheus", "{events:#?}");
 
     world.runs(&World::up("in-refused")).await;
     same(&world.everything("in-refused").await, &expected, "after what was refused is taken");

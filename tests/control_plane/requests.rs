@@ -26,7 +26,10 @@ fn logged(world: &World, from: usize) -> Vec<String> {
         let user = event["user"]["username"].as_str().unwrap_or_default();
         event["stage"] == "ResponseComplete" && !user.starts_with("system:")
     });
-    asked.map(|event| format!("{} {}", event["verb"], event["requestURI"])).collect()
+    let words = |event: Value| {
+        ["verb", "requestURI"].map(|field| event[field].as_str().unwrap_or_default().to_owned()).join(" ")
+    };
+    asked.map(words).collect()
 }
 
 /// How long the log is when nothing more comes of what was asked before: the last of it, such as a renewal of the lock that
@@ -46,23 +49,23 @@ async fn mark(world: &World) -> usize {
     length()
 }
 
-/// Of a run that finds nothing to do, where all requests have ended when it has: with watches it would be a guess.
-pub async fn as_many_requests_are_told_as_the_api_server_logs(world: &World) {
-    world.runs(&World::up("in-asked")).await;
-    let up = [&World::up("in-asked")[..], &["--events", "ndjson"]].concat();
+/// Runs it to the end, which has to have this exit code, and gives what the API server has logged of it, as many requests as
+/// are told. With watches that would be a guess: when it has ended, all of them have to have.
+async fn asked(world: &World, arguments: &[&str], code: i32) -> Vec<String> {
+    let arguments = [arguments, &["--events", "ndjson"]].concat();
     let from = Cell::new(0);
     let ended = answered(async || {
         from.set(mark(world).await);
-        world.once(Plan::default(), &up).await
+        world.once(Plan::default(), &arguments).await
     })
     .await;
-    let Ended::Exited(0, words) = ended else { panic!("{ended:?}") };
+    let Ended::Exited(found, words) = ended else { panic!("{ended:?}") };
+    assert_eq!(found, code, "{words}");
     let events = words.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let told: Vec<u64> =
         events.filter(|event| event["event"] == "requests").filter_map(|event| event["count"].as_u64()).collect();
     let [told] = told[..] else { panic!("it is told once: {words}") };
     let told = usize::try_from(told).unwrap();
-    assert!((1..=20).contains(&told), "{told}: {words}");
     // The log may be a moment behind the answer.
     let began = Instant::now();
     while logged(world, from.get()).len() < told && began.elapsed() < Duration::from_secs(60) {
@@ -70,7 +73,49 @@ pub async fn as_many_requests_are_told_as_the_api_server_logs(world: &World) {
     }
     let logged = logged(world, from.get());
     assert_eq!(logged.len(), told, "{logged:#?}");
+    logged
+}
+
+pub async fn as_many_requests_are_told_as_the_api_server_logs(world: &World) {
+    world.runs(&World::up("in-asked")).await;
+    let asked = asked(world, &World::up("in-asked"), 0).await;
+    assert!((1..=20).contains(&asked.len()), "{asked:#?}");
     assert_eq!(world.proxy.writes(), 0);
+}
+
+/// What is more than a look, a dry run or a review of rights.
+fn writes(asked: &[String]) -> Vec<&String> {
+    let reads = |asked: &&String| {
+        let (verb, path) = asked.split_once(' ').expect("a verb and a path");
+        ["get", "list", "watch"].contains(&verb)
+            || path.contains("dryRun=All")
+            || (verb == "create" && path.contains("accessreviews"))
+    };
+    asked.iter().filter(|asked| !reads(asked)).collect()
+}
+
+/// Of what is installed, with and without a change: some objects would be others, and some would go.
+pub async fn what_is_asked_to_plan_a_change_writes_nothing(world: &World) {
+    let receiver = world.state().join("receiver");
+    fs::write(&receiver, "https://hooks.example.org/services/x\n").unwrap();
+    let with_receiver = ["--slack-webhook-file", receiver.to_str().unwrap()];
+    world.runs(&[&World::up("in-planned")[..], &with_receiver].concat()).await;
+    let plan = ["plan", "-n", "in-planned", "--image", "scaler=example.org/scalekit:1"];
+    let unchanged = asked(world, &[&plan[..], &with_receiver].concat(), 0).await;
+    assert_eq!(writes(&unchanged), Vec::<&String>::new());
+    let change = ["--scrape-interval", "30s"];
+    let changed = asked(world, &[&plan[..], &change].concat(), 10).await;
+    assert_eq!(writes(&changed), Vec::<&String>::new());
+    assert!(changed.iter().any(|asked| asked.contains("dryRun=All")), "{changed:#?}");
+
+    // In the same log the real one is seen to write.
+    let from = mark(world).await;
+    world.runs(&[&World::up("in-planned")[..], &change].concat()).await;
+    mark(world).await;
+    let written = logged(world, from);
+    for verb in ["create ", "patch ", "delete "] {
+        assert!(writes(&written).iter().any(|asked| asked.starts_with(verb)), "{verb}: {written:#?}");
+    }
 }
 
 pub async fn up_to_sixteen_writes_are_in_flight(world: &World) {

@@ -43,7 +43,7 @@ pub async fn what_an_older_build_installed_is_brought_up_to_date_with_its_data(w
 }
 
 /// Without the generations: what was brought up to date was changed once more than what was made.
-fn unnumbered(everything: BTreeMap<String, String>) -> BTreeMap<String, String> {
+pub fn unnumbered(everything: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let unnumbered = |text: String| {
         let mut object: Value = serde_json::from_str(&text).unwrap();
         object["metadata"].as_object_mut().unwrap().remove("generation");

@@ -22,17 +22,27 @@ pub async fn is_away(state: &Path, time: Duration) {
     drop(stopped);
 }
 
-fn process(state: &Path) -> String {
-    let init = fs::read_to_string(record(state)).unwrap();
-    let init = init.split_whitespace().next().unwrap();
+/// The number of its process.
+pub fn process(state: &Path) -> String {
+    found(state).expect("an API server runs in the node")
+}
+
+/// The same where it may be that none runs: the node starts another one when it has ended.
+pub fn found(state: &Path) -> Option<String> {
+    let init = first_process(state);
     let network = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
-    let own = network(init).expect("the node's first process lives");
-    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut found = processes.filter(|pid| {
+    let own = network(&init).expect("the node's first process lives");
+    let mut processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    processes.find(|pid| {
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         PROGRAMS.iter().any(|program| command.starts_with(program)) && network(pid).as_ref() == Some(&own)
-    });
-    found.next().expect("an API server runs in the node")
+    })
+}
+
+/// The number of the node's first process.
+pub fn first_process(state: &Path) -> String {
+    let record = fs::read_to_string(record(state)).unwrap();
+    record.split_whitespace().next().unwrap().to_owned()
 }
 
 /// A process that goes on when this is dropped, whatever became of the step.
@@ -51,7 +61,7 @@ impl Drop for Stopped {
     }
 }
 
-fn signal(name: &str, process: &str) {
+pub fn signal(name: &str, process: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), process]).status().unwrap();
     assert!(status.success(), "kill -{name} {process}");
 }
