@@ -81,7 +81,7 @@ test-cluster: build ## The main job on a real cluster, in both flavours; on a gi
 	@dev/test-story
 	@dev/test-control-plane
 
-soak: build ## What takes long: 15 minutes without an alert in both flavours, Prometheus killed with a day of samples, every kill point of up and down, an upgrade, a Helm release handed over, 40 million steps of the lease's model
+soak: build ## What takes long: 15 minutes without an alert in both flavours, Prometheus killed with a day of samples, every kill point of up, of an update and of down, an upgrade, a Helm release handed over, 40 million steps of the lease's model
 	@dev/soak/idle
 	@dev/soak/replay
 	@dev/soak/kill-points
