@@ -1,22 +1,16 @@
 //! Checking the cluster: before anything is installed, with everything installed, and with something broken.
 
-use std::{
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use k8s_openapi::{api::core::v1::Node, kube_aggregator::pkg::apis::apiregistration::v1::APIService};
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::{
     Api,
-    api::{DeleteParams, ListParams, PostParams},
+    api::{DeleteParams, PostParams},
 };
 use scalekit::health::CHECKS;
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, process::Command};
 
 use crate::{
-    api_server,
-    nodes::until,
     removal::nothing_is_left,
     world::{World, becomes},
 };
@@ -75,31 +69,6 @@ pub async fn a_check_of_an_empty_cluster_finds_it_ready_and_writes_nothing(world
     println!("{}", ran.stdout);
     all_is_well(world, &["--pre"], "before-install").await;
     world.asked_and_wrote_nothing(mark);
-}
-
-/// A program of the node, and no pod: `check` finds it by what listens, `up` by what becomes of it.
-pub async fn a_program_on_the_port_of_node_exporter_is_found(world: &World) {
-    let nodes: Api<Node> = Api::all(world.client.clone());
-    let node = nodes.list(&ListParams::default()).await.unwrap().items.remove(0);
-    let mut addresses = node.status.unwrap().addresses.into_iter().flatten();
-    let address = addresses.find(|address| address.type_ == "InternalIP").unwrap().address;
-    let mut program = Command::new("nsenter");
-    program.args(["--target", &api_server::first_process(world.state()), "--net", "--"]).arg(world.binary());
-    program.args(["run", "watcherbot", "--listen", "0.0.0.0:9100"]).stdout(Stdio::null()).stderr(Stdio::null());
-    let program = program.kill_on_drop(true).spawn().unwrap();
-    until("it listens", async || TcpStream::connect((address.as_str(), 9100)).await.ok()).await;
-
-    let mark = world.audit_mark();
-    let ran = world.scalekit(["check"]).exits(3).says("a program that is no pod listens on port 9100 of");
-    ran.says("`ss -ltnp 'sport = :9100'` names it");
-    world.asked_and_wrote_nothing(mark);
-    // A run does not try the ports of nodes that it may not reach: it waits, and tells what node-exporter says.
-    world.scalekit(["up"]).exits(6).says("daemonset.apps/node-exporter").says("address already in use");
-
-    drop(program);
-    world.scalekit(["down", "--purge-data", "--yes"]).exits(0);
-    until("it is free", async || TcpStream::connect((address.as_str(), 9100)).await.is_err().then_some(())).await;
-    all_is_well(world, &["--pre"], "before-install").await;
 }
 
 pub async fn a_check_of_a_healthy_stack_finds_nothing_wrong(world: &World) {

@@ -98,11 +98,6 @@ impl World {
         self.rbac
     }
 
-    /// The binary under test.
-    pub fn binary(&self) -> &Path {
-        &self.binary
-    }
-
     /// Bytes of the binary under test.
     pub fn binary_size(&self) -> u64 {
         std::fs::metadata(&self.binary).unwrap().len()
@@ -308,11 +303,8 @@ impl Setting for World {
             "a_gateway_is_shown_a_token_and_a_tenant",
             "a_token_that_was_changed_is_used_within_a_minute",
         ];
-        let takes_its_processes = [
-            "an_api_server_that_is_away_while_up_waits_is_waited_for",
-            "a_program_on_the_port_of_node_exporter_is_found",
-            "a_kubelet_pulls_what_was_pushed",
-        ];
+        let takes_its_processes =
+            ["an_api_server_that_is_away_while_up_waits_is_waited_for", "a_kubelet_pulls_what_was_pushed"];
         let takes_programs = "a_control_plane_that_can_be_reached_is_scraped";
         if !self.rbac && takes_rbac.contains(&step) {
             Some("the cluster does not enforce RBAC".to_owned())
