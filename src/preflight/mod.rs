@@ -53,9 +53,11 @@ struct Right<'a> {
 /// All that there is: who may do that need not be asked any further.
 const EVERYTHING: Right<'_> = Right { namespace: None, group: "*", resource: "*", subresource: None, verb: "*" };
 
-/// The rights that installing these objects takes, their lock and inventory in `namespace` included.
-fn needed<'a>(namespace: &'a str, desired: &'a [DynamicObject]) -> BTreeSet<Right<'a>> {
-    let right = |namespace, group, resource, verb| Right { namespace, group, resource, subresource: None, verb };
+/// Where there is to be what: namespace, group, plural and kind of these objects, and of the inventory in `namespace`.
+fn kinds<'a>(
+    namespace: &'a str,
+    desired: &'a [DynamicObject],
+) -> BTreeSet<(Option<&'a str>, &'static str, &'static str, &'static str)> {
     let inventory = ObjectRef::new("v1", "ConfigMap", None, "");
     let mut kinds: BTreeSet<(Option<&str>, &str, &str, &str)> =
         Kind::of(&inventory).map(|kind| (Some(namespace), kind.group, kind.plural, kind.kind)).into_iter().collect();
@@ -63,8 +65,14 @@ fn needed<'a>(namespace: &'a str, desired: &'a [DynamicObject]) -> BTreeSet<Righ
         let kind = Kind::of(&ObjectRef::of(object))?;
         Some((object.metadata.namespace.as_deref(), kind.group, kind.plural, kind.kind))
     }));
+    kinds
+}
+
+/// The rights that installing these objects takes, their lock and inventory in `namespace` included.
+fn needed<'a>(namespace: &'a str, desired: &'a [DynamicObject]) -> BTreeSet<Right<'a>> {
+    let right = |namespace, group, resource, verb| Right { namespace, group, resource, subresource: None, verb };
     let mut rights = BTreeSet::new();
-    for (namespace, group, plural, kind) in kinds {
+    for (namespace, group, plural, kind) in kinds(namespace, desired) {
         rights.extend(WRITTEN.map(|verb| right(namespace, group, plural, verb)));
         if WATCHED.contains(&kind) {
             // One watch for all namespaces.
@@ -190,21 +198,18 @@ pub async fn permissions_from_the_first_look(
     desired: &[DynamicObject],
 ) -> Result<Vec<Permission>, Error> {
     let mut rights = needed(namespace, desired);
-    rights.extend(seen_first());
+    rights.extend(seen_first(namespace, desired));
     reviewed(cluster, rights).await
 }
 
-/// What is listed before anything is decided, everywhere.
-fn seen_first<'a>() -> impl Iterator<Item = Right<'a>> {
+/// What is listed before anything is decided, everywhere, and what is read by its name.
+fn seen_first<'a>(namespace: &'a str, desired: &'a [DynamicObject]) -> impl Iterator<Item = Right<'a>> {
+    let right = |namespace, group, resource, verb| Right { namespace, group, resource, subresource: None, verb };
     let around = [("", "nodes"), ("storage.k8s.io", "storageclasses")];
     let ours = INSTALLED.iter().filter(|kind| !kind.is_rare()).map(|kind| (kind.group, kind.plural));
-    around.into_iter().chain(ours).map(|(group, resource)| Right {
-        namespace: None,
-        group,
-        resource,
-        subresource: None,
-        verb: "list",
-    })
+    let listed = around.into_iter().chain(ours).map(move |(group, plural)| right(None, group, plural, "list"));
+    let read = kinds(namespace, desired).into_iter();
+    listed.chain(read.map(move |(namespace, group, plural, _)| right(namespace, group, plural, "get")))
 }
 
 async fn reviewed(cluster: &Cluster, rights: BTreeSet<Right<'_>>) -> Result<Vec<Permission>, Error> {

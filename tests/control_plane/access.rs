@@ -5,6 +5,7 @@ use std::{
     fs,
     path::Path,
     process::Command,
+    str::SplitWhitespace,
     time::{Duration, Instant},
 };
 
@@ -215,6 +216,66 @@ pub async fn an_account_that_may_only_read_is_told_what_it_may_not_and_writes_no
     assert_eq!(uids().await, before.1);
 
     forget(world, name).await;
+}
+
+/// First an account that may do nothing at all; then it is given what was named, and no more.
+pub async fn a_check_by_who_may_little_names_every_right_that_is_missing(world: &World) {
+    let name = "scalekit-test-newcomer";
+    let config = account(world, name, &[]).await;
+    let path = config.path();
+    let image = ["--image", "scaler=example.org/scalekit:1"];
+    let check = [&["--kubeconfig", &path, "check", "--pre", "-n", NAMESPACE][..], &image].concat();
+    let (code, words) = led(world, &check).await;
+    assert_eq!(code, 4, "{words}");
+    assert!(words.contains("hint: use a context with the rights of cluster-admin"), "{words}");
+    let missing = words.split_once("this user may not ").expect(&words).1.lines().next().unwrap();
+    let named = rights(missing);
+    println!("{} rights: {missing}", named.len());
+    for (right, verb) in [("nodes", "list"), ("namespaces", "create"), ("secrets", "patch"), ("deployments", "delete")]
+    {
+        let is_it = |(resource, verbs): &(&str, Vec<&str>)| resource.starts_with(right) && verbs.contains(&verb);
+        assert!(named.iter().any(is_it), "{verb} {right}: {missing}");
+    }
+
+    let given: Vec<(&str, &[&str])> = named.iter().map(|(resource, verbs)| (*resource, verbs.as_slice())).collect();
+    allow(world, name, &given);
+    let began = Instant::now();
+    let report = loop {
+        let (code, words) = led(world, &[&check[..], &["-o", "json"]].concat()).await;
+        let report = words.find('{').map(|begin| &words[begin..]);
+        let report = report.and_then(|text| serde_json::Deserializer::from_str(text).into_iter::<Value>().next()?.ok());
+        let checks = report.as_ref().and_then(|report| report["checks"].as_array()).cloned().unwrap_or_default();
+        if checks.iter().any(|found| found["check"] == "permissions" && found["severity"] == "ok") {
+            break checks;
+        }
+        assert!(began.elapsed() < RIGHTS, "with all that was named: {code}: {words}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    assert!(report.len() > 10, "{report:#?}");
+    forget(world, name).await;
+}
+
+/// The rights in `create, patch clusterroles, roles in monitoring; may not list nodes`, by resource. Whatever the namespace.
+fn rights(missing: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut rights = Vec::new();
+    for part in missing.split("; may not ") {
+        let mut words = part.split_whitespace();
+        let verbs = listed(&mut words);
+        rights.extend(listed(&mut words).into_iter().map(|resource| (resource, verbs.clone())));
+    }
+    rights
+}
+
+/// The words up to the first that has no comma behind it.
+fn listed<'a>(words: &mut SplitWhitespace<'a>) -> Vec<&'a str> {
+    let mut listed = Vec::new();
+    for word in words {
+        listed.push(word.trim_end_matches(','));
+        if !word.ends_with(',') {
+            break;
+        }
+    }
+    listed
 }
 
 /// An account with these rights everywhere, by resource, and a way to the cluster as that one.

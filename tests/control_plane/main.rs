@@ -77,6 +77,7 @@ fn main() -> ExitCode {
             access::a_way_that_does_not_lead_to_the_cluster_is_named_within_seconds,
             access::a_home_that_cannot_be_written_to_holds_nothing_up,
             access::an_account_that_may_only_read_is_told_what_it_may_not_and_writes_nothing,
+            access::a_check_by_who_may_little_names_every_right_that_is_missing,
             requests::as_many_requests_are_told_as_the_api_server_logs,
             requests::what_is_asked_to_plan_a_change_writes_nothing,
             requests::up_to_sixteen_writes_are_in_flight,

@@ -299,7 +299,9 @@ impl Setting for World {
     fn does_not_apply(&self, step: &str) -> Option<String> {
         if step.contains("an_older_build") && env::var_os(upgrade::OLD).is_none() {
             Some(format!("{} names no earlier build", upgrade::OLD))
-        } else if step.starts_with("an_account_that_may_only_read") && !self.rbac {
+        } else if ["an_account_that_may_only_read", "a_check_by_who_may_little"].iter().any(|one| step.starts_with(one))
+            && !self.rbac
+        {
             Some("the cluster does not enforce RBAC".to_owned())
         } else {
             None
