@@ -138,8 +138,10 @@ fn looks_back(far: Option<&str>) -> [(&'static str, Option<&str>); 2] {
     [("lookback_delta", far), ("max_lookback", far)]
 }
 
-/// What VictoriaMetrics says with every answer to a query, and no other server does.
+/// What VictoriaMetrics says at the end of every answer to a query, and no other server does.
 const OF_VICTORIA_METRICS: &[u8] = b"\"seriesFetched\"";
+/// How near the end, in bytes.
+const AT_THE_END: usize = 256;
 /// VictoriaMetrics answers about half a minute ago where it is asked about now, unless it is told otherwise. A length of 0
 /// it does not take.
 const ABOUT_NOW: (&str, Option<&str>) = ("latency_offset", Some("1ms"));
@@ -207,7 +209,8 @@ impl<T: Transport> Client<T> {
         answer::range(status, &body)
     }
 
-    /// Asks `path` with these parameters, and VictoriaMetrics with `of_its_own` too, for at most `longest` bytes.
+    /// Asks `path` with these parameters, and VictoriaMetrics with `of_its_own` too, for at most `longest` bytes. One that is
+    /// known only by its answer is asked again at once: it was about another time.
     async fn ask(
         &self,
         path: &str,
@@ -216,17 +219,21 @@ impl<T: Transport> Client<T> {
         look_back: Option<&str>,
         of_its_own: (&'static str, Option<&'static str>),
     ) -> Result<(http::StatusCode, Bytes), Error> {
-        let of_its_own = self.is_victoria_metrics.load(Ordering::Relaxed).then_some(of_its_own);
-        let pairs = parameters.iter().copied().chain(looks_back(look_back)).chain(of_its_own);
-        let pairs: Vec<_> = pairs.filter_map(|(name, value)| Some((name, value?))).collect();
-        let (status, body) = self.in_time(self.transport.ask(path, &encode(&pairs))).await?;
-        if body.len() > longest {
-            return Err(Error::TooLarge(longest));
-        }
-        if body.windows(OF_VICTORIA_METRICS.len()).any(|part| part == OF_VICTORIA_METRICS) {
+        loop {
+            let is_known = self.is_victoria_metrics.load(Ordering::Relaxed);
+            let of_its_own = is_known.then_some(of_its_own);
+            let pairs = parameters.iter().copied().chain(looks_back(look_back)).chain(of_its_own);
+            let pairs: Vec<_> = pairs.filter_map(|(name, value)| Some((name, value?))).collect();
+            let (status, body) = self.in_time(self.transport.ask(path, &encode(&pairs))).await?;
+            if body.len() > longest {
+                return Err(Error::TooLarge(longest));
+            }
+            let end = &body[body.len().saturating_sub(AT_THE_END)..];
+            if is_known || !end.windows(OF_VICTORIA_METRICS.len()).any(|part| part == OF_VICTORIA_METRICS) {
+                return Ok((status, body));
+            }
             self.is_victoria_metrics.store(true, Ordering::Relaxed);
         }
-        Ok((status, body))
     }
 
     /// Every active scrape target, and how many targets each scrape pool has.
@@ -346,17 +353,30 @@ mod tests {
     #[tokio::test]
     async fn victoria_metrics_is_asked_about_now_and_these_instants_once_it_is_known() {
         let body = r#"{"status":"success","data":{"resultType":"vector","result":[]},"stats":{"seriesFetched":"0"}}"#;
-        let client = client(body);
-        assert_eq!(client.query("x").await, Ok(vec![]));
-        assert_eq!(client.query("x").await, Ok(vec![]));
-        assert!(client.range("x", (0, 60), Duration::from_secs(15), None).await.is_err(), "no range is answered here");
-        let asked = client.transport.asked.lock().expect("a lock").clone();
-        let expected = [
-            "/api/v1/query?query=x",
-            "/api/v1/query?query=x&latency_offset=1ms",
-            "/api/v1/query_range?query=x&start=0&end=60&step=15&nocache=1",
-        ];
-        assert_eq!(asked, expected);
+        let asked = async |live: usize| {
+            let client = client(body);
+            for _ in 0..live {
+                assert_eq!(client.query("x").await, Ok(vec![]));
+            }
+            assert!(
+                client.range("x", (0, 60), Duration::from_secs(15), None).await.is_err(),
+                "no range is answered here"
+            );
+            client.transport.asked.lock().expect("a lock").clone()
+        };
+        let (range, now) = ("/api/v1/query_range?query=x&start=0&end=60&step=15", "/api/v1/query?query=x");
+        let (known_range, known_now) = (format!("{range}&nocache=1"), format!("{now}&latency_offset=1ms"));
+        assert_eq!(asked(0).await, [range, &known_range], "nobody asks it about now");
+        assert_eq!(asked(2).await, [now, &known_now, &known_now, &known_range]);
+    }
+
+    #[tokio::test]
+    async fn what_only_names_the_word_is_not_taken_for_victoria_metrics() {
+        let rest = r#","warnings":["#.to_owned() + &r#""that is so","#.repeat(40) + r#""that is so"]}"#;
+        let body = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"seriesFetched":"1"},"value":[1,"2"]}]}"#;
+        let client = client(&(body.to_owned() + &rest));
+        let _is_partial = client.query("x").await;
+        assert_eq!(client.transport.asked.lock().expect("a lock").len(), 1);
     }
 
     #[test]
