@@ -62,7 +62,9 @@ pub async fn pods(
             server.address, target.kind, target.name
         ));
     }
-    Ok(seen.dated())
+    let looks =
+        spans.iter().flat_map(|((begin, end), step)| (*begin..=*end).step_by(usize::try_from(*step).unwrap_or(1)));
+    Ok(seen.dated(&looks.collect()))
 }
 
 /// What those pods used, at each second at which they are known.
@@ -107,7 +109,8 @@ pub async fn readings(
     }
     let of_then = |(second, pods): (&i64, &Vec<Pod>)| {
         let mut samples = used.remove(second).unwrap_or_default();
-        samples.retain(|name, _| pods.iter().any(|pod| pod.name == *name));
+        let there: BTreeSet<&str> = pods.iter().map(|pod| &*pod.name).collect();
+        samples.retain(|name, _| there.contains(&**name));
         let lacks = || format!("{} has {}", server.address, kubelets::lacks(resource));
         (*second, if samples.is_empty() { Reading::Failed(lacks()) } else { Reading::PerPod(samples) })
     };
@@ -154,12 +157,16 @@ impl Seen {
 
     /// When each started and became ready, or unready: halfway between the look that first saw it so and the one before.
     /// As it was at the first look of all it is taken to have been for long.
-    fn dated(self) -> PastPods {
+    fn dated(mut self, looks: &BTreeSet<i64>) -> PastPods {
         let mut known: BTreeMap<String, (Timestamp, Option<ReadyCondition>)> = BTreeMap::new();
         let mut before: Option<i64> = None;
         let mut dated = PastPods::new();
-        for (second, mut pods) in self.0 {
+        for second in looks.iter().copied() {
             let since = before.replace(second).map_or(Timestamp::MIN, |before| instant(before.midpoint(second)));
+            let Some(mut pods) = self.0.remove(&second) else {
+                known.clear();
+                continue;
+            };
             // Another pod may come by the same name.
             known.retain(|name, _| pods.contains_key(name));
             for (name, pod) in &mut pods {
@@ -240,7 +247,7 @@ mod tests {
             track(&[("pod", "w-0"), ("container", "main"), ("resource", "cpu")], &[(15, 0.25), (30, 0.5)]),
             track(&[("pod", "w-0"), ("container", "side")], &[(30, 7.0)]),
         ]);
-        let pods = seen.dated();
+        let pods = seen.dated(&[15, 30].into());
         let [before, after] = [15, 30].map(|second| &pods[&second][0]);
         assert_eq!((before.phase, before.ready), (Phase::Pending, None));
         assert_eq!((after.phase, after.ready.map(|ready| ready.status)), (Phase::Running, Some(None)));
@@ -261,8 +268,10 @@ mod tests {
             ready("young", "false", &[(120, 1.0)]),
             ready("young", "true", &[(140, 1.0)]),
             ready("again", "true", &[(100, 1.0), (140, 1.0)]),
+            ready("w-0", "true", &[(200, 1.0), (240, 1.0)]),
         ]);
-        let pods = seen.dated();
+        // At one of them there was none at all: the count was 0.
+        let pods = seen.dated(&[100, 120, 140, 160, 180, 200, 220, 240].into());
         let of = |second: i64, name: &str| {
             let pod = pods[&second].iter().find(|pod| pod.name == name).expect("a pod");
             (pod.started.expect("a start"), pod.ready.expect("a condition").since)
@@ -270,5 +279,6 @@ mod tests {
         assert_eq!(of(160, "old"), (Timestamp::MIN, Timestamp::MIN));
         assert_eq!((of(120, "young"), of(140, "young")), ((instant(110), instant(110)), (instant(110), instant(130))));
         assert_eq!(of(140, "again"), (instant(130), instant(130)));
+        assert_eq!((of(200, "w-0").0, of(240, "w-0").0), (instant(190), instant(230)), "from zero, twice");
     }
 }

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use kube::{Api, api::ListParams};
+use tokio::sync::Semaphore;
 
 use super::{
     Key,
@@ -82,6 +83,9 @@ type Known = Result<BTreeMap<i64, Reading>, String>;
 
 /// Makes the decision of `at` again.
 pub async fn recompute(context: &Context, key: &Key, at: Timestamp) -> Result<Explanation, NotRecomputed> {
+    // It may take much memory for a moment, and of time that the looks want.
+    static ONE: Semaphore = Semaphore::const_new(1);
+    let _alone = ONE.acquire().await;
     let object = find(context, key).await?;
     let policy = Policy { largest_step: context.largest_step, ..Policy::try_from(&object.spec)? };
     let every = i64::try_from(interval(&object.spec)?.as_millis().div_ceil(1000)).unwrap_or(15);
@@ -123,7 +127,8 @@ pub async fn recompute(context: &Context, key: &Key, at: Timestamp) -> Result<Ex
     if unreadable.len() == metrics.len() {
         return Err(NotRecomputed::NotReadable { key: key.clone(), at, metrics: unreadable.join("; ") });
     }
-    let read = metrics.iter().zip(&policy.metrics).filter(|(of_metric, _)| of_metric.is_ok());
+    let read = metrics.iter().zip(&policy.metrics);
+    let read = read.filter(|metric| !matches!(reading(*metric, end), Reading::Failed(_)));
     let assumed = assumed(read.map(|(_, metric)| metric));
     Ok(Explanation { recomputed: true, assumed, ..Run::of(&decision, &policy, None).explain() })
 }
