@@ -203,6 +203,9 @@ fn from_folder(folder: &Path) -> Result<Access, String> {
     Ok(access)
 }
 
+/// What is each request's own to say: another value would break it.
+const OF_THE_REQUEST: [&str; 5] = ["host", "connection", "content-length", "transfer-encoding", "accept-encoding"];
+
 /// Headers, each on a line of its own as `Name: value`. An error names the line and nothing of it: it may be a secret.
 fn headers(text: &str) -> Result<Vec<(String, String)>, String> {
     let header = |(place, line): (usize, &str)| {
@@ -214,12 +217,24 @@ fn headers(text: &str) -> Result<Vec<(String, String)>, String> {
         if HeaderName::from_bytes(name.as_bytes()).is_err() {
             return wrong("begins with what is no name of a header; write letters, digits and - before the colon");
         }
+        if OF_THE_REQUEST.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+            return wrong("names a header that each request sets for itself; leave it out");
+        }
         if value.is_empty() || HeaderValue::from_str(value).is_err() {
             return wrong("has no value that can stand in a header; write printable characters after the colon");
         }
         Ok((name.to_owned(), value.to_owned()))
     };
-    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(header).collect()
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let mut headers = Vec::<(String, String)>::new();
+    for (place, line) in lines {
+        let (name, value) = header((place, line))?;
+        if headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+            return Err(format!("line {} of headers names a header for the second time", place + 1));
+        }
+        headers.push((name, value));
+    }
+    Ok(headers)
 }
 
 fn text(bytes: Vec<u8>, what: &str) -> Result<String, String> {
@@ -263,6 +278,8 @@ mod tests {
     #[case::no_colon("A: b\nhush", "line 2 of headers has no colon")]
     #[case::a_name_with_a_space("\nmy hush: b", "line 2 of headers begins with what is no name of a header")]
     #[case::no_name(": hush", "line 1 of headers begins with what is no name of a header")]
+    #[case::of_the_request("host: hush", "line 1 of headers names a header that each request sets")]
+    #[case::twice("A: b\na: hush", "line 2 of headers names a header for the second time")]
     #[case::no_value("A:", "line 1 of headers has no value")]
     #[case::a_value_with_a_control_character("A: hush\u{7}", "line 1 of headers has no value")]
     fn a_header_that_cannot_be_one_is_named_by_its_line_and_not_shown(#[case] text: &str, #[case] expected: &str) {
