@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Key;
 
-/// How many statuses a second may be written in which only readings are other ones: a value that moves would else be a write at
+/// About how many statuses a second may be written in which only readings are other ones: a value that moves would else be a write at
 /// each look, and ten thousand of them more than a core of the API server.
 const READINGS_A_SECOND: u64 = 20;
 
@@ -24,7 +24,7 @@ pub fn phase(server: &str, query: &str, interval: Duration) -> Duration {
 }
 
 /// How long the status of one of so many objects stays as it is while only its readings are other ones: as many seconds as keep
-/// all of them to [`READINGS_A_SECOND`], up to half as long more or less by the object. What was made at once, or was told
+/// all of them to about [`READINGS_A_SECOND`], up to half as long more or less by the object. What was made at once, or was told
 /// at once when a controller began, would else be written at once again and again.
 pub fn pace(key: &Key, objects: usize) -> SignedDuration {
     let whole =

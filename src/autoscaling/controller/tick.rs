@@ -96,7 +96,7 @@ impl Context {
     }
 
     /// How old what an object's status says of its readings becomes before it is written anew for them alone. Less than a look
-    /// with up to two hundred objects.
+    /// of 15 s with up to two hundred objects.
     pub fn pace(&self, key: &Key) -> SignedDuration {
         pace(key, self.objects.load(Ordering::Relaxed))
     }
