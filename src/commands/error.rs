@@ -9,6 +9,7 @@ use crate::{
     health::Finding,
     images::{self, TransferError},
     install::{Failure, InstallError, Left},
+    object::ObjectRef,
     samples::load::LoadError,
     settings::SettingsError,
 };
@@ -162,7 +163,7 @@ pub enum CommandError {
         /// How many were.
         changed: usize,
         /// Which could not be, and why.
-        failed: Vec<(String, String)>,
+        failed: Vec<(ObjectRef, String)>,
         /// Whether it is a matter of rights for all of them.
         not_permitted: bool,
     },

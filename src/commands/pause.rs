@@ -40,6 +40,6 @@ fn done(change: ModeChange) -> Result<ModeChanged, CommandError> {
         return Ok(ModeChanged { changed, unchanged });
     }
     let not_permitted = failed.iter().all(|(_, error)| error.is_about_access());
-    let failed = failed.into_iter().map(|(object, error)| (object.to_string(), error.to_string())).collect();
+    let failed = failed.into_iter().map(|(object, error)| (object, error.to_string())).collect();
     Err(CommandError::Modes { changed: changed.len(), failed, not_permitted })
 }

@@ -14,6 +14,9 @@ impl CommandError {
         match self {
             Self::Preflight { findings } => findings.iter().cloned().map(Event::Finding).collect(),
             Self::Install(error) => of_an_installation(error),
+            Self::Modes { failed: objects, .. } => {
+                objects.iter().map(|(object, why)| failed(object, why.clone())).collect()
+            }
             Self::LeftBehind { left } => left.iter().map(|Left { object, why }| failed(object, why.clone())).collect(),
             other => {
                 let details = other.details().into_iter();

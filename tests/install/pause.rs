@@ -115,7 +115,7 @@ async fn one_that_changes_all_the_time_is_given_up_and_named() {
     else {
         panic!("one is given up")
     };
-    assert!(failed.len() == 1 && failed[0].0.ends_with("/a -n demo"), "{failed:?}");
+    assert!(failed.len() == 1 && failed[0].0.to_string().ends_with("/a -n demo"), "{failed:?}");
     assert_eq!(modes(&fake, ["a", "b"]), ["Auto", "Recommend"]);
     assert_eq!(fake.writes().iter().filter(|write| write.ends_with("/autoscalers/a")).count(), 5);
 }
