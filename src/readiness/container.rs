@@ -29,7 +29,10 @@ pub(super) fn doomed(pod: &Pod, container: &ContainerStatus) -> Option<Readiness
     match reason {
         "ErrImageNeverPull" => Some(
             Readiness::failed(format!("{of}: image {image} is not on the node, and it is not to be pulled"))
-                .hint("run `scalekit up` again to send the image to every node, or give a reference that can be pulled: --image scaler=REF"),
+                .hint(
+                    "run `scalekit up` again to send the image to every node, or give a reference that can be pulled: --image \
+                     scaler=REF; a kubelet takes an image that it pulled by another name for absent by this one: give that name",
+                ),
         ),
         "InvalidImageName" => Some(
             Readiness::failed(format!("{of}: `{image}` is not an image reference"))

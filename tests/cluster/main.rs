@@ -111,7 +111,6 @@ fn installation() -> Story {
         check::an_api_without_a_server_is_found_and_down_says_what_to_do,
         operations::a_rendered_folder_that_was_applied_is_taken_over,
         air_gap::a_cluster_without_a_registry_is_served_from_a_file,
-        pull::a_kubelet_pulls_what_was_pushed,
         removal::down_on_an_empty_cluster_says_so,
         upgrade::an_older_build_is_brought_up_to_date_with_its_samples_and_its_password,
         existing::the_scaler_alone_asks_a_prometheus_that_is_there,
@@ -172,6 +171,8 @@ fn operation() -> Story {
         install::samples_survive_a_restart_of_prometheus,
         removal::kept_data_is_used_again,
         removal::all_that_was_used_leaves_nothing,
+        // The last: its kubelet takes the same image for absent from now on, where it is brought by another name.
+        pull::a_kubelet_pulls_what_was_pushed,
     ];
     steps.to_vec()
 }

@@ -25,12 +25,15 @@ pub async fn a_kubelet_pulls_what_was_pushed(world: &World) {
 
     let host = format!("http://{}:{port}", world.host().unwrap());
     let told = format!("server = \"{host}\"\n[host.\"{host}\"]\n  capabilities = [\"pull\", \"resolve\"]\n");
-    let script = "mkdir -p \"$1\" && printf '%s' \"$2\" >\"$1/hosts.toml\"";
     let folder = format!("/etc/containerd/certs.d/{name}");
-    let mut tell = Command::new("nsenter");
-    tell.args(["--target", &api_server::first_process(world.state()), "--mount", "--"]);
-    let status = tell.args(["sh", "-c", script, "sh", &folder, &told]).status().await.unwrap();
-    assert!(status.success(), "the runtime cannot be told");
+    let node = api_server::first_process(world.state());
+    let on_the_node = async |script: &str| {
+        let mut shell = Command::new("nsenter");
+        shell.args(["--target", &node, "--mount", "--", "sh", "-c", script, "sh", &folder, &told]);
+        let status = shell.status().await.unwrap();
+        assert!(status.success(), "the runtime cannot be told");
+    };
+    on_the_node("mkdir -p \"$1\" && printf '%s' \"$2\" >\"$1/hosts.toml\"").await;
 
     let pods: Api<Pod> = Api::namespaced(world.client.clone(), "default");
     let pod = json!({"metadata": {"name": NAME}, "spec": {"restartPolicy": "Never", "containers": [
@@ -39,7 +42,7 @@ pub async fn a_kubelet_pulls_what_was_pushed(world: &World) {
     let status = until("it has run", async || {
         let status = pods.get(NAME).await.ok()?.status?;
         let ended = ["Succeeded", "Failed"].contains(&status.phase.as_deref().unwrap_or_default());
-        ended.then(|| status.container_statuses.unwrap_or_default().remove(0))
+        status.container_statuses.unwrap_or_default().pop().filter(|_| ended)
     })
     .await;
     assert!(status.image_id.ends_with(digest), "{status:#?}");
@@ -47,4 +50,5 @@ pub async fn a_kubelet_pulls_what_was_pushed(world: &World) {
     assert_eq!(said.trim(), concat!("scalekit ", env!("CARGO_PKG_VERSION")), "{status:#?}");
     pods.delete(NAME, &DeleteParams::default().grace_period(0)).await.unwrap();
     world.ctr(["images", "rm", "--sync", reference]);
+    on_the_node("rm -r \"$1\"").await;
 }
