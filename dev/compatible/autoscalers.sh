@@ -30,7 +30,7 @@ as_expected() { seen >"$work/seen" && diff "$work/expected" "$work/seen" >"$work
 # expect [LESS]: the lines of stdin are what is seen of these Autoscalers, within a minute and after two more looks.
 expect() {
   LC_ALL=C sort >"$work/expected"
-  until_true 60 as_expected 2>/dev/null || {
+  until_true 300 as_expected 2>/dev/null || {
     fail "expected (<) and seen (>):"$'\n'"$(cat "$work/diff")"
     kubectl get autoscalers -n "$namespace" -o go-template="$messages" >&2
     return
@@ -116,7 +116,7 @@ of_victoria-metrics() {
   } | expect
   began=$SECONDS
   pushed 45
-  until_true 60 has_replicas pushed 5 || fail 'what is pushed is not seen'
+  until_true 300 has_replicas pushed 5 || fail 'what is pushed is not seen'
   echo "$server: what is pushed is scaled on after $((SECONDS - began)) s"
   ((SECONDS - began < 20)) || fail 'it answers about half a minute ago'
 }

@@ -15,7 +15,7 @@ start() {
   pids[$name]=$!
 }
 stop() {
-  kill "${pids[$1]}"
+  kill "${pids[$1]}" || fail "$1 had ended"
   wait "${pids[$1]}" || true
   unset "pids[$1]"
 }
@@ -43,7 +43,7 @@ a_prometheus() {
   printf 'global: {external_labels: {replica: %s, tenant_id: shop}}\n' "$3" >"$folder/prometheus.yml"
   start "$1" "$built_by_up/prometheus" --config.file="$folder/prometheus.yml" --storage.tsdb.path="$folder/data" \
     --web.listen-address="127.0.0.1:$2" --storage.tsdb.min-block-duration=2h --storage.tsdb.max-block-duration=2h
-  until_true 60 curl -sf "http://127.0.0.1:$2/-/ready"
+  until_true 300 curl -sf "http://127.0.0.1:$2/-/ready"
 }
 
 prometheus() {
@@ -56,10 +56,10 @@ victoria-metrics() {
   url=http://127.0.0.1:18428 access=(username=scaler password=secret)
   start victoria-metrics target/bench/bin/victoria-metrics -storageDataPath="$work/victoria-metrics" \
     -httpListenAddr=127.0.0.1:18428 -httpAuth.username=scaler -httpAuth.password=secret
-  until_true 60 says OK -u scaler:secret "$url/health"
+  until_true 300 says OK -u scaler:secret "$url/health"
   samples 1000 | curl -sf -u scaler:secret --data-binary @- "$url/api/v1/import/prometheus"
   pushed 15
-  until_true 60 says '"value"' -u scaler:secret "$url/api/v1/query?query=load"
+  until_true 300 says '"value"' -u scaler:secret "$url/api/v1/query?query=load"
 }
 pushed() { echo "pushed $1" | curl -sf -u scaler:secret --data-binary @- "$url/api/v1/import/prometheus"; }
 
@@ -80,6 +80,6 @@ thanos() {
     start "query-$place" target/bench/bin/thanos query --endpoint.sd-config-file="$work/endpoints-$place" \
       --query.replica-label=replica --query.enforce-tenancy --http-address="127.0.0.1:$((19189 + place))" \
       --grpc-address="127.0.0.1:$((19220 + place))"
-    until_true 60 says '"value"' -H 'THANOS-TENANT: shop' "http://127.0.0.1:$((19189 + place))/api/v1/query?query=load"
+    until_true 300 says '"value"' -H 'THANOS-TENANT: shop' "http://127.0.0.1:$((19189 + place))/api/v1/query?query=load"
   done
 }

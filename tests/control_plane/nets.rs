@@ -52,11 +52,11 @@ pub async fn what_most_want_at_once_is_held_and_no_step_is_larger_than_allowed(w
     let says = format!("{}: more than 50 % of the Autoscalers that it feeds", servers.url("of-many"));
     let held: Vec<_> = names.iter().map(|name| (&**name, "ScalingLimited", "ManyScaleDowns", &*says)).collect();
     until_told(world, &held).await;
-    until_ordered(world, &[("of-one", 1)]).await;
-    assert_eq!(orders(world, "of-one").await, (5, 1), "in two steps");
     for name in &names {
         assert_eq!(orders(world, name).await, (3, 5), "{name}");
     }
+    until_ordered(world, &[("of-one", 1)]).await;
+    assert_eq!(orders(world, "of-one").await, (5, 1), "in two steps");
 
     // Their windows are over, and that is remembered of all but one.
     scaler.stop().await;

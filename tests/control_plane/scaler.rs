@@ -23,15 +23,15 @@ use scalekit::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::process::Child;
+use tokio::{process::Child, time::timeout};
 
 use crate::{
     tanks::{NAMESPACE, autoscaler, definitions, metric},
-    world::{World, finished, signal},
+    world::{LIMIT, World, finished, signal},
 };
 
-/// A hang has to end some time; nothing here takes as long on a busy machine.
-pub const LIMIT: Duration = Duration::from_secs(180);
+/// How long an answer is waited for before it is asked for again.
+const ANSWERED: Duration = Duration::from_secs(20);
 
 /// Where the scaler has its lease, as the kubeconfig has it.
 const OF_THE_LEASE: &str = "default";
@@ -216,7 +216,8 @@ pub async fn orders(world: &World, name: &str) -> (i64, i64) {
 /// Waits until that is so; else it says why not, at last.
 pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> Result<(), String>) {
     let began = Instant::now();
-    while let Err(why) = is_so().await {
+    let mut once = async || timeout(ANSWERED, is_so()).await.unwrap_or_else(|_| Err("no answer".to_owned()));
+    while let Err(why) = once().await {
         assert!(began.elapsed() < LIMIT, "{what}: {why}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
