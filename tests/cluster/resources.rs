@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use scalekit::quantity::Quantity;
 use serde_json::{Value, json};
@@ -75,31 +74,7 @@ pub async fn cpu_and_memory_are_what_the_kubelet_says(world: &World) {
     if with_hpa {
         prometheus_says_what_metrics_server_says(world).await;
     }
-    what_was_used_is_known_afterwards(world).await;
     world.kubectl(["delete", "namespace", NAMESPACE, "--wait=false"]);
-}
-
-/// A scaler that has just started remembers nothing: each decision is made again from what the kubelets and kube-state-metrics
-/// told Prometheus, whatever the scaler read then.
-async fn what_was_used_is_known_afterwards(world: &World) {
-    let then = (Timestamp::now() - SignedDuration::from_secs(15)).to_string();
-    world.kubectl(["rollout", "restart", "-n", "monitoring", "deployment/scaler"]);
-    world.kubectl(["rollout", "status", "-n", "monitoring", "deployment/scaler", "--timeout=300s"]);
-    for Measured { name, unit, query, .. } in metrics() {
-        let autoscaler = format!("as/{name}");
-        let ran = world.until_it_passes(&["explain", &autoscaler, "-n", NAMESPACE, "--at", &then, "-o", "json"]).await;
-        let told: Value = serde_json::from_str(&ran.stdout).unwrap();
-        assert_eq!(told["recomputed"], true, "{told:#}");
-        assert!(told["assumed"][0].as_str().is_some_and(|assumed| assumed.contains("kubelets")), "{told:#}");
-        let expected = world.query(&query).await.first().map_or(0.0, |sample| sample.value);
-        // A share has words behind it.
-        let value = told["metrics"][0]["value"].as_str().and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-        let value = value.unwrap_or_else(|| panic!("{name}: {told:#}"));
-        // The load is steady, the machine is not.
-        assert!((value - expected).abs() <= 0.25 * expected, "{name}: {value} {unit}, now {expected}: {told:#}");
-        assert!(told["metrics"][0]["proposedReplicas"].is_number(), "{told:#}");
-        println!("{name} at {then}: {value} {unit}, now {expected}");
-    }
 }
 
 /// What the scaler would ask of Prometheus if there were no metrics-server: the same within 5 %, and of CPU a whole per cent of
