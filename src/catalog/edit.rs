@@ -66,7 +66,6 @@ pub(super) fn kind(object: &DynamicObject) -> &str {
 }
 
 /// The name of an object; empty where it has none.
-#[cfg(test)]
 pub(super) fn name(object: &DynamicObject) -> &str {
     object.metadata.name.as_deref().unwrap_or_default()
 }

@@ -5,6 +5,7 @@
 //! cluster: comparing and writing is for others.
 
 mod alertmanager;
+mod api_server;
 mod assets;
 mod component;
 mod control_plane;
@@ -281,6 +282,9 @@ fn component_objects(
     for object in &mut objects {
         edit::set_image(object, &image);
         edit::set_resources(object, options.profile.resources(component));
+        if edit::kind(object) == "NetworkPolicy" {
+            api_server::let_out(object, platform);
+        }
         if edit::kind(object) == "PersistentVolumeClaim" {
             let size = match component {
                 Component::Grafana => &options.storage.grafana,

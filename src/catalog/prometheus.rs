@@ -4,7 +4,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::{
-    Options, assets, control_plane,
+    Options, api_server, assets, control_plane,
     edit::{self, Namespaces},
     objects::ContentDigest,
     one_process,
@@ -135,16 +135,20 @@ pub fn is_scraped_alike(one: &[DynamicObject], other: &[DynamicObject]) -> bool 
     texts.0.is_some() && texts.0 == texts.1
 }
 
-/// What the configuration that is installed was made for: how the cluster was seen when that could be looked at.
+/// What was installed was made for: how the cluster was seen when that could be looked at.
 pub fn scraped_as(live: &[DynamicObject]) -> Seen {
     let text = configuration_text(live);
-    let Some(config) = text.and_then(|text| yaml::parse::<Value>(text).ok()) else { return Seen::default() };
+    let api_port = api_server::port(live);
+    let Some(config) = text.and_then(|text| yaml::parse::<Value>(text).ok()) else {
+        return Seen { api_port, ..Seen::default() };
+    };
     let configs = config["scrape_configs"].as_array().into_iter().flatten();
     let kubelet = configs.into_iter().find(|job| job["job_name"] == KUBELET);
     Seen {
         one_process: Some(!names(&config).iter().any(|job| job == one_process::API_SERVER)),
         kubelet_verifies: kubelet.map(|job| job["tls_config"]["insecure_skip_verify"] != true),
         exposed: Some(control_plane::scraped(&config)),
+        api_port,
     }
 }
 

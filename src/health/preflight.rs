@@ -7,7 +7,10 @@ use super::{
     environment::{self, shortened},
     port, storage,
 };
-use crate::platform::{Platform, PlatformKind, Seen, assume, detect};
+use crate::{
+    platform::{Platform, PlatformKind, Seen, assume, detect},
+    readiness::is_ready,
+};
 
 /// The oldest minor version of Kubernetes 1 that is supported.
 const OLDEST_MINOR: u32 = 33;
@@ -77,11 +80,7 @@ pub fn of_cluster(facts: &Facts, platform: &Platform, class: Option<&str>, carri
 
 /// The names of the nodes that do not say that they are ready.
 pub fn unready_nodes(nodes: &[Node]) -> Vec<String> {
-    let ready = |node: &&Node| {
-        let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-        conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-    };
-    nodes.iter().filter(|node| !ready(node)).filter_map(|node| node.metadata.name.clone()).collect()
+    nodes.iter().filter(|node| !is_ready(node)).filter_map(|node| node.metadata.name.clone()).collect()
 }
 
 /// Whether there are nodes, and which are not ready.

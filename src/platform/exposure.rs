@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 
 /// A program of the control plane with metrics of its own, where each is a process by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,16 +91,48 @@ impl Part {
 /// Where each part answers whose pods are among these of `kube-system`. `kube_proxy` is the metrics address in kube-proxy's
 /// configuration, empty where it names none; `None` where there was no configuration to read.
 pub fn exposures(pods: &[Pod], kube_proxy: Option<&str>) -> BTreeMap<Part, Exposure> {
-    let runs = |pod: &&Pod| {
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        !matches!(phase, Some("Succeeded" | "Failed"))
-    };
     let of = |part: Part| {
-        let mut all = pods.iter().filter(runs).filter(|pod| part.is_in(pod)).map(|pod| part.by_flags(pod, kube_proxy));
+        let mut all = pods.iter().filter(|pod| runs(pod) && part.is_in(pod)).map(|pod| part.by_flags(pod, kube_proxy));
         let first = all.next()??;
         Some((part, if all.all(|other| other == Some(first)) { first } else { Exposure::Differs }))
     };
     Part::ALL.into_iter().filter_map(of).collect()
+}
+
+fn runs(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    !matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// The port of the API servers among these pods of `kube-system`, by `--secure-port`; `None` where there is none, or where they
+/// differ.
+pub fn api_port(pods: &[Pod]) -> Option<u16> {
+    let is_one = |pod: &&Pod| {
+        let component = pod.metadata.labels.as_ref().and_then(|labels| labels.get("component"));
+        runs(pod) && component.is_some_and(|name| name == "kube-apiserver")
+    };
+    let ports =
+        pods.iter().filter(is_one).map(|pod| flag(pod, "secure-port").map_or(Some(6443), |port| port.parse().ok()));
+    alike(ports)
+}
+
+/// What k3s was started with on each of its servers, as a list of words in JSON.
+const K3S_ARGUMENTS: &str = "k3s.io/node-args";
+
+/// The same of k3s, by `--https-listen-port`, which agents do not have.
+pub fn api_port_of_k3s(nodes: &[Node]) -> Option<u16> {
+    let arguments = nodes.iter().filter_map(|node| node.metadata.annotations.as_ref()?.get(K3S_ARGUMENTS));
+    let ports = arguments.filter_map(|text| {
+        let words: Vec<String> = serde_json::from_str(text).ok()?;
+        value(words.iter(), "https-listen-port").map(|port| port.parse().ok())
+    });
+    alike(ports)
+}
+
+/// The port that all of them have.
+fn alike(mut ports: impl Iterator<Item = Option<u16>>) -> Option<u16> {
+    let first = ports.next()??;
+    ports.all(|port| port == Some(first)).then_some(first)
 }
 
 /// Whether kube-proxy is a pod among these, so that it has a configuration to look at.
@@ -138,7 +170,11 @@ fn exposure(pod: &Pod, address: &str, port: u16) -> Option<Exposure> {
 /// The value of a flag of a pod's first container, `--name=value` or in two words.
 fn flag(pod: &Pod, name: &str) -> Option<String> {
     let container = pod.spec.as_ref()?.containers.first()?;
-    let mut words = container.command.iter().chain(&container.args).flatten();
+    value(container.command.iter().chain(&container.args).flatten(), name)
+}
+
+/// The value of a flag among words.
+fn value<'a>(mut words: impl Iterator<Item = &'a String>, name: &str) -> Option<String> {
     while let Some(word) = words.next() {
         let Some(rest) = word.strip_prefix("--").and_then(|word| word.strip_prefix(name)) else { continue };
         if rest.is_empty() {
@@ -199,6 +235,33 @@ mod tests {
         let pods = [pod(Part::KubeProxy, &["kube-proxy", "--config=/c", "--metrics-bind-address=0.0.0.0:1"])];
         assert!(has_kube_proxy(&pods));
         assert_eq!(exposures(&pods, address).get(&Part::KubeProxy), expected.as_ref());
+    }
+
+    #[rstest]
+    #[case::of_kubeadm(&["--secure-port=6443"], Some(6443))]
+    #[case::of_minikube(&["--secure-port=8443"], Some(8443))]
+    #[case::by_default(&["--tls-min-version=VersionTLS12"], Some(6443))]
+    #[case::not_the_same(&["--secure-port=6443", "--secure-port=8443"], None)]
+    #[case::managed(&[], None)]
+    fn the_port_of_the_api_server(#[case] flags: &[&str], #[case] expected: Option<u16>) {
+        let pods = flags.iter().map(|flag| {
+            let mut pod = pod(Part::Scheduler, &["kube-apiserver", flag]);
+            pod.metadata.labels = Some(BTreeMap::from([("component".to_owned(), "kube-apiserver".to_owned())]));
+            pod
+        });
+        let others = [pod(Part::Scheduler, &["kube-scheduler", "--secure-port=10259"])];
+        assert_eq!(api_port(&pods.chain(others).collect::<Vec<_>>()), expected);
+    }
+
+    #[rstest]
+    #[case::in_two_words(r#"["server","--https-listen-port","7443"]"#, Some(7443))]
+    #[case::in_one(r#"["server","--https-listen-port=7443"]"#, Some(7443))]
+    #[case::by_default(r#"["server"]"#, None)]
+    #[case::an_agent(r#"["agent"]"#, None)]
+    #[case::no_list("server", None)]
+    fn the_port_of_k3s(#[case] arguments: &str, #[case] expected: Option<u16>) {
+        let node = json!({"metadata": {"name": "n", "annotations": {K3S_ARGUMENTS: arguments}}});
+        assert_eq!(api_port_of_k3s(&[serde_json::from_value(node).unwrap(), Node::default()]), expected);
     }
 
     #[test]

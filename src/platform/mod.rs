@@ -16,9 +16,9 @@ use std::{
 
 use k8s_openapi::api::{core::v1::Node, storage::v1::StorageClass};
 
-pub use exposure::{Exposure, Part, exposures, has_kube_proxy};
+pub use exposure::{Exposure, Part, api_port, api_port_of_k3s, exposures, has_kube_proxy};
 pub use ports::{NotScraped, Seen};
-pub use storage::StorageChoice;
+pub use storage::{StorageChoice, is_default_class};
 
 /// Who made the cluster, where that changes what has to be installed or how.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -159,6 +159,8 @@ pub struct Platform {
     pub one_process: bool,
     /// Where parts of the control plane answer whose pods were seen.
     pub exposed: BTreeMap<Part, Exposure>,
+    /// The API server's own port, behind its Service; `None` where nobody could look.
+    pub api_port: Option<u16>,
 }
 
 impl Platform {
@@ -169,6 +171,7 @@ impl Platform {
             kubelet_verifies: seen.kubelet_verifies.unwrap_or(self.kubelet_verifies),
             one_process: seen.one_process.unwrap_or(self.one_process),
             exposed: seen.exposed.unwrap_or(self.exposed),
+            api_port: seen.api_port.or(self.api_port),
             ..self
         }
     }
@@ -193,6 +196,7 @@ pub fn assume(kind: PlatformKind, nodes: &[Node], classes: &[StorageClass]) -> P
         kubelet_verifies: kind.kubelet_verifies(),
         one_process: kind.is_one_process(),
         exposed: BTreeMap::new(),
+        api_port: None,
         kind,
     }
 }

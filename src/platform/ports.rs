@@ -13,6 +13,8 @@ pub struct Seen {
     pub kubelet_verifies: Option<bool>,
     /// Where parts of the control plane answer that are pods.
     pub exposed: Option<BTreeMap<Part, Exposure>>,
+    /// The API server's own port.
+    pub api_port: Option<u16>,
 }
 
 /// Metrics that each of these programs has from its start. The kubelet's are on the API server's page when, and only
@@ -35,6 +37,7 @@ impl Seen {
             one_process: self.one_process.or(before.one_process),
             kubelet_verifies: self.kubelet_verifies.or(before.kubelet_verifies),
             exposed: self.exposed.or(before.exposed),
+            api_port: self.api_port.or(before.api_port),
         }
     }
 }
@@ -133,8 +136,8 @@ mod tests {
         let unseen = Seen::default();
         let microk8s = assume("microk8s".parse().unwrap(), &[], &[]);
         assert!(microk8s.clone().seen(unseen).one_process);
-        let before = Seen { one_process: Some(false), kubelet_verifies: Some(false), exposed: None };
-        let now = Seen { one_process: None, kubelet_verifies: Some(true), exposed: None };
+        let before = Seen { one_process: Some(false), kubelet_verifies: Some(false), ..Seen::default() };
+        let now = Seen { kubelet_verifies: Some(true), ..Seen::default() };
         let platform = microk8s.seen(now.or(before));
         assert!(!platform.one_process && platform.kubelet_verifies);
     }

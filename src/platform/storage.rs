@@ -26,11 +26,11 @@ const IS_DEFAULT: [&str; 2] =
 pub(super) fn storage_class_for(kind: &PlatformKind, classes: &[StorageClass]) -> StorageChoice {
     if let Some(provisioner) = provisioner(kind) {
         let own = classes.iter().filter(|class| class.provisioner == provisioner);
-        if let Some(class) = own.min_by_key(|class| (!is_default(class), name(class))) {
+        if let Some(class) = own.min_by_key(|class| (!is_default_class(class), name(class))) {
             return StorageChoice::Class(name(class));
         }
     }
-    let mut defaults: Vec<String> = classes.iter().filter(|class| is_default(class)).map(name).collect();
+    let mut defaults: Vec<String> = classes.iter().filter(|class| is_default_class(class)).map(name).collect();
     defaults.sort_unstable();
     match defaults.len() {
         0 => StorageChoice::None,
@@ -52,7 +52,8 @@ fn name(class: &StorageClass) -> String {
     class.metadata.name.clone().unwrap_or_default()
 }
 
-fn is_default(class: &StorageClass) -> bool {
+/// Whether a class says that it is the cluster's default, as Kubernetes reads it: by the annotation of now, or by that of beta.
+pub fn is_default_class(class: &StorageClass) -> bool {
     let annotations = class.metadata.annotations.as_ref();
     IS_DEFAULT.iter().any(|key| annotations.and_then(|all| all.get(*key)).is_some_and(|value| value == "true"))
 }

@@ -24,7 +24,7 @@ use crate::{
     cluster::{CONCURRENCY, Cluster, Error, INSTALLED, Kind, answered},
     health::{BeforeWriting, Facts, Permission},
     object::ObjectRef,
-    platform::{PlatformKind, Seen},
+    platform::{PlatformKind, Seen, api_port_of_k3s},
 };
 
 /// What is done to every object in the course of its life. That it may be listed and read has been seen by then.
@@ -129,15 +129,16 @@ pub async fn facts_and_kubelets(cluster: &Cluster) -> Result<Facts, Error> {
     let facts = facts(cluster).await?;
     let kind = PlatformKind::of(&facts.nodes);
     if kind.kubelets_may_verify() && kind.may_have_pods_of_the_control_plane() && ports::is_kubeadms(&facts.nodes) {
-        let (kubelet_verifies, exposed) = ports::of_kubeadm(cluster, &facts.nodes).await;
-        return Ok(Facts { seen: Seen { kubelet_verifies, exposed, ..Seen::default() }, ..facts });
+        return Ok(Facts { seen: ports::of_kubeadm(cluster, &facts.nodes).await, ..facts });
     }
-    let exposed =
-        async { if kind.may_have_pods_of_the_control_plane() { ports::exposed(cluster).await } else { None } };
+    let control_plane =
+        async { if kind.may_have_pods_of_the_control_plane() { ports::control_plane(cluster).await } else { None } };
     let verifies =
         async { if kind.kubelets_may_verify() { ports::kubelets_verify(cluster, &facts.nodes).await } else { None } };
-    let (kubelet_verifies, exposed) = futures::join!(verifies, exposed);
-    Ok(Facts { seen: Seen { kubelet_verifies, exposed, ..Seen::default() }, ..facts })
+    let (kubelet_verifies, control_plane) = futures::join!(verifies, control_plane);
+    let control_plane = control_plane.unwrap_or_default();
+    let api_port = control_plane.api_port.or_else(|| api_port_of_k3s(&facts.nodes));
+    Ok(Facts { seen: Seen { kubelet_verifies, api_port, ..control_plane }, ..facts })
 }
 
 /// Whether the API server's process is the kubelet's too. The page that says so takes the API server a quarter of a

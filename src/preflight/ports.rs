@@ -1,6 +1,6 @@
 //! What the ports of the control plane show. Who may not look, or cannot reach them, sees nothing, and that is no failure.
 
-use std::{collections::BTreeMap, error::Error as _, net::IpAddr, time::Duration};
+use std::{error::Error as _, net::IpAddr, time::Duration};
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -12,7 +12,7 @@ use kube::{
 use crate::{
     cluster::{Cluster, Kind},
     object::ObjectRef,
-    platform::{Exposure, Part, Seen, exposures, has_kube_proxy},
+    platform::{self, Seen, exposures, has_kube_proxy},
     yaml,
 };
 
@@ -44,7 +44,7 @@ const SYSTEM: &str = "kube-system";
 const KUBE_PROXY: (&str, &str) = ("kube-proxy", "config.conf");
 
 /// Where the parts of the control plane that are pods answer, by what they were started with.
-pub(super) async fn exposed(cluster: &Cluster) -> Option<BTreeMap<Part, Exposure>> {
+pub(super) async fn control_plane(cluster: &Cluster) -> Option<Seen> {
     let pods = pods_on_the_node(cluster).await?;
     let mut address = None;
     if has_kube_proxy(&pods) {
@@ -52,7 +52,12 @@ pub(super) async fn exposed(cluster: &Cluster) -> Option<BTreeMap<Part, Exposure
         let map = tokio::time::timeout(PAGE, cluster.get(&map(SYSTEM, name))).await.ok()?.ok()?;
         address = map.as_ref().and_then(|map| text(map, key)).and_then(kube_proxy_address);
     }
-    Some(exposures(&pods, address.as_deref()))
+    Some(by_pods(&pods, address.as_deref()))
+}
+
+/// `kube_proxy` is the metrics address in kube-proxy's configuration.
+fn by_pods(pods: &[Pod], kube_proxy: Option<&str>) -> Seen {
+    Seen { exposed: Some(exposures(pods, kube_proxy)), api_port: platform::api_port(pods), ..Seen::default() }
 }
 
 /// What kubeadm writes on each node that it joins.
@@ -64,9 +69,9 @@ pub(super) fn is_kubeadms(nodes: &[Node]) -> bool {
         && nodes.iter().all(|node| node.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(KUBEADM)))
 }
 
-/// What [`kubelets_verify`] and [`exposed`] say, from a single list: a cluster of kubeadm's has the configuration of kube-proxy
+/// What [`kubelets_verify`] and [`control_plane`] say, from a single list: a cluster of kubeadm's has the configuration of kube-proxy
 /// and the certificate beside each other, and few others.
-pub(super) async fn of_kubeadm(cluster: &Cluster, nodes: &[Node]) -> (Option<bool>, Option<BTreeMap<Part, Exposure>>) {
+pub(super) async fn of_kubeadm(cluster: &Cluster, nodes: &[Node]) -> Seen {
     let maps = async {
         let kind = Kind::of(&map(SYSTEM, KUBE_PROXY.0))?;
         tokio::time::timeout(PAGE, cluster.list_kind(kind, Some(SYSTEM), "")).await.ok()?.ok()
@@ -77,12 +82,12 @@ pub(super) async fn of_kubeadm(cluster: &Cluster, nodes: &[Node]) -> (Option<boo
         maps.iter().find(|map| map.metadata.name.as_deref() == Some(name)).and_then(|map| text(map, key))
     };
     let address = found(KUBE_PROXY).and_then(kube_proxy_address);
-    let exposed = pods.map(|pods| exposures(&pods, address.as_deref()));
-    let verifies = match found((AUTHORITY.1, AUTHORITY_KEY)) {
+    let control_plane = pods.map(|pods| by_pods(&pods, address.as_deref())).unwrap_or_default();
+    let kubelet_verifies = match found((AUTHORITY.1, AUTHORITY_KEY)) {
         Some(certificate) => verify(certificate.as_bytes(), &kubelet_addresses(nodes)).await,
         None => None,
     };
-    (verifies, exposed)
+    Seen { kubelet_verifies, ..control_plane }
 }
 
 async fn pods_on_the_node(cluster: &Cluster) -> Option<Vec<Pod>> {
@@ -166,11 +171,15 @@ fn is_of_the_certificate(error: &reqwest::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::{
+        collections::BTreeMap,
+        sync::{Arc, Mutex},
+    };
 
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::platform::{Exposure, Part};
 
     #[test]
     fn the_kubelet_is_asked_where_prometheus_asks_it() {
@@ -242,12 +251,14 @@ mod tests {
         let list = |kind: &str, items: Value| json!({"kind": kind, "apiVersion": "v1", "metadata": {}, "items": items});
         let proxy = json!({"metadata": {"name": "kube-proxy-x", "labels": {"k8s-app": "kube-proxy"}},
             "spec": {"hostNetwork": true, "containers": [{"name": "p", "command": ["kube-proxy", "--config=/c"]}]}});
+        let server = json!({"metadata": {"name": "kube-apiserver-n", "labels": {"component": "kube-apiserver"}},
+            "spec": {"hostNetwork": true, "containers": [{"name": "s", "command": ["kube-apiserver", "--secure-port=8443"]}]}});
         let map = |name: &str, data: Value| json!({"metadata": {"name": name}, "data": data});
         let maps = json!([
             map("kube-proxy", json!({"config.conf": "metricsBindAddress: 0.0.0.0:10249"})),
             map("kube-root-ca.crt", json!({"ca.crt": include_str!("../../tests/cli/other-authority.pem")})),
         ]);
-        let (pods, maps) = (list("PodList", json!([proxy])), list("ConfigMapList", maps));
+        let (pods, maps) = (list("PodList", json!([proxy, server])), list("ConfigMapList", maps));
         let told = Arc::clone(&asked);
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
             let path = request.uri().path().to_owned();
@@ -264,9 +275,9 @@ mod tests {
                 "daemonEndpoints": {"kubeletEndpoint": {"Port": address.port()}}}}))
         .unwrap();
         assert!(is_kubeadms(std::slice::from_ref(&node)) && !is_kubeadms(&[node.clone(), Node::default()]));
-        let (verifies, exposed) = of_kubeadm(&cluster, &[node]).await;
-        assert_eq!(verifies, Some(false));
-        assert_eq!(exposed, Some(BTreeMap::from([(Part::KubeProxy, Exposure::Port(10249))])));
+        let seen = of_kubeadm(&cluster, &[node]).await;
+        assert_eq!((seen.kubelet_verifies, seen.api_port), (Some(false), Some(8443)));
+        assert_eq!(seen.exposed, Some(BTreeMap::from([(Part::KubeProxy, Exposure::Port(10249))])));
         let mut asked = asked.lock().unwrap().clone();
         asked.sort();
         assert_eq!(asked, ["/api/v1/namespaces/kube-system/configmaps", "/api/v1/namespaces/kube-system/pods"]);

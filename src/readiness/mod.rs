@@ -18,7 +18,7 @@ use kube::core::DynamicObject;
 use serde::Serialize;
 
 pub use volume::PROVISIONING;
-pub use workload::PODS_REFUSED;
+pub use workload::{PODS_REFUSED, is_ready};
 
 use crate::object::ObjectRef;
 

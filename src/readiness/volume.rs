@@ -1,15 +1,11 @@
 //! Whether a claim gets its volume.
 
 use jiff::{SignedDuration as Duration, Timestamp};
-use k8s_openapi::api::{
-    core::v1::{Event, PersistentVolumeClaim},
-    storage::v1::StorageClass,
-};
+use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim};
 use kube::core::DynamicObject;
 
 use super::{Readiness, Surroundings};
-
-const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
+use crate::platform::is_default_class;
 
 /// What a provisioner says when it begins (`sig-storage-lib-external-provisioner`, `controller.go`).
 pub const PROVISIONING: &str = "Provisioning";
@@ -45,7 +41,7 @@ pub(super) fn claim(object: &DynamicObject, around: &Surroundings, now: Timestam
         // An empty name asks for a volume without a class, which somebody makes by hand.
         Some("") => return Readiness::in_progress("it waits for a volume without a class"),
         Some(name) => around.classes.iter().find(|class| class.metadata.name.as_deref() == Some(name)),
-        None => around.classes.iter().find(|class| is_default(class)),
+        None => around.classes.iter().find(|class| is_default_class(class)),
     };
     let known: Vec<&str> = around.classes.iter().filter_map(|class| class.metadata.name.as_deref()).collect();
     match (class, asked) {
@@ -113,18 +109,9 @@ fn provisioned(claim: &DynamicObject, around: &Surroundings, now: Timestamp) -> 
     Provisioned::NotYet
 }
 
-/// Whether a class is the cluster's default.
-pub(super) fn is_default(class: &StorageClass) -> bool {
-    class
-        .metadata
-        .annotations
-        .as_ref()
-        .and_then(|annotations| annotations.get(DEFAULT_CLASS))
-        .is_some_and(|value| value == "true")
-}
-
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::storage::v1::StorageClass;
     use rstest::rstest;
     use serde_json::{Value, json};
 

@@ -208,7 +208,8 @@ fn namespace(object: &DynamicObject) -> &str {
     object.metadata.namespace.as_deref().unwrap_or("default")
 }
 
-fn is_ready(node: &Node) -> bool {
+/// Whether a node says that it is ready.
+pub fn is_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

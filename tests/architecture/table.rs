@@ -55,7 +55,7 @@ pub const TABLE: &[Rule] = &[
     ),
     shell(
         "settings",
-        "additions cluster catalog duration images::Architecture platform quantity yaml",
+        "additions cluster catalog duration images::Architecture images::Reference platform quantity yaml",
         "jiff serde serde_json strsim thiserror",
     ),
     shell(
@@ -108,7 +108,7 @@ pub const TABLE: &[Rule] = &[
     // Of prometheus what an answer says about the scrape targets: values, no client.
     pure(
         "health",
-        "plan catalog readiness platform object quantity prometheus::Target prometheus::Targets prometheus::TargetHealth \
+        "plan catalog readiness platform object quantity prometheus::Target prometheus::TargetHealth \
          prometheus::Sample prometheus::Runtime prometheus::Tsdb",
         "jiff k8s_openapi kube::core serde serde_json",
     ),
@@ -119,8 +119,8 @@ pub const TABLE: &[Rule] = &[
         "include_dir k8s_openapi kube::core serde serde_json sha2 thiserror",
     ),
     pure("additions", "duration yaml", "promql_parser::parser serde serde_json"),
-    pure("readiness", "object", "jiff k8s_openapi kube::core serde serde_json"),
-    pure("platform", "", "k8s_openapi thiserror"),
+    pure("readiness", "object platform", "jiff k8s_openapi kube::core serde serde_json"),
+    pure("platform", "", "k8s_openapi serde_json thiserror"),
     pure("object", "", "kube::core serde serde_json"),
     pure("lease", "", "jiff k8s_openapi"),
     pure("causes", "", ""),

@@ -111,8 +111,12 @@ fn the_configuration_says_what_it_was_made_for(
     #[values(true, false)] kubelet_verifies: bool,
 ) {
     let exposed = if one_process { BTreeMap::new() } else { BTreeMap::from([(Part::Etcd, Exposure::Port(2381))]) };
-    let seen =
-        Seen { one_process: Some(one_process), kubelet_verifies: Some(kubelet_verifies), exposed: Some(exposed) };
+    let seen = Seen {
+        one_process: Some(one_process),
+        kubelet_verifies: Some(kubelet_verifies),
+        exposed: Some(exposed),
+        api_port: Some(8443),
+    };
     let installed = catalog::stack(&options(), &platform("generic").seen(seen.clone()));
     assert_eq!(catalog::scraped_as(&installed), seen);
     assert_eq!(catalog::scraped_as(&[]), Seen::default());

@@ -33,7 +33,7 @@ control_plane_alone() {
   apply <<END
 apiVersion: v1
 kind: Node
-metadata: {name: $NODE}
+metadata: {name: $NODE, labels: {kubernetes.io/os: linux}}
 spec: {providerID: "$PROVIDER_ID"}
 ---
 apiVersion: storage.k8s.io/v1
