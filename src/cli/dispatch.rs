@@ -301,7 +301,9 @@ async fn render(common: &CommonArgs, stack: StackArgs, folder: Option<&Path>) ->
 /// `render` can do without the cluster that it could not ask.
 fn unasked(error: CommandError) -> CommandError {
     match error {
-        CommandError::Connect(ConnectError::NoKubeconfig { .. } | ConnectError::Server { .. })
+        CommandError::Connect(
+            ConnectError::NoKubeconfig { .. } | ConnectError::Unreadable { .. } | ConnectError::Server { .. },
+        )
         | CommandError::Cluster { .. } => CommandError::Unasked { source: Box::new(error) },
         other => other,
     }

@@ -1,7 +1,7 @@
 //! From a kubeconfig to a client.
 
 use std::{
-    env,
+    env, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -26,9 +26,14 @@ pub struct Connection {
     pub context: Option<String>,
 }
 
-/// Kubeconfigs that distributions write where kubectl does not look: tried last.
-const DISTRIBUTIONS: [(&str, &str); 2] =
-    [("/var/snap/microk8s/current/credentials/client.config", "MicroK8s"), ("/etc/rancher/k3s/k3s.yaml", "k3s")];
+/// Kubeconfigs that distributions write where kubectl does not look, tried last; and how somebody gets to read each.
+const DISTRIBUTIONS: [(&str, &str); 2] = [
+    (
+        "/var/snap/microk8s/current/credentials/client.config",
+        "MicroK8s shows it to its group: `sudo usermod -aG microk8s $USER`, and log in again; or run this with sudo",
+    ),
+    ("/etc/rancher/k3s/k3s.yaml", "k3s shows it to root: run this with sudo, or `export KUBECONFIG=` a copy of it"),
+];
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +51,12 @@ pub enum ConnectError {
         path: PathBuf,
         /// Why.
         reason: String,
+    },
+    /// The kubeconfig is there, and who runs this may not read it.
+    #[error("the kubeconfig {} may not be read by this user", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
     },
     /// The context is not in the kubeconfig.
     #[error("there is no context `{context}` in {}", path.display())]
@@ -82,6 +93,10 @@ impl ConnectError {
                     .to_owned(),
             ),
             Self::Kubeconfig { .. } => Some("`kubectl config view` shows what kubectl reads".to_owned()),
+            Self::Unreadable { path } => {
+                let known = DISTRIBUTIONS.iter().find(|(place, _)| Path::new(place) == path);
+                Some(known.map_or("run this as somebody who may, or give another with --kubeconfig FILE", |(_, way)| way).to_owned())
+            }
             Self::UnknownContext { known, .. } if known.is_empty() => Some("the kubeconfig holds no context at all".to_owned()),
             Self::UnknownContext { known, .. } => Some(format!("there are: {}", known.join(", "))),
             Self::Server { source, .. } => source.access_hint().map(str::to_owned),
@@ -155,12 +170,21 @@ pub async fn connect_in_cluster(connection: &Connection) -> Result<Cluster, Conn
 fn read(paths: &[PathBuf]) -> Result<(Kubeconfig, PathBuf), ConnectError> {
     let mut merged = Kubeconfig::default();
     for path in paths {
-        let unusable =
-            |error: KubeconfigError| ConnectError::Kubeconfig { path: path.clone(), reason: error.to_string() };
+        let unusable = |error| unusable(path, &error);
         merged = merged.merge(Kubeconfig::read_from(path).map_err(unusable)?).map_err(unusable)?;
     }
     let all: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     Ok((merged, PathBuf::from(all.join(":"))))
+}
+
+fn unusable(path: &Path, error: &KubeconfigError) -> ConnectError {
+    let path = path.to_owned();
+    match error {
+        KubeconfigError::ReadConfig(error, _) if error.kind() == io::ErrorKind::PermissionDenied => {
+            ConnectError::Unreadable { path }
+        }
+        error => ConnectError::Kubeconfig { path, reason: error.to_string() },
+    }
 }
 
 /// The files to read: the one that was named; else those of `KUBECONFIG` that are there, and then no others, as what it
@@ -175,9 +199,9 @@ fn kubeconfigs(connection: &Connection) -> Result<Vec<PathBuf>, ConnectError> {
         let home = env::var_os("HOME").map(|home| Path::new(&home).join(".kube/config"));
         let usual = home.into_iter().chain(DISTRIBUTIONS.iter().map(|(path, _)| PathBuf::from(path)));
         let usual: Vec<PathBuf> = usual.collect();
-        (usual.iter().find(|path| path.exists()).cloned().into_iter().collect::<Vec<_>>(), usual)
+        (usual.iter().find(|path| is_there(path)).cloned().into_iter().collect::<Vec<_>>(), usual)
     } else {
-        (named.iter().filter(|path| path.exists()).cloned().collect(), named)
+        (named.iter().filter(|path| is_there(path)).cloned().collect(), named)
     };
     if there.is_empty() {
         return Err(ConnectError::NoKubeconfig {
@@ -185,4 +209,29 @@ fn kubeconfigs(connection: &Connection) -> Result<Vec<PathBuf>, ConnectError> {
         });
     }
     Ok(there)
+}
+
+/// In a folder that may not be entered a file is taken to be there: that it may not be read is what is said then.
+fn is_there(path: &Path) -> bool {
+    !matches!(path.try_exists(), Ok(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::of_k3s("/etc/rancher/k3s/k3s.yaml", "k3s shows it to root: run this with sudo")]
+    #[case::of_microk8s("/var/snap/microk8s/current/credentials/client.config", "usermod -aG microk8s")]
+    #[case::of_somebody_else("/home/other/config", "give another with --kubeconfig FILE")]
+    fn who_may_not_read_a_kubeconfig_is_told_how_to_get_to(#[case] path: &str, #[case] hint: &str) {
+        let denied = KubeconfigError::ReadConfig(io::ErrorKind::PermissionDenied.into(), path.into());
+        let error = unusable(Path::new(path), &denied);
+        assert_eq!(error.to_string(), format!("the kubeconfig {path} may not be read by this user"));
+        assert!(error.hint().is_some_and(|told| told.contains(hint)), "{error:?}");
+        let gone = KubeconfigError::ReadConfig(io::ErrorKind::NotFound.into(), path.into());
+        assert!(matches!(unusable(Path::new(path), &gone), ConnectError::Kubeconfig { .. }));
+    }
 }

@@ -249,7 +249,8 @@ impl CommandError {
             | Self::Connect(
                 ConnectError::NoKubeconfig { .. }
                 | ConnectError::UnknownContext { .. }
-                | ConnectError::Kubeconfig { .. },
+                | ConnectError::Kubeconfig { .. }
+                | ConnectError::Unreadable { .. },
             ) => 2,
             Self::Unasked { source } => source.exit_code(),
             Self::Transfer(error) => transfer_code(error),
