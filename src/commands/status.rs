@@ -99,7 +99,7 @@ pub(super) struct Around {
 
 /// What the stack's Prometheus says of itself.
 struct Scraped {
-    targets: crate::prometheus::Targets,
+    targets: Vec<crate::prometheus::Target>,
     refused: Option<Vec<String>>,
 }
 

@@ -123,7 +123,7 @@ async fn look(cluster: &Cluster, namespace: &str, expected: &[String]) -> Looked
     };
     match targets {
         Ok(targets) => {
-            let nodes = if targets.active.iter().any(may_be_lost) { nodes(cluster).await } else { Vec::new() };
+            let nodes = if targets.iter().any(may_be_lost) { nodes(cluster).await } else { Vec::new() };
             judge(&targets, expected, &nodes)
         }
         Err(error) => silent(error.to_string()),
@@ -141,12 +141,12 @@ async fn nodes(cluster: &Cluster) -> Vec<Node> {
     answered(nodes.list(&ListParams::default())).await.map(|list| list.items).unwrap_or_default()
 }
 
-fn judge(targets: &prometheus::Targets, expected: &[String], nodes: &[Node]) -> Looked {
+fn judge(targets: &[prometheus::Target], expected: &[String], nodes: &[Node]) -> Looked {
     let unready = unready_nodes(nodes);
     let is_lost = |target: &prometheus::Target| {
         may_be_lost(target) && target.node.as_ref().is_some_and(|node| unready.contains(node))
     };
-    let all = targets.active.iter().filter(|target| expected.contains(&target.scrape_pool));
+    let all = targets.iter().filter(|target| expected.contains(&target.scrape_pool));
     let (lost, ours): (Vec<&prometheus::Target>, Vec<&prometheus::Target>) = all.partition(|target| is_lost(target));
     let up = ours.iter().filter(|target| target.health == TargetHealth::Up).count();
     let mut waiting = Vec::new();
@@ -182,9 +182,7 @@ mod tests {
     #[test]
     fn done_means_every_target_up_and_no_expected_job_without_one() {
         let expected = ["a".to_owned(), "b".to_owned()];
-        let of = |active: Vec<prometheus::Target>| {
-            judge(&prometheus::Targets { active, pools: vec![] }, &expected, &[]).missing
-        };
+        let of = |active: Vec<prometheus::Target>| judge(&active, &expected, &[]).missing;
         let (up, new) = (TargetHealth::Up, TargetHealth::Unknown);
         assert_eq!(of(vec![target("a", up), target("b", up)]), Vec::<String>::new());
         assert_eq!(of(vec![target("a", up), target("b", new)]), ["b (http://x): not scraped yet"]);
@@ -203,7 +201,7 @@ mod tests {
         let nodes = [node("well", "True"), node("lost", "Unknown")];
         let on = |node: &str, health| prometheus::Target { node: Some(node.to_owned()), ..target("kubelet", health) };
         let of = |active: Vec<prometheus::Target>| {
-            let looked = judge(&prometheus::Targets { active, pools: vec![] }, &["kubelet".to_owned()], &nodes);
+            let looked = judge(&active, &["kubelet".to_owned()], &nodes);
             (looked.up, looked.lost, looked.missing.len())
         };
         let (up, down, new) = (TargetHealth::Up, TargetHealth::Down, TargetHealth::Unknown);

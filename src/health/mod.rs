@@ -36,7 +36,7 @@ pub use storage::chosen_class;
 pub use volumes::volumes;
 
 /// `1 node`, `3 nodes`.
-fn count(number: usize, what: &str) -> String {
+pub fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 

@@ -39,7 +39,7 @@ pub struct Observed {
     /// Parts of the control plane that could be scraped and are not.
     pub unscraped: Vec<platform::Part>,
     /// What the stack's Prometheus says of its targets, or why it says nothing; `None` where it is not part of the stack.
-    pub targets: Option<Result<prometheus::Targets, Silence>>,
+    pub targets: Option<Result<Vec<prometheus::Target>, Silence>>,
     /// That Prometheus refuses the configuration that is mounted, with its own words.
     pub refused: Option<Vec<String>>,
     /// Jobs that should have a target on this platform.

@@ -22,13 +22,13 @@ pub(super) fn unscraped(parts: &[Part]) -> Option<Finding> {
 }
 
 /// Counts the targets, and says what is wrong with those that are not up, and with the jobs that have none.
-pub(super) fn judge(targets: &prometheus::Targets, observed: &Observed) -> (Targets, Vec<Finding>) {
+pub(super) fn judge(targets: &[prometheus::Target], observed: &Observed) -> (Targets, Vec<Finding>) {
     let down: Vec<prometheus::Target> =
-        targets.active.iter().filter(|target| target.health == TargetHealth::Down).cloned().collect();
+        targets.iter().filter(|target| target.health == TargetHealth::Down).cloned().collect();
     let empty_jobs: Vec<String> = observed
         .expected_jobs
         .iter()
-        .filter(|job| !targets.active.iter().any(|target| target.scrape_pool == **job))
+        .filter(|job| !targets.iter().any(|target| target.scrape_pool == **job))
         .cloned()
         .collect();
     let unready = unready_nodes(&observed.around.nodes);
@@ -63,8 +63,8 @@ pub(super) fn judge(targets: &prometheus::Targets, observed: &Observed) -> (Targ
             )
         });
     }
-    let up = targets.active.iter().filter(|target| target.health == TargetHealth::Up).count();
-    (Targets { up, total: targets.active.len(), down, empty_jobs }, findings)
+    let up = targets.iter().filter(|target| target.health == TargetHealth::Up).count();
+    (Targets { up, total: targets.len(), down, empty_jobs }, findings)
 }
 
 /// A target that is down though its node is well.

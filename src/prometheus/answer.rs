@@ -43,6 +43,10 @@ const MARKED_PARTIAL: &str = "the server marks it with isPartial: some of its st
 /// Prometheus lists these as `infos`; Thanos, and Prometheus before 2.54, among the warnings.
 const REMARK: &str = "PromQL info:";
 
+/// Kinds of errors that are about the server and not about the query: as Prometheus and Mimir name them, and as VictoriaMetrics,
+/// which writes the HTTP status there.
+const OF_THE_SERVER: [&str; 6] = ["unavailable", "too_many_requests", "429", "502", "503", "504"];
+
 pub(super) fn open<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error> {
     match open_with_warnings(status, body)? {
         (data, None) => Ok(data),
@@ -56,17 +60,18 @@ fn open_with_warnings<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> R
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(not_prometheus("the server does not accept the credentials, or wants some"));
     }
+    let says_no = status.is_client_error() || status.is_server_error();
     // What the server says in words of its API says more than its status does.
-    let other = |reason: &str| {
-        let says_no = status.is_client_error() || status.is_server_error();
-        if says_no { Error::Http(status) } else { not_prometheus(reason) }
-    };
+    let other = |reason: &str| if says_no { Error::Http(status) } else { not_prometheus(reason) };
     let envelope: Envelope<T> = serde_json::from_slice(body).map_err(|error| other(&error.to_string()))?;
     // Others speak JSON with a status too.
     if !["success", "error"].contains(&&*envelope.status) {
         return Err(other("its status is neither success nor error"));
     }
     if envelope.status != "success" {
+        if says_no && OF_THE_SERVER.contains(&&*envelope.error_type) {
+            return Err(Error::Http(status));
+        }
         return Err(Error::Refused { kind: envelope.error_type, message: envelope.error });
     }
     let mark = envelope.is_partial.then_some(MARKED_PARTIAL);
@@ -289,6 +294,21 @@ mod tests {
         503,
         r#"{"status":"error","errorType":"timeout","error":"late"}"#,
         Error::Refused { kind: "timeout".to_owned(), message: "late".to_owned() }
+    )]
+    #[case::as_mimir_says_it(
+        429,
+        r#"{"status":"error","errorType":"too_many_requests","error":"too many outstanding requests"}"#,
+        Error::Http(StatusCode::TOO_MANY_REQUESTS)
+    )]
+    #[case::as_prometheus_says_it(
+        503,
+        r#"{"status":"error","errorType":"unavailable","error":"TSDB not ready"}"#,
+        Error::Http(StatusCode::SERVICE_UNAVAILABLE)
+    )]
+    #[case::as_victoria_metrics_says_it(
+        503,
+        r#"{"status":"error","errorType":"503","error":"couldn't start executing the request"}"#,
+        Error::Http(StatusCode::SERVICE_UNAVAILABLE)
     )]
     fn a_status_that_says_no_is_told(#[case] status: u16, #[case] body: &str, #[case] expected: Error) {
         let status = StatusCode::from_u16(status).expect("a status");

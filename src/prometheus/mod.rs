@@ -23,7 +23,7 @@ use crate::query::encode;
 pub use access::Access;
 pub use answer::{HeadStats, MetricSeries, Runtime, Sample, Track, Tsdb};
 pub use direct::Direct;
-pub use targets::{ScrapePool, Target, TargetHealth, Targets};
+pub use targets::{Target, TargetHealth};
 
 /// How requests reach Prometheus. The path is absolute and carries its query string.
 ///
@@ -236,17 +236,14 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// Every active scrape target, and how many targets each scrape pool has.
+    /// Every active scrape target. A job without one is not among them: who looks has to know which there should be.
     ///
     /// # Errors
     ///
     /// See [`Error`].
-    pub async fn targets(&self) -> Result<Targets, Error> {
+    pub async fn targets(&self) -> Result<Vec<Target>, Error> {
         let (status, body) = self.get("/api/v1/targets?state=active").await?;
-        let mut targets = targets::targets(status, &body)?;
-        let (status, body) = self.get("/api/v1/scrape_pools").await?;
-        targets.pools = targets::scrape_pools(status, &body)?;
-        Ok(targets)
+        targets::targets(status, &body)
     }
 
     /// What the server says of itself.

@@ -55,48 +55,15 @@ fn node<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> 
     Ok(NODE_LABELS.iter().find_map(|label| labels.remove(*label)))
 }
 
-/// The name of a scrape pool (one job of the configuration), whether or not it has targets.
-pub type ScrapePool = String;
-
-/// All active targets, and all pools: a pool without a target is a finding, not a target.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Targets {
-    /// Active targets.
-    pub active: Vec<Target>,
-    /// Every pool of the loaded configuration.
-    pub pools: Vec<ScrapePool>,
-}
-
-impl Targets {
-    /// Pools that have no target at all. No `up == 0` exists for them: only this list shows them.
-    pub fn empty_pools(&self) -> Vec<&str> {
-        self.pools
-            .iter()
-            .map(String::as_str)
-            .filter(|pool| !self.active.iter().any(|target| target.scrape_pool == *pool))
-            .collect()
-    }
-}
-
-pub(super) fn targets(status: StatusCode, body: &[u8]) -> Result<Targets, Error> {
+/// The active ones.
+pub(super) fn targets(status: StatusCode, body: &[u8]) -> Result<Vec<Target>, Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Data {
         active_targets: Vec<Target>,
     }
     let Data { active_targets } = open(status, body)?;
-    Ok(Targets { active: active_targets, pools: Vec::new() })
-}
-
-pub(super) fn scrape_pools(status: StatusCode, body: &[u8]) -> Result<Vec<ScrapePool>, Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Data {
-        /// `null` while no configuration is loaded.
-        scrape_pools: Option<Vec<ScrapePool>>,
-    }
-    let Data { scrape_pools } = open(status, body)?;
-    Ok(scrape_pools.unwrap_or_default())
+    Ok(active_targets)
 }
 
 #[cfg(test)]
@@ -118,23 +85,8 @@ mod tests {
         let body = json!({"status": "success", "data": {"activeTargets": [{"scrapePool": "a", "scrapeUrl": "http://x",
             "lastError": "", "health": "up", "discoveredLabels": labels, "labels": {"job": "a"}}]}});
         let found = targets(StatusCode::OK, body.to_string().as_bytes()).unwrap();
-        assert_eq!(found.active[0].node.as_deref(), expected);
-        let shown = serde_json::to_value(&found.active[0]).unwrap();
+        assert_eq!(found[0].node.as_deref(), expected);
+        let shown = serde_json::to_value(&found[0]).unwrap();
         assert_eq!(shown.get("node").and_then(serde_json::Value::as_str), expected);
-    }
-
-    #[test]
-    fn a_pool_without_a_target_is_named() {
-        let targets = Targets {
-            active: vec![Target {
-                scrape_pool: "a".to_owned(),
-                scrape_url: String::new(),
-                last_error: String::new(),
-                health: TargetHealth::Up,
-                node: None,
-            }],
-            pools: vec!["a".to_owned(), "b".to_owned()],
-        };
-        assert_eq!(targets.empty_pools(), ["b"]);
     }
 }

@@ -138,7 +138,7 @@ pub async fn rules_and_jobs_of_the_users_own_are_taken_or_refused(world: &World)
     by_hand(r#"{"data": {"template.rules.yml": null}}"#);
     world.scalekit(["up"]).exits(0).says("Prometheus has loaded its new configuration");
     world.scalekit(["plan"]).exits(0);
-    assert_eq!(world.targets().await.active.iter().filter(|target| target.scrape_pool == "mine").count(), 0);
+    assert_eq!(world.targets().await.iter().filter(|target| target.scrape_pool == "mine").count(), 0);
     assert_eq!(running(world), ran_before, "it was started anew for what it refused, or for what was taken away");
 }
 

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use crate::{
     nodes::until_or_why,
+    prometheus::PROMETHEUS,
     world::{Ran, World, becomes},
 };
 
@@ -105,11 +106,11 @@ pub async fn a_second_run_names_the_first_and_takes_over_from_a_dead_one(world: 
 /// By what Prometheus says of its targets, and by the samples that come. The API server's page is too long for that; where
 /// it is the kubelet's, so is the kubelet's.
 async fn every_target_is_scraped_every_five_seconds(world: &World) {
-    let path = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/api/v1/targets?state=active";
+    let path = format!("{PROMETHEUS}/api/v1/targets?state=active");
     let began = Instant::now();
     // A target that Prometheus has keeps its interval over a reload until its discovery tells of it again, seconds later.
     loop {
-        let answer = world.raw(path).unwrap_or_default();
+        let answer = world.raw(&path).unwrap_or_default();
         let targets = answer["data"]["activeTargets"].as_array().cloned().unwrap_or_default();
         let slow = targets.iter().filter(|target| target["scrapeInterval"] != "5s");
         let slow: Vec<_> = slow.map(|target| (&target["scrapePool"], &target["scrapeInterval"])).collect();
@@ -148,8 +149,10 @@ pub async fn up_makes_everything_ready_and_every_target_up(world: &World) {
     let optional = ["annotated-pods", "annotated-services"];
     until_or_why("every target is up, and only what users annotate has none", async || {
         let targets = world.targets().await;
-        let down: Vec<_> = targets.active.iter().filter(|target| target.health != TargetHealth::Up).collect();
-        let empty = targets.empty_pools();
+        let down: Vec<_> = targets.iter().filter(|target| target.health != TargetHealth::Up).collect();
+        let pools = world.raw(&format!("{PROMETHEUS}/api/v1/scrape_pools")).unwrap_or_default();
+        let pools = pools["data"]["scrapePools"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let empty: Vec<_> = pools.filter(|pool| !targets.iter().any(|target| target.scrape_pool == *pool)).collect();
         if down.is_empty() && empty == optional { Ok(()) } else { Err(format!("down: {down:?}, empty: {empty:?}")) }
     })
     .await;

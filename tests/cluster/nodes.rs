@@ -35,7 +35,7 @@ pub async fn a_node_that_is_not_ready_and_a_pod_that_was_evicted_hold_nothing_up
     .await;
     evict(world).await;
     until("Prometheus has tried the lost node's kubelet", async || {
-        let targets = world.targets().await.active;
+        let targets = world.targets().await;
         targets.into_iter().find(|target| target.node.as_deref() == Some(LOST) && target.health == TargetHealth::Down)
     })
     .await;
@@ -92,7 +92,7 @@ pub async fn a_node_that_is_not_ready_and_a_pod_that_was_evicted_hold_nothing_up
     });
     assert!(as_before.await, "node-exporter is not as before");
     until("Prometheus has forgotten the lost node", async || {
-        let targets = world.targets().await.active;
+        let targets = world.targets().await;
         targets.iter().all(|target| target.node.as_deref() != Some(LOST)).then_some(())
     })
     .await;

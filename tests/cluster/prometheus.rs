@@ -6,12 +6,12 @@ use std::{
 };
 
 use kube::Client;
-use scalekit::prometheus::{Client as Prometheus, Error, Sample, Targets, Transport};
+use scalekit::prometheus::{Client as Prometheus, Error, Sample, Target, Transport};
 
 use crate::world::{ANSWERED_WITHIN, World};
 
 /// Where the API server has it.
-const PROMETHEUS: &str = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy";
+pub const PROMETHEUS: &str = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy";
 
 impl World {
     /// Asks it for a path, with the query behind it, for other threads: the JSON that it answers.
@@ -51,7 +51,7 @@ impl World {
         }
     }
 
-    pub async fn targets(&self) -> Targets {
+    pub async fn targets(&self) -> Vec<Target> {
         answered("targets", async || self.prometheus().targets().await).await
     }
 }

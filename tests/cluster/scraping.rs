@@ -37,7 +37,7 @@ pub async fn the_control_plane_is_scraped_once_and_what_is_not_is_said(world: &W
     loop {
         let samples = world.query(of_the_control_plane).await;
         let with_series: BTreeSet<&str> = samples.iter().map(|sample| sample.labels["job"].as_str()).collect();
-        let targets = world.targets().await.active;
+        let targets = world.targets().await;
         let of_the_api_server = targets.iter().filter(|target| target.scrape_pool == "apiserver").count();
         if with_series.iter().eq(jobs) && of_the_api_server == with_target {
             break;
@@ -148,7 +148,7 @@ fn second_kube_proxy() -> Value {
 pub async fn a_control_plane_that_can_be_reached_is_scraped(world: &World) {
     let left_out = async || left_out(&world.status_once_healthy(&[]).await);
     let all = ["scheduler", "controller-manager", "kube-proxy", "etcd"];
-    let before = world.targets().await.active.len();
+    let before = world.targets().await.len();
     world.apply(&second_control_plane().to_string());
     world.kubectl(["wait", "-n", "kube-system", "pod", "-l", "second=true", "--for=condition=Ready", "--timeout=300s"]);
     // Before anybody runs `up`, nothing is wrong, and it is said.

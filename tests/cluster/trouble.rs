@@ -228,7 +228,7 @@ pub async fn what_breaks_is_shown_and_what_is_annotated_is_scraped(world: &World
         {
             break targets;
         }
-        let seen = world.targets().await.active.into_iter().filter(|one| annotated.contains(&&*one.scrape_pool));
+        let seen = world.targets().await.into_iter().filter(|one| annotated.contains(&&*one.scrape_pool));
         assert!(began.elapsed() < WITHIN, "{loads} loads, {:#?}", seen.collect::<Vec<_>>());
         tokio::time::sleep(Duration::from_secs(1)).await;
     };
@@ -301,7 +301,7 @@ fn shows_it(title: &str, shows: &[Vec<Sample>]) -> bool {
 async fn of_the_namespace(world: &World) -> Vec<scalekit::prometheus::Target> {
     let up = world.query(&format!("up{{namespace=\"{NAMESPACE}\"}}")).await;
     let instances: Vec<_> = up.iter().map(|sample| sample.labels["instance"].clone()).collect();
-    let active = world.targets().await.active;
+    let active = world.targets().await;
     active
         .into_iter()
         .filter(|target| instances.iter().any(|instance| target.scrape_url.contains(instance.as_str())))

@@ -3,14 +3,14 @@ use serde_json::json;
 use super::*;
 use crate::{
     platform::{Part, detect},
-    prometheus::{Target, TargetHealth, Targets as Scraped},
+    prometheus::{Target, TargetHealth},
 };
 
 fn stack() -> Vec<DynamicObject> {
     catalog::stack(&catalog::Options::new("secret", "0.1.0"), &detect(&[], &[]))
 }
 
-fn scraped(jobs: &[String], health: TargetHealth) -> Scraped {
+fn scraped(jobs: &[String], health: TargetHealth) -> Vec<Target> {
     let target = |job: &String| Target {
         scrape_pool: job.clone(),
         scrape_url: format!("http://{job}/metrics"),
@@ -18,10 +18,10 @@ fn scraped(jobs: &[String], health: TargetHealth) -> Scraped {
         health,
         node: None,
     };
-    Scraped { active: jobs.iter().map(target).collect(), pools: jobs.to_vec() }
+    jobs.iter().map(target).collect()
 }
 
-fn observed(live: Vec<DynamicObject>, targets: Result<Scraped, Silence>) -> Observed {
+fn observed(live: Vec<DynamicObject>, targets: Result<Vec<Target>, Silence>) -> Observed {
     Observed {
         platform: "kind".to_owned(),
         kubernetes: "v1.37.2".to_owned(),
@@ -112,7 +112,7 @@ fn a_service_that_is_gone_is_named_beside_the_jobs_it_empties() {
 fn a_kubelet_that_cannot_be_verified_is_found_with_the_way_out() {
     let failed = |job: &str| {
         let mut targets = scraped(&["kubelet".to_owned(), "coredns".to_owned()], TargetHealth::Up);
-        let target = targets.active.iter_mut().find(|target| target.scrape_pool == job).unwrap();
+        let target = targets.iter_mut().find(|target| target.scrape_pool == job).unwrap();
         target.health = TargetHealth::Down;
         target.last_error =
             "tls: failed to verify certificate: x509: certificate signed by unknown authority".to_owned();
@@ -173,9 +173,9 @@ fn a_target_that_is_down_with_its_node_is_no_failure_of_the_stack() {
     let lost = Target {
         health: TargetHealth::Down,
         node: Some("lost".to_owned()),
-        ..scraped(&jobs[..1], TargetHealth::Down).active.remove(0)
+        ..scraped(&jobs[..1], TargetHealth::Down).remove(0)
     };
-    targets.active.push(lost);
+    targets.push(lost);
     let mut observed = observed(stack(), Ok(targets));
     let found = |observed: &Observed| {
         let findings = status(observed, Timestamp::UNIX_EPOCH).findings;
@@ -203,7 +203,7 @@ fn what_is_missing_is_an_error_and_what_was_changed_a_warning() {
     changed.metadata.managed_fields = serde_json::from_value(json!([{"manager": "kubectl-edit", "operation": "Update",
         "fieldsV1": {"f:spec": {"f:revisionHistoryLimit": {}}}}]))
     .unwrap();
-    let status = status(&observed(live, Ok(Scraped::default())), Timestamp::UNIX_EPOCH);
+    let status = status(&observed(live, Ok(vec![])), Timestamp::UNIX_EPOCH);
     let of = |check: &str| status.findings.iter().find(|finding| finding.check == check).unwrap();
     assert_eq!(
         (of("missing").severity, of("missing").message.clone()),
@@ -239,7 +239,7 @@ fn what_scalekit_itself_wrote_was_not_changed_but_installed_with_other_settings(
         let entry = |manager| json!({"manager": manager, "operation": "Apply", "fieldsV1": fields});
         prometheus.metadata.managed_fields =
             Some(serde_json::from_value(manager.map(entry).into_iter().collect()).unwrap());
-        let status = status(&observed(live, Ok(Scraped::default())), Timestamp::UNIX_EPOCH);
+        let status = status(&observed(live, Ok(vec![])), Timestamp::UNIX_EPOCH);
         let finding = status.findings.into_iter().find(|finding| finding.check == "drift").unwrap();
         (finding.message, finding.hint.unwrap())
     };
@@ -284,7 +284,7 @@ fn an_image_is_drift_where_no_other_build_explains_it(
         key: {".": {}, "f:image": {}}}}}}});
     changed.metadata.managed_fields =
         serde_json::from_value(json!([{"manager": manager, "operation": operation, "fieldsV1": fields}])).unwrap();
-    let status = status(&observed(live, Ok(Scraped::default())), Timestamp::UNIX_EPOCH);
+    let status = status(&observed(live, Ok(vec![])), Timestamp::UNIX_EPOCH);
     let fields: Vec<&str> =
         status.drift.iter().flat_map(|drifted| &drifted.fields).map(|change| change.field.as_str()).collect();
     assert_eq!(fields, if told { vec!["spec.template.spec.containers[0].image"] } else { vec![] });
@@ -292,7 +292,7 @@ fn an_image_is_drift_where_no_other_build_explains_it(
 
 #[test]
 fn an_autoscaler_that_cannot_see_its_metric_is_a_finding() {
-    let mut observed = observed(stack(), Ok(Scraped::default()));
+    let mut observed = observed(stack(), Ok(vec![]));
     observed.autoscalers = vec![serde_json::from_value(json!({"apiVersion": "scalekit.dev/v1alpha1", "kind": "Autoscaler",
         "metadata": {"name": "web", "namespace": "shop"},
         "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 5},
