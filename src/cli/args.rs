@@ -32,7 +32,7 @@ const AFTER_HELP: &str = "\
 First steps:
   scalekit up                                 install the stack
   scalekit demo up watcherbot                 a workload that scales on its own metric
-  scalekit demo load watcherbot --tasks 25    25 tasks, 10 per replica: 3 replicas
+  scalekit demo load watcherbot --set 25      25 tasks, 10 per replica: 3 replicas
   scalekit status                             what works and what does not
   scalekit down                               take everything away, and prove it
 

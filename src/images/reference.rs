@@ -33,6 +33,11 @@ pub struct Reference {
 pub struct InvalidReference(String);
 
 impl Reference {
+    /// Whether the first part of a name is a host: the grammar tells it from a path by these signs.
+    pub fn is_host(text: &str) -> bool {
+        text == "localhost" || text.contains(['.', ':']) || text.bytes().any(|byte| byte.is_ascii_uppercase())
+    }
+
     /// Host that speaks the distribution protocol, which for Docker Hub is not the one in its references.
     pub fn api_host(&self) -> &str {
         if self.host == DOCKER_HUB { DOCKER_HUB_API } else { &self.host }
@@ -88,7 +93,7 @@ impl FromStr for Reference {
             None => (tagged, None),
         };
         let (host, path) = match name.split_once('/') {
-            Some((host, path)) if is_host(host) => (host, path.to_owned()),
+            Some((host, path)) if Self::is_host(host) => (host, path.to_owned()),
             Some(_) => (DOCKER_HUB, name.to_owned()),
             None => (DOCKER_HUB, format!("library/{name}")),
         };
@@ -101,11 +106,6 @@ impl FromStr for Reference {
         let tag = tag.map(str::to_owned).or_else(|| digest.is_none().then(|| "latest".to_owned()));
         Ok(Self { host: host.to_owned(), path, tag, digest: digest.map(str::to_owned) })
     }
-}
-
-/// Whether the first part of a name is a host: the grammar tells it from a path by these signs.
-fn is_host(text: &str) -> bool {
-    text == "localhost" || text.contains(['.', ':']) || text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 fn is_local(host: &str) -> bool {

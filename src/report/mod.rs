@@ -35,7 +35,7 @@ use crate::{
         AlertTested, Bundled, CommandError, DemoLoaded, DemoUp, Downed, Explained, ExplainedAlert, ModeChanged, Plan,
         PlannedRemoval, Upped, Written,
     },
-    health::{Report, Status},
+    health::{Report, Status, count},
     yaml,
 };
 
@@ -138,7 +138,7 @@ pub fn modes_changed(done: &ModeChanged, what: &str, rest: &str) {
     for object in &done.changed {
         data(&format!("{object}\n"));
     }
-    data(&format!("{} {what}; {} {rest}\n", text::count(done.changed.len(), "Autoscaler"), done.unchanged));
+    data(&format!("{} {what}; {} {rest}\n", count(done.changed.len(), "Autoscaler"), done.unchanged));
 }
 
 /// Prints what the checks found; of those that found nothing wrong only the count where `quiet`.
@@ -195,7 +195,7 @@ pub fn demo_up(done: &DemoUp) {
 
 /// Prints what `demo load` did.
 pub fn demo_loaded(done: &DemoLoaded) {
-    data(&format!("{} tasks (before: {}), in {}\n", done.after, done.before, text::count(done.pods, "pod")));
+    data(&format!("{} tasks (before: {}), in {}\n", done.after, done.before, count(done.pods, "pod")));
 }
 
 /// Prints the samples there are.
@@ -232,7 +232,7 @@ pub fn written(written: &Written, folder: &Path, quiet: bool) {
     if quiet {
         return;
     }
-    eprintln!("{} in {}", text::count(written.files, "object"), folder.display());
+    eprintln!("{} in {}", count(written.files, "object"), folder.display());
     for name in &written.removed {
         eprintln!("  removed {name}: not part of it any more");
     }

@@ -1,5 +1,7 @@
 //! Whether a text is the reference of an image, or a registry, by the grammar of `distribution/reference`.
 
+use crate::images::Reference;
+
 /// A reference of an image, by the grammar of `distribution/reference`: `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`.
 pub(super) fn image(text: &str) -> Result<String, String> {
     let refused = |why: &str| Err(format!("`{text}` is no image reference, such as registry/grafana:13.2.2: {why}"));
@@ -23,7 +25,7 @@ pub(super) fn image(text: &str) -> Result<String, String> {
         return refused("behind the last `:` stands a tag: letters, digits, `_`, `.`, `-`");
     }
     let (host, path) = match name.split_once('/') {
-        Some((host, path)) if is_host(host) => (Some(host), path),
+        Some((host, path)) if Reference::is_host(host) => (Some(host), path),
         _ => (None, name),
     };
     if host.is_none_or(is_reachable) && path.split('/').all(is_path) {
@@ -40,11 +42,6 @@ pub(super) fn registry(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!("`{text}` is no registry: HOST, HOST:PORT or HOST/PATH, without a scheme"))
-}
-
-/// Whether the first part of a name is a host: the grammar tells it from a path by these signs.
-fn is_host(text: &str) -> bool {
-    text == "localhost" || text.contains(['.', ':']) || text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 /// A host name or an address, with or without a port.

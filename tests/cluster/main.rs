@@ -98,6 +98,7 @@ fn installation() -> Story {
         verdicts::a_readiness_probe_that_never_passes,
         verdicts::a_definition_whose_names_are_taken,
         verdicts::an_aggregated_api_without_its_service,
+        verdicts::an_aggregated_api_whose_pods_do_not_listen,
         verdicts::up_names_an_image_that_a_registry_refuses,
         install::up_makes_everything_ready_and_every_target_up,
         scraping::a_job_that_lost_its_targets_is_an_alert_and_a_finding,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use scalekit::quantity::Quantity;
 use serde_json::{Value, json};
@@ -74,6 +75,7 @@ pub async fn cpu_and_memory_are_what_the_kubelet_says(world: &World) {
     if with_hpa {
         prometheus_says_what_metrics_server_says(world).await;
     }
+    what_was_used_is_known_afterwards(world).await;
     world.kubectl(["delete", "namespace", NAMESPACE, "--wait=false"]);
 }
 
@@ -103,6 +105,56 @@ async fn prometheus_says_what_metrics_server_says(world: &World) {
             assert!(began.elapsed() < MEASURED_WITHIN, "{said}");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+    }
+}
+
+/// A scaler that has just started remembers nothing: what it decided before is made again from what the kubelets and
+/// kube-state-metrics told Prometheus, whatever the scaler had read then.
+async fn what_was_used_is_known_afterwards(world: &World) {
+    // CPU counts once the pod has been ready for all of the time that it is reckoned over.
+    let age = format!("time() - max(kube_pod_start_time{{namespace={NAMESPACE:?}}})");
+    let began = Instant::now();
+    while world.query(&age).await.first().is_none_or(|sample| sample.value < 240.0) {
+        assert!(began.elapsed() < MEASURED_WITHIN, "the pod of {NAMESPACE} is not told of");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let remembered = explained(world, "cpu", &[]).await;
+    let then: Timestamp = serde_json::from_value(remembered["to"].clone()).unwrap();
+    world.kubectl(["rollout", "restart", "-n", "monitoring", "deployment/scaler"]);
+    world.kubectl(["rollout", "status", "-n", "monitoring", "deployment/scaler", "--timeout=300s"]);
+    for Measured { name, unit, .. } in metrics() {
+        let told = explained(world, name, &["--at", &then.to_string()]).await;
+        assert_eq!(told["recomputed"], true, "{told:#}");
+        assert!(told["assumed"][0].as_str().is_some_and(|assumed| assumed.contains("kubelets")), "{told:#}");
+        // A share has words behind it.
+        let value = told["metrics"][0]["value"].as_str().and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+        let value = value.unwrap_or_else(|| panic!("{name}: {told:#}"));
+        let query = format!("sum(max_over_time(({})[1s:1s] @ {}))", own_question(name), then.as_second());
+        let expected = world.query(&query).await.first().map_or(0.0, |sample| sample.value);
+        // Shares are told in whole per cents, cores in thousandths.
+        let rounded = if unit.starts_with('%') { 1.0 } else { 0.001 };
+        assert!((value - expected).abs() <= rounded, "{name}: {value} {unit}, Prometheus says {expected}: {told:#}");
+        assert!(told["metrics"][0]["proposedReplicas"].is_number(), "{told:#}");
+        println!("{name} at {then}: {value} {unit}, Prometheus says {expected}");
+    }
+}
+
+async fn explained(world: &World, name: &str, at: &[&str]) -> Value {
+    let target = format!("as/{name}");
+    let of_target = ["explain", &target, "-n", NAMESPACE, "-o", "json"];
+    serde_json::from_str(&world.until_it_passes(&[&of_target, at].concat()).await.stdout).unwrap()
+}
+
+/// What the scaler would ask of Prometheus for a metric, in the unit of the metric.
+fn own_question(name: &str) -> String {
+    let labels = |container: &str| format!("namespace={NAMESPACE:?},container{container}");
+    let (any, main) = (labels("!=\"\""), labels("=\"main\""));
+    match name {
+        "memory" => format!("sum by (pod) (container_memory_working_set_bytes{{{any}}})"),
+        "cpu" => slope(&any),
+        "cpu-share" => format!("100 * {} / 0.2", slope(&any)),
+        "main-share" => format!("100 * {} / 0.1", slope(&main)),
+        _ => panic!("no metric {name}"),
     }
 }
 

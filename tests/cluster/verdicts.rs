@@ -270,26 +270,46 @@ fn has_condition(object: &Value, kind: &str, status: &str) -> bool {
     conditions.into_iter().flatten().any(|condition| condition["type"] == kind && condition["status"] == status)
 }
 
-/// Its Service is not there. While it is so no namespace of the cluster goes, so it is taken away before it is judged.
 pub async fn an_aggregated_api_without_its_service(world: &World) {
     let place = Place::new(world, "no-api", json!({})).await;
-    let service: DynamicObject = serde_json::from_value(json!({"apiVersion": "apiregistration.k8s.io/v1",
+    nobody_answers(place, "nowhere", "ServiceNotFound").await;
+}
+
+pub async fn an_aggregated_api_whose_pods_do_not_listen(world: &World) {
+    let place = Place::new(world, "deaf-api", json!({})).await;
+    let workload = workload("Deployment", json!({"containers": [script("sleep 1000")]}));
+    let selector = workload["spec"]["selector"]["matchLabels"].clone();
+    let deployment = place.put(workload).await;
+    place.wait(&deployment, LIMIT).await.unwrap();
+    let spec = json!({"selector": selector, "ports": [{"port": 443, "protocol": "TCP"}]});
+    place.put(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "deaf"}, "spec": spec})).await;
+    nobody_answers(place, "deaf", "FailedDiscoveryCheck").await;
+}
+
+/// An API for which this Service of the place does not answer. While it is so no namespace of the cluster goes, so it is taken away
+/// once it is judged.
+async fn nobody_answers(place: Place<'_>, service: &str, reason: &str) {
+    let name = format!("v1.{service}.verdict.test");
+    let registration: DynamicObject = serde_json::from_value(json!({"apiVersion": "apiregistration.k8s.io/v1",
         "kind": "APIService",
-        "metadata": {"name": "v1.verdict.test", "labels": {APPLYSET_PART_OF: place.release().applyset}},
-        "spec": {"group": "verdict.test", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 10,
-            "insecureSkipTLSVerify": true, "service": {"namespace": place.name, "name": "nowhere"}}}))
+        "metadata": {"name": name, "labels": {APPLYSET_PART_OF: place.release().applyset}},
+        "spec": {"group": format!("{service}.verdict.test"), "version": "v1", "groupPriorityMinimum": 1000,
+            "versionPriority": 10, "insecureSkipTLSVerify": true,
+            "service": {"namespace": place.name, "name": service}}}))
     .unwrap();
-    let object = ObjectRef::of(&service);
-    let services = place.cluster().api_for(&object).unwrap();
-    applied(&services, &object.name, &service).await;
-    let shown = place.shown_of(&object, |service| has_condition(service, "Available", "False"));
+    let object = ObjectRef::of(&registration);
+    let registrations = place.cluster().api_for(&object).unwrap();
+    applied(&registrations, &name, &registration).await;
+    let shown = place.shown_of(&object, |found| {
+        has_condition(found, "Available", "False") && found["status"]["conditions"][0]["reason"] == reason
+    });
     let wait = async {
         let ended = place.wait(&object, LIMIT).await;
-        services.delete(&object.name, &DeleteParams::default()).await.unwrap();
+        registrations.delete(&name, &DeleteParams::default()).await.unwrap();
         ended
     };
     let hint = "no namespace of the cluster can be deleted";
-    fails_once(world, &object, wait, shown, &["it does not answer: ", "nowhere"], hint).await;
+    fails_once(place.world, &object, wait, shown, &["it does not answer: ", service], hint).await;
     place.go().await;
 }
 

@@ -141,7 +141,10 @@ impl Seen {
             let Some(name) = label("pod") else { continue };
             for (second, value) in &track.values {
                 let pods = self.0.entry(*second).or_default();
-                let pod = pods.entry(name.to_owned()).or_insert_with(|| running(name));
+                if !pods.contains_key(name) {
+                    pods.insert(name.to_owned(), running(name));
+                }
+                let Some(pod) = pods.get_mut(name) else { continue };
                 match (label("phase"), label("condition"), label("container")) {
                     (Some(phase), ..) => pod.phase = pods::phase(phase),
                     (_, Some(condition), _) => {
@@ -209,7 +212,8 @@ fn instant(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap_or_default()
 }
 
-fn seconds(step: i64) -> Duration {
+/// How far apart the looks of a span are.
+pub fn seconds(step: i64) -> Duration {
     Duration::from_secs(step.unsigned_abs())
 }
 

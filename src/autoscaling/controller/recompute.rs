@@ -3,7 +3,7 @@
 //! The same code decides, tick by tick over the longest window of the policy, with the counts that were ordered then, and for
 //! what pods use with the pods of then. The Autoscaler is the one of today: what its spec was then, nobody knows.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use kube::{Api, api::ListParams};
@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::{
     Key,
     observe::one,
-    past::{self, PastPods, Span},
+    past::{self, PastPods, Span, seconds},
     source::Question,
     tick::Context,
     words::{ApiError, in_time},
@@ -118,18 +118,20 @@ pub async fn recompute(context: &Context, key: &Key, at: Timestamp) -> Result<Ex
         return Ok(Explanation { recomputed: true, ..Run::of(&decision, &policy, None).explain() });
     }
     // Made without a single metric it would be a hold, or a fallback, that nobody decided on.
-    let of_both = metrics.iter().zip(&policy.metrics).zip(&object.spec.metrics);
-    let unreadable = of_both.filter(|(_, of_spec)| of_spec.prometheus.is_none()).filter_map(|(metric, _)| {
-        let Reading::Failed(why) = reading(metric, end) else { return None };
-        Some(format!("{}: {why}", metric.1.name))
-    });
-    let unreadable: Vec<String> = unreadable.collect();
+    let (mut read, mut unreadable) = (Vec::new(), Vec::new());
+    for (metric, of_spec) in metrics.iter().zip(&policy.metrics).zip(&object.spec.metrics) {
+        match reading(metric, end) {
+            Reading::Failed(why) if of_spec.prometheus.is_none() => {
+                unreadable.push(format!("{}: {why}", metric.1.name));
+            }
+            Reading::Failed(_) => {}
+            _ => read.push(metric.1),
+        }
+    }
     if unreadable.len() == metrics.len() {
         return Err(NotRecomputed::NotReadable { key: key.clone(), at, metrics: unreadable.join("; ") });
     }
-    let read = metrics.iter().zip(&policy.metrics);
-    let read = read.filter(|metric| !matches!(reading(*metric, end), Reading::Failed(_)));
-    let assumed = assumed(read.map(|(_, metric)| metric));
+    let assumed = assumed(&read);
     Ok(Explanation { recomputed: true, assumed, ..Run::of(&decision, &policy, None).explain() })
 }
 
@@ -166,8 +168,8 @@ fn nothing(metric: &Metric) -> Reading {
 }
 
 /// What is taken for true of metrics about pods, because no history has it.
-fn assumed<'a>(metrics: impl Iterator<Item = &'a Metric>) -> Vec<String> {
-    let of_pods: Vec<_> = metrics.filter(|metric| past::resource(metric).is_some()).collect();
+fn assumed(metrics: &[&Metric]) -> Vec<String> {
+    let of_pods: Vec<_> = metrics.iter().filter(|metric| past::resource(metric).is_some()).collect();
     if of_pods.is_empty() {
         return Vec::new();
     }
@@ -345,10 +347,6 @@ async fn readings(
         readings.extend(by_second(tracks).into_iter().map(of));
     }
     Ok(readings)
-}
-
-fn seconds(step: i64) -> Duration {
-    Duration::from_secs(step.unsigned_abs())
 }
 
 #[cfg(test)]

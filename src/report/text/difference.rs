@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 use similar::{Algorithm, ChangeTag, TextDiff};
 
-use crate::plan::shown;
+use crate::{health::count, plan::shown};
 
 /// Longest line of a value; `-o json` has all of it.
 const WIDTH: usize = 120;
@@ -54,13 +54,13 @@ fn lines(live: &str, desired: &str) -> String {
             Some(format!("\n      {mark}{:>5} {shown}{cut}", number.map_or(0, |index| index + 1)))
         })
         .collect();
-    let mut text = format!("{} differ", super::count(changed.len(), "line"));
+    let mut text = format!("{} differ", count(changed.len(), "line"));
     if changed.len() == 1 {
         text.push('s');
     }
     text.extend(changed.iter().take(LINES).map(String::as_str));
     if changed.len() > LINES {
-        let _ = write!(text, "\n      … and {} more", super::count(changed.len() - LINES, "line"));
+        let _ = write!(text, "\n      … and {} more", count(changed.len() - LINES, "line"));
     }
     text
 }

@@ -22,13 +22,8 @@ use crate::{
         SCALEKIT, SCRAPES_SECRET, scrape_file,
     },
     commands::{AlertTested, CommandError, DemoUp, ExplainedAlert, Upped},
-    health::{CHECKS, Counts, Report, Severity, Stage, Verdict},
+    health::{CHECKS, Counts, Report, Severity, Stage, Verdict, count},
 };
-
-/// `1 pod`, `3 pods`.
-pub(super) fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
-}
 
 pub(super) fn error(error: &CommandError) -> String {
     let mut text = format!("{} {error}\n", bold("error:"));
@@ -102,7 +97,7 @@ pub(super) fn upped(done: &Upped, phases: &str) -> String {
         text,
         "\nnext:\n  scalekit open grafana                      dashboards; prints address, user and password\n  \
          scalekit demo up watcherbot                a workload that scales on its own metric\n  \
-         scalekit demo load watcherbot --tasks 25   25 tasks, 10 per replica: 3 replicas\n  \
+         scalekit demo load watcherbot --set 25     25 tasks, 10 per replica: 3 replicas\n  \
          scalekit status"
     );
     text
@@ -275,7 +270,7 @@ pub(super) fn demo_up(done: &DemoUp) -> String {
     let DemoUp { name, namespace, changes, took } = done;
     format!(
         "{name} runs in namespace {namespace}: {changes} ({} s)\n\nnext:\n  \
-         scalekit demo load {name} --tasks 25\n  \
+         scalekit demo load {name} --set 25\n  \
          kubectl get autoscalers,deployments -n {namespace} --watch\n",
         took.as_secs()
     )

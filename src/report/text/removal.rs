@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use super::{count, plain_table, trimmed};
+use super::{plain_table, trimmed};
 use crate::{
     commands::{Downed, PlannedRemoval},
     event::Fate,
-    health::Severity,
+    health::{Severity, count},
     plan::Scaled,
     report::progress::severity_mark,
 };
