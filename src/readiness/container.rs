@@ -30,8 +30,8 @@ pub(super) fn doomed(pod: &Pod, container: &ContainerStatus) -> Option<Readiness
         "ErrImageNeverPull" => Some(
             Readiness::failed(format!("{of}: image {image} is not on the node, and it is not to be pulled"))
                 .hint(
-                    "run `scalekit up` again to send the image to every node, or give a reference that can be pulled: --image \
-                     scaler=REF; a kubelet takes an image that it pulled by another name for absent by this one: give that name",
+                    "give a reference that every node can pull, --image scaler=REF, or run `scalekit up` again where it reaches all \
+                     nodes; a kubelet takes an image that it pulled by another name for absent by this one: give that name",
                 ),
         ),
         "InvalidImageName" => Some(
