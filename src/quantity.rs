@@ -55,10 +55,13 @@ impl Quantity {
         (self.nanos % NANOS_PER_UNIT == 0).then_some(self.nanos / NANOS_PER_UNIT)
     }
 
-    /// As a floating-point number, for what is a fraction by nature, such as a tolerance.
+    /// As a floating-point number, for what is a fraction by nature, such as a tolerance: to the last bit what the HPA makes of
+    /// it, which is a whole number of the unit in which the API server stores it, times that unit (`AsApproximateFloat64`).
     #[expect(clippy::cast_precision_loss, reason = "a float is asked for")]
     pub fn as_f64(self) -> f64 {
-        self.nanos as f64 / 1e9
+        const UNITS: [f64; 4] = [1e-9, 1e-6, 1e-3, 1.0];
+        let (number, unit) = coarsest(self.nanos, 1000, UNITS.len());
+        number as f64 * UNITS[unit]
     }
 }
 
@@ -209,6 +212,18 @@ mod tests {
 
     fn milli(text: &str) -> Result<i64, Error> {
         text.parse::<Quantity>().and_then(Quantity::milli)
+    }
+
+    /// What Go makes of them: `0.41` is the next float below the first.
+    #[rstest]
+    #[case::in_thousandths("410m", 0.410_000_000_000_000_03)]
+    #[case::as_the_api_server_stores_it("0.41", 0.410_000_000_000_000_03)]
+    #[case::a_tenth("0.1", 0.1)]
+    #[case::in_millionths("1500u", 0.0015)]
+    #[case::whole("2", 2.0)]
+    #[case::nothing("0", 0.0)]
+    fn a_fraction_is_to_the_last_bit_what_the_hpa_reckons_with(#[case] text: &str, #[case] expected: f64) {
+        assert_eq!(text.parse::<Quantity>().map(|quantity| quantity.as_f64().to_bits()), Ok(expected.to_bits()));
     }
 
     #[rstest]

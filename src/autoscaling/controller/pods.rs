@@ -22,7 +22,10 @@ use super::{
     words::{ApiError, in_time},
 };
 use crate::{
-    autoscaling::decision::observation::{Container, Phase, Pod, Pods, ReadyCondition},
+    autoscaling::decision::{
+        observation::{Container, Phase, Pod, Pods, ReadyCondition},
+        pods::{InitContainer, whole},
+    },
     quantity::Quantity,
 };
 
@@ -173,8 +176,14 @@ fn pod(pod: Listed) -> Pod {
     let status = pod.status;
     let conditions = status.iter().flat_map(|status| &status.conditions);
     let ready = conditions.into_iter().find(|condition| condition.kind == "Ready");
+    let container = |spec: &ContainerSpec| Container { requests: milli(&spec.resources), name: spec.name.clone() };
+    let lasts = |spec: &ContainerSpec| spec.restart_policy.as_deref() == Some("Always");
+    let mut running: Vec<Container> = containers.iter().map(container).collect();
+    let before =
+        init_containers.iter().map(|spec| InitContainer { requests: milli(&spec.resources), lasts: lasts(spec) });
+    let requests = whole(&milli(&resources), &running, &before.collect::<Vec<_>>());
     // Init containers that keep running request as long as the others do (KEP-753).
-    let lasting = init_containers.into_iter().filter(|init| init.restart_policy.as_deref() == Some("Always"));
+    running.extend(init_containers.iter().filter(|spec| lasts(spec)).map(container));
     Pod {
         name: pod.metadata.name.unwrap_or_default(),
         phase: phase(status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()),
@@ -189,12 +198,8 @@ fn pod(pod: Listed) -> Pod {
         started: status.as_ref().and_then(|status| status.start_time),
         created: pod.metadata.creation_timestamp.map(|time| time.0),
         deleting: pod.metadata.deletion_timestamp.is_some(),
-        requests: milli(&resources),
-        containers: containers
-            .into_iter()
-            .chain(lasting)
-            .map(|container| Container { requests: milli(&container.resources), name: container.name })
-            .collect(),
+        requests,
+        containers: running,
     }
 }
 
@@ -215,4 +220,29 @@ fn milli(resources: &Resources) -> BTreeMap<String, i64> {
         Some((resource.clone(), milli))
     };
     resources.requests.iter().filter_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_pod_requests_is_read_of_it_and_of_its_containers() {
+        let container = |name: &str, cpu: &str, more: serde_json::Value| {
+            let mut container = json!({"name": name, "resources": {"requests": {"cpu": cpu}}});
+            container.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+            container
+        };
+        let listed = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {
+            "resources": {"requests": {"memory": "1Gi"}},
+            "initContainers": [container("lasts", "100m", json!({"restartPolicy": "Always"})), container("ends", "1", json!({}))],
+            "containers": [container("main", "500m", json!({}))],
+        }});
+        let pod = pod(serde_json::from_value(listed).unwrap());
+        assert_eq!((pod.requests["cpu"], pod.requests["memory"]), (1100, 1024 * 1024 * 1024 * 1000));
+        let running: Vec<_> = pod.containers.iter().map(|one| (one.name.as_str(), one.requests["cpu"])).collect();
+        assert_eq!(running, [("main", 500), ("lasts", 100)]);
+    }
 }

@@ -1,6 +1,6 @@
 //! How many replicas, and why: a pure function from what is wanted, seen and remembered.
 //!
-//! The arithmetic, the names and the reasons are the Kubernetes HPA's (v1.37), in milli-unit integers.
+//! The arithmetic, the names and the reasons are the Kubernetes HPA's (v1.37, with what v1.38 mended), in milli-unit integers.
 //! Each step has a file of its own, in this order:
 //!
 //! ```text

@@ -70,7 +70,7 @@ pub struct Pod {
     pub created: Option<Timestamp>,
     /// Whether it has a deletion timestamp.
     pub deleting: bool,
-    /// Requests of the pod as a whole, by resource, in milli-units.
+    /// Requests of the pod as a whole ([`whole`](super::pods::whole)), by resource, in milli-units; empty where it says none.
     pub requests: BTreeMap<String, i64>,
     /// Containers, and init containers that keep running.
     pub containers: Vec<Container>,
