@@ -13,7 +13,7 @@ export PATH := $(PATH):$(CARGO_HOME)/bin:/usr/local/go/bin
 # An installation must never land on the cluster that the user happens to work with.
 unexport KUBECONFIG
 
-.PHONY: help go build cluster cluster-down demo test test-unit test-dev test-manifests test-cluster soak compatible bench bench-autoscalers lint prerequisites
+.PHONY: help go build cluster cluster-down demo test test-unit test-dev test-manifests test-cluster soak compatible hpa bench bench-autoscalers lint prerequisites
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -91,3 +91,6 @@ soak: build ## What takes long: 15 minutes without an alert in both flavours, Pr
 
 compatible: build go ## The scaler on top of a Prometheus of its own, VictoriaMetrics and Thanos, built from their Go modules
 	@dev/compatible/run
+
+hpa: go ## The decision against the code of Kubernetes' HPA controller, on inputs that are drawn
+	@dev/hpa/run

@@ -112,12 +112,12 @@ async fn prometheus_says_what_metrics_server_says(world: &World) {
 /// kube-state-metrics told Prometheus, whatever the scaler had read then.
 async fn what_was_used_is_known_afterwards(world: &World) {
     // CPU counts once the pod has been ready for all of the time that it is reckoned over.
-    let age = format!("time() - max(kube_pod_start_time{{namespace={NAMESPACE:?}}})");
-    let began = Instant::now();
-    while world.query(&age).await.first().is_none_or(|sample| sample.value < 240.0) {
-        assert!(began.elapsed() < MEASURED_WITHIN, "the pod of {NAMESPACE} is not told of");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+    world
+        .until_samples(
+            &format!("kube_pod_status_ready{{namespace={NAMESPACE:?},condition=\"true\"}} offset 4m == 1"),
+            1,
+        )
+        .await;
     let remembered = explained(world, "cpu", &[]).await;
     let then: Timestamp = serde_json::from_value(remembered["to"].clone()).unwrap();
     world.kubectl(["rollout", "restart", "-n", "monitoring", "deployment/scaler"]);
