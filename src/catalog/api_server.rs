@@ -12,17 +12,22 @@ const USUAL: [u16; 3] = [443, 6443, 16443];
 /// The policy by which the port of an installation is known: every installation has it.
 const KNOWN_BY: &str = "scaler";
 
-/// The ports of a rule that lets out to the API server, wherever it is.
-fn ports(rule: &mut Value) -> Option<&mut Vec<Value>> {
-    let ports = rule.get_mut("ports")?.as_array_mut()?;
-    USUAL.iter().all(|usual| ports.iter().any(|known| known["port"] == *usual)).then_some(ports)
+/// The ports of a rule; none where it has none.
+fn ports(rule: &Value) -> impl Iterator<Item = u16> {
+    let ports = rule["ports"].as_array().into_iter().flatten();
+    ports.filter_map(|entry| u16::try_from(entry["port"].as_u64()?).ok())
+}
+
+/// Whether a rule lets out to the API server, wherever it is.
+fn is_to_it(rule: &Value) -> bool {
+    USUAL.iter().all(|usual| ports(rule).any(|port| port == *usual))
 }
 
 /// Lets out to it where it answers on a port of its own.
 pub(super) fn let_out(policy: &mut DynamicObject, platform: &Platform) {
     let Some(port) = platform.api_port.filter(|port| !USUAL.contains(port)) else { return };
-    for rule in edit::items(&mut policy.data, "/spec/egress") {
-        if let Some(ports) = ports(rule) {
+    for rule in edit::items(&mut policy.data, "/spec/egress").filter(|rule| is_to_it(rule)) {
+        if let Some(ports) = rule["ports"].as_array_mut() {
             ports.push(json!({"port": port, "protocol": "TCP"}));
         }
     }
@@ -31,14 +36,8 @@ pub(super) fn let_out(policy: &mut DynamicObject, platform: &Platform) {
 /// The port of its own that an installation lets out to.
 pub(super) fn port(live: &[DynamicObject]) -> Option<u16> {
     let is_it = |object: &&DynamicObject| edit::kind(object) == "NetworkPolicy" && edit::name(object) == KNOWN_BY;
-    let mut policy = live.iter().find(is_it)?.data.clone();
-    let mut rules = edit::items(&mut policy, "/spec/egress");
-    let port = |rule: &mut Value| ports(rule)?.iter().filter_map(port_of).find(|port| !USUAL.contains(port));
-    rules.find_map(port)
-}
-
-fn port_of(entry: &Value) -> Option<u16> {
-    u16::try_from(entry["port"].as_u64()?).ok()
+    let rules = live.iter().find(is_it)?.data["spec"]["egress"].as_array()?;
+    rules.iter().filter(|rule| is_to_it(rule)).flat_map(ports).find(|port| !USUAL.contains(port))
 }
 
 #[cfg(test)]

@@ -122,14 +122,14 @@ async fn what_was_used_is_known_afterwards(world: &World) {
     let then: Timestamp = serde_json::from_value(remembered["to"].clone()).unwrap();
     world.kubectl(["rollout", "restart", "-n", "monitoring", "deployment/scaler"]);
     world.kubectl(["rollout", "status", "-n", "monitoring", "deployment/scaler", "--timeout=300s"]);
-    for Measured { name, unit, .. } in metrics() {
+    for Measured { name, unit, own, .. } in metrics() {
         let told = explained(world, name, &["--at", &then.to_string()]).await;
         assert_eq!(told["recomputed"], true, "{told:#}");
         assert!(told["assumed"][0].as_str().is_some_and(|assumed| assumed.contains("kubelets")), "{told:#}");
         // A share has words behind it.
         let value = told["metrics"][0]["value"].as_str().and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
         let value = value.unwrap_or_else(|| panic!("{name}: {told:#}"));
-        let query = format!("sum(max_over_time(({})[1s:1s] @ {}))", own_question(name), then.as_second());
+        let query = format!("sum(max_over_time(({own})[1s:1s] @ {}))", then.as_second());
         let expected = world.query(&query).await.first().map_or(0.0, |sample| sample.value);
         // Shares are told in whole per cents, cores in thousandths.
         let rounded = if unit.starts_with('%') { 1.0 } else { 0.001 };
@@ -143,19 +143,6 @@ async fn explained(world: &World, name: &str, at: &[&str]) -> Value {
     let target = format!("as/{name}");
     let of_target = ["explain", &target, "-n", NAMESPACE, "-o", "json"];
     serde_json::from_str(&world.until_it_passes(&[&of_target, at].concat()).await.stdout).unwrap()
-}
-
-/// What the scaler would ask of Prometheus for a metric, in the unit of the metric.
-fn own_question(name: &str) -> String {
-    let labels = |container: &str| format!("namespace={NAMESPACE:?},container{container}");
-    let (any, main) = (labels("!=\"\""), labels("=\"main\""));
-    match name {
-        "memory" => format!("sum by (pod) (container_memory_working_set_bytes{{{any}}})"),
-        "cpu" => slope(&any),
-        "cpu-share" => format!("100 * {} / 0.2", slope(&any)),
-        "main-share" => format!("100 * {} / 0.1", slope(&main)),
-        _ => panic!("no metric {name}"),
-    }
 }
 
 /// The scaler's own question about CPU, word by word: a test beside it has it the same.
@@ -183,6 +170,8 @@ struct Measured {
     metric: Value,
     unit: &'static str,
     query: String,
+    /// What the scaler would ask of Prometheus for it.
+    own: String,
     /// Where an HPA says it.
     hpa_path: Option<&'static str>,
 }
@@ -190,7 +179,9 @@ struct Measured {
 fn metrics() -> [Measured; 4] {
     let labels = |container: &str| format!("namespace={NAMESPACE:?},container{container}");
     let cores = |container: &str| format!("sum(rate(container_cpu_usage_seconds_total{{{}}}[2m]))", labels(container));
-    let any = "!=\"\"";
+    let (any, main) = ("!=\"\"", "=\"main\"");
+    let own_cores = |container: &str| slope(&labels(container));
+    let memory = format!("sum by (pod) (container_memory_working_set_bytes{{{}}})", labels(any));
     let average = |name: &str, value: &str| {
         let target = json!({"type": "AverageValue", "averageValue": value});
         json!({"type": "Resource", "resource": {"name": name, "target": target}})
@@ -202,14 +193,23 @@ fn metrics() -> [Measured; 4] {
             metric: average("memory", "1Gi"),
             unit: "bytes a pod",
             query: format!("sum(container_memory_working_set_bytes{{{}}})", labels(any)),
+            own: memory,
             hpa_path: None,
         },
-        Measured { name: "cpu", metric: average("cpu", "1"), unit: "cores a pod", query: cores(any), hpa_path: None },
+        Measured {
+            name: "cpu",
+            metric: average("cpu", "1"),
+            unit: "cores a pod",
+            query: cores(any),
+            own: own_cores(any),
+            hpa_path: None,
+        },
         Measured {
             name: "cpu-share",
             metric: json!({"type": "Resource", "resource": {"name": "cpu", "target": share}}),
             unit: "% of what the pod requests",
             query: format!("100 * {} / 0.2", cores(any)),
+            own: format!("100 * {} / 0.2", own_cores(any)),
             hpa_path: Some("/0/resource/current/averageUtilization"),
         },
         Measured {
@@ -217,7 +217,8 @@ fn metrics() -> [Measured; 4] {
             metric: json!({"type": "ContainerResource",
                 "containerResource": {"name": "cpu", "container": "main", "target": share}}),
             unit: "% of what the container requests",
-            query: format!("100 * {} / 0.1", cores("=\"main\"")),
+            query: format!("100 * {} / 0.1", cores(main)),
+            own: format!("100 * {} / 0.1", own_cores(main)),
             hpa_path: Some("/1/containerResource/current/averageUtilization"),
         },
     ]

@@ -102,7 +102,7 @@ pub struct InitContainer {
 pub fn whole(
     own: &BTreeMap<String, i64>,
     containers: &[Container],
-    init_containers: &[InitContainer],
+    init_containers: impl IntoIterator<Item = InitContainer>,
 ) -> BTreeMap<String, i64> {
     let is_of_pods = |name: &str| matches!(name, "cpu" | "memory") || name.starts_with("hugepages-");
     if !own.keys().any(|name| is_of_pods(name)) {
@@ -195,7 +195,7 @@ mod tests {
         let containers = [container("main", Some(500)), container("beside", None)];
         let init =
             |(request, lasts): &(i64, bool)| InitContainer { requests: of("cpu", Some(*request)), lasts: *lasts };
-        let whole = whole(&own, &containers, &init_containers.iter().map(init).collect::<Vec<_>>());
+        let whole = whole(&own, &containers, init_containers.iter().map(init));
         assert_eq!(whole.get("cpu").copied(), expected);
         assert_eq!(whole.is_empty(), expected.is_none());
     }
