@@ -25,10 +25,10 @@ prerequisites: ## Debian packages that a build needs, where they are missing
 go: prerequisites
 	@dev/prerequisites go
 
-# Static; with what only the command line needs apart from the scaler's code; and with relocations in the short form,
-# which are a twentieth of the long one and are read at every start.
+# Static; with what only the command line needs apart from the scaler's code, and without tables to unwind by; and with
+# relocations in the short form, which are a twentieth of the long one and are read at every start.
 STATIC := -C target-feature=+crt-static -C symbol-mangling-version=v0 \
-  -C link-arg=-Wl,-T,layout.ld -C link-arg=-Wl,-z,pack-relative-relocs
+  -C link-arg=-Wl,-T,layout.ld -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-z,pack-relative-relocs
 build: export RUSTFLAGS := $(STATIC)
 build: prerequisites ## The static binary: target/scalekit
 	cargo build --locked --profile dist --target $(ARCH)

@@ -39,7 +39,7 @@ struct Workload {
 impl Workload {
     fn new(place: u32, chance: &mut Rng) -> Self {
         Self {
-            key: Key { namespace: "demo".to_owned(), name: format!("w-{place}") },
+            key: Key::new("demo", &format!("w-{place}")),
             memory: Memory::default(),
             ordered: 1,
             there: 1,

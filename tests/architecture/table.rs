@@ -36,7 +36,7 @@ const fn shell(module: &'static str, modules: &'static str, crates: &'static str
 
 /// From the outside in: a module uses what stands below it.
 pub const TABLE: &[Rule] = &[
-    shell("", "", "scalekit"),
+    shell("", "", "mimalloc scalekit"),
     shell(
         "cli",
         "settings commands report cluster event catalog images::Architecture plan platform",

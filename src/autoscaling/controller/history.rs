@@ -206,7 +206,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
     fn key() -> Key {
-        Key { namespace: "demo".to_owned(), name: "w".to_owned() }
+        Key::new("demo", "w")
     }
 
     fn record(history: &History, second: i64, tasks: i64) {
@@ -274,7 +274,7 @@ mod tests {
         let history = History::default();
         // Of which a quarter is left where there are so many.
         history.lock().most = 1 << 20;
-        let of = |place: i64| Key { namespace: "demo".to_owned(), name: format!("w-{place}") };
+        let of = |place: i64| Key::new("demo", &format!("w-{place}"));
         // 400 objects take more with a handful of decisions each, before any of them has a second chunk.
         for tick in 0..20 {
             for place in 0..400 {

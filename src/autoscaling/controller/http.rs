@@ -1,17 +1,22 @@
 //! `/livez`, `/readyz`, `/metrics` and `/explain/NAMESPACE/NAME`.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicI64, Ordering},
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
 };
 
 use axum::{
     Json, Router,
+    body::Body,
     extract::{Path, Query, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
+use futures::stream;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
@@ -134,8 +139,11 @@ async fn readyz(State(shared): State<Shared>) -> (StatusCode, String) {
 async fn metrics(State(shared): State<Shared>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let telemetry = Arc::clone(&shared.context.telemetry);
-    match tokio::task::spawn_blocking(move || telemetry.text()).await {
-        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+    match tokio::task::spawn_blocking(move || telemetry.page()).await {
+        Ok(pieces) => {
+            let pieces = stream::iter(pieces.into_iter().map(Ok::<_, Infallible>));
+            ([(header::CONTENT_TYPE, OPEN_METRICS)], Body::from_stream(pieces)).into_response()
+        }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -165,7 +173,7 @@ async fn explain(
     if at.is_some_and(|at| at.duration_since(shared.vitals.clock.wall()) > SKEW) {
         return (StatusCode::BAD_REQUEST, "at lies in the future\n").into_response();
     }
-    let key = Key { namespace, name };
+    let key = Key::new(&namespace, &name);
     let remembered = shared.context.history.explain(&key, at);
     let found = match (remembered, at) {
         (Some(explanation), _) => Ok(explanation),
@@ -187,7 +195,7 @@ async fn explain(
 
 #[cfg(test)]
 mod tests {
-    use axum::{body::Body, http::Request};
+    use axum::http::Request;
     use serde_json::json;
     use tower::ServiceExt;
 

@@ -135,13 +135,20 @@ pub enum Error {
     WatchEnded,
 }
 
-/// An Autoscaler by namespace and name.
+/// An Autoscaler by namespace and name. It is held in some thirty places for each, most of them labels of metrics.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Namespace.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Name.
-    pub name: String,
+    pub name: Arc<str>,
+}
+
+impl Key {
+    /// The key of what has these names.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
 }
 
 impl fmt::Display for Key {

@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn what_moves_is_written_twenty_times_a_second_whoever_was_made_with_whom() {
         let paces = |objects: usize| {
-            let key = |n| Key { namespace: "demo".to_owned(), name: format!("w-{n}") };
+            let key = |n| Key::new("demo", &format!("w-{n}"));
             (0..objects).map(move |n| pace(&key(n), objects).as_secs_f64())
         };
         assert!(paces(200).all(|pace| pace <= 15.0), "each look is written");

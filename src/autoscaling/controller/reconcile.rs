@@ -184,7 +184,7 @@ fn seen(object: DeserializeGuard<Autoscaler>, schedule: &mut Schedule, context: 
 }
 
 fn key(object: &DeserializeGuard<Autoscaler>) -> Key {
-    Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    Key::new(&object.namespace().unwrap_or_default(), &object.name_any())
 }
 
 #[cfg(test)]

@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> Key {
-        Key { namespace: "demo".to_owned(), name: name.to_owned() }
+        Key::new("demo", name)
     }
 
     fn autoscaler(name: &str, created: &str, mode: &str) -> Autoscaler {

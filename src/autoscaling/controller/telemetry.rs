@@ -1,12 +1,14 @@
 //! The scaler's own metrics.
 
 mod labels;
+mod page;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
+use axum::body::Bytes;
 use jiff::SignedDuration;
 use prometheus_client::{
     encoding::text,
@@ -23,6 +25,7 @@ use labels::{
     DecisionLabels, MetricsApi, MetricsApiOutcome, Object, ObjectCondition, ObjectMetric, ObjectTarget, ObjectWorkload,
     Outcome, Rescale, Write,
 };
+use page::Page;
 
 use super::{Key, process::Own};
 use crate::{
@@ -139,12 +142,18 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
+    /// All metrics as text, in pieces.
+    pub fn page(&self) -> Vec<Bytes> {
+        let mut page = Page::default();
+        // Writing to memory does not fail.
+        let _ = text::encode(&mut page, &self.registry);
+        page.pieces()
+    }
+
     /// All metrics as text.
+    #[cfg(test)]
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _ = text::encode(&mut text, &self.registry);
-        text
+        String::from_utf8(self.page().concat()).expect("text")
     }
 
     /// An object scales this workload, which need not have its name.
@@ -277,20 +286,7 @@ impl Telemetry {
 
     /// A query was answered, or not.
     pub fn query(&self, answer: &Result<Arc<[Sample]>, Error>, took: SignedDuration) {
-        let outcome = match answer {
-            Ok(values) if values.is_empty() => "absent",
-            Ok(_) => "value",
-            Err(Error::Unreachable(_)) => "unreachable",
-            Err(Error::Timeout(_)) => "timeout",
-            Err(Error::TooLarge(_)) => "too_large",
-            Err(Error::NotPrometheus { .. }) => "not_prometheus",
-            Err(Error::Http(_)) => "http_error",
-            Err(Error::Refused { .. }) => "refused",
-            Err(Error::WrongType(_)) => "wrong_type",
-            Err(Error::NotFinite(_)) => "not_finite",
-            Err(Error::Partial { .. }) => "partial",
-        };
-        self.queries.get_or_create(&Outcome { outcome }).inc();
+        self.queries.get_or_create(&Outcome::of(answer)).inc();
         self.query_duration.observe(took.as_secs_f64());
     }
 
@@ -302,18 +298,8 @@ impl Telemetry {
         is_empty: impl Fn(&T) -> bool,
         took: SignedDuration,
     ) {
-        let outcome = match answer {
-            Ok(values) if is_empty(values) => "absent",
-            Ok(_) => "value",
-            Err(metrics::Error::Absent(_)) => "not_served",
-            Err(metrics::Error::Refused(_)) => "refused",
-            Err(metrics::Error::Unavailable { .. }) => "unavailable",
-            Err(metrics::Error::Unreachable(_)) => "unreachable",
-            Err(metrics::Error::Timeout(_)) => "timeout",
-            Err(metrics::Error::Unreadable(_)) => "unreadable",
-        };
-        self.metrics_api_queries.get_or_create(&MetricsApiOutcome { api, outcome }).inc();
-        if outcome != "not_served" {
+        self.metrics_api_queries.get_or_create(&MetricsApiOutcome::of(api, answer, is_empty)).inc();
+        if !matches!(answer, Err(metrics::Error::Absent(_))) {
             self.metrics_api_duration.get_or_create(&MetricsApi { api }).observe(took.as_secs_f64());
         }
     }
@@ -371,7 +357,7 @@ mod tests {
     #[test]
     fn an_object_scales_one_workload_at_a_time() {
         let telemetry = Telemetry::default();
-        let key = Key { namespace: "demo".to_owned(), name: "by-tasks".to_owned() };
+        let key = Key::new("demo", "by-tasks");
         let scales = |kind: &str, name: &str| {
             let target = serde_json::json!({"apiVersion": "apps/v1", "kind": kind, "name": name});
             telemetry.scales(&key, &serde_json::from_value(target).unwrap());

@@ -224,7 +224,7 @@ async fn write_status(context: &Context, key: &Key, object: &Autoscaler, status:
         "apiVersion": "scalekit.dev/v1alpha1",
         "kind": "Autoscaler",
         // The UID makes sure that it is not another object of the same name, made since.
-        "metadata": {"name": key.name, "namespace": key.namespace, "uid": object.metadata.uid},
+        "metadata": {"name": *key.name, "namespace": *key.namespace, "uid": object.metadata.uid},
         "status": status,
     }));
     let params = PatchParams::apply(FIELD_MANAGER).force();

@@ -7,7 +7,7 @@ const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const SERVER: &str = "http://prometheus";
 
 fn key() -> Key {
-    Key { namespace: "demo".to_owned(), name: "w".to_owned() }
+    Key::new("demo", "w")
 }
 
 fn kept(_: &Autoscaler) -> Kept {
@@ -55,7 +55,7 @@ fn what_is_there_at_the_start_is_spread_over_an_interval() {
     let mut schedule = Schedule::default();
     schedule.list_begins();
     for place in 0..100 {
-        let key = Key { name: format!("w-{place}"), ..key() };
+        let key = Key::new("demo", &format!("w-{place}"));
         schedule.seen(key, object("1", 1), SERVER, NOW, kept);
     }
     assert_eq!(schedule.list_ends(), []);
@@ -72,7 +72,7 @@ fn asks(schedule: &mut Schedule, name: String, servers: &[&str]) {
             "target": {"type": "AverageValue", "averageValue": "10"}}})
     };
     object.spec.metrics = servers.iter().map(|it| serde_json::from_value(metric(it)).expect("a metric")).collect();
-    schedule.seen(Key { name, ..key() }, object, SERVER, NOW, kept);
+    schedule.seen(Key::new("demo", &name), object, SERVER, NOW, kept);
 }
 
 fn take_all(schedule: &mut Schedule) -> Vec<Due> {
@@ -91,7 +91,7 @@ fn a_server_that_does_not_answer_leaves_looks_to_all_others() {
     let mut looks = take_all(&mut schedule);
     assert_eq!((of(&looks, 'a'), of(&looks, 'b')), (MOST_OF_ONE_SERVER, 10));
     // Each that ends makes room for one more; one that is gone meanwhile takes no place.
-    schedule.remove(&Key { name: format!("a-{MOST_OF_ONE_SERVER:03}"), ..key() });
+    schedule.remove(&Key::new("demo", &format!("a-{MOST_OF_ONE_SERVER:03}")));
     let mut looked_at = 0;
     while let Some(due) = looks.pop() {
         schedule.looked_at(&due, Kept::default(), None, NOW);
@@ -112,8 +112,8 @@ fn the_default_server_is_the_same_whether_it_is_named_or_not_and_who_is_paused_w
     unnamed.spec.metrics = vec![serde_json::from_value(metric).expect("a metric")];
     let mut paused = unnamed.clone();
     paused.spec.mode = ModeSpec::Paused;
-    schedule.seen(Key { name: "unnamed".to_owned(), ..key() }, unnamed, SERVER, NOW, kept);
-    schedule.seen(Key { name: "paused".to_owned(), ..key() }, paused, SERVER, NOW, kept);
+    schedule.seen(Key::new("demo", "unnamed"), unnamed, SERVER, NOW, kept);
+    schedule.seen(Key::new("demo", "paused"), paused, SERVER, NOW, kept);
     let looks = take_all(&mut schedule);
     assert_eq!((of(&looks, 'a'), of(&looks, 'u'), of(&looks, 'p')), (MOST_OF_ONE_SERVER, 0, 1));
 }
@@ -126,7 +126,7 @@ fn a_metrics_api_that_does_not_answer_leaves_requests_to_all_else() {
         let cpu = json!({"type": "Resource", "resource": {"name": "cpu",
             "target": {"type": "Utilization", "averageUtilization": 60}}});
         object.spec.metrics = vec![serde_json::from_value(cpu).expect("a metric")];
-        schedule.seen(Key { name: format!("c-{place}"), ..key() }, object, SERVER, NOW, kept);
+        schedule.seen(Key::new("demo", &format!("c-{place}")), object, SERVER, NOW, kept);
     }
     assert_eq!(take_all(&mut schedule).len(), MOST_OF_ONE_METRICS_API);
 }
@@ -148,8 +148,8 @@ fn who_waits_for_two_servers_keeps_no_place_of_the_one_free() {
     for due in looks.iter().filter(|due| due.key.name.starts_with('a')) {
         schedule.looked_at(due, Kept::default(), None, NOW);
     }
-    let names: Vec<String> = take_all(&mut schedule).into_iter().map(|due| due.key.name).collect();
-    assert_eq!(names, ["d"]);
+    let names: Vec<_> = take_all(&mut schedule).into_iter().map(|due| due.key.name).collect();
+    assert_eq!(names, ["d".into()]);
 }
 
 #[test]

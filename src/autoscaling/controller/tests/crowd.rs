@@ -21,7 +21,7 @@ fn tick(crowd: &Crowd, objects: usize, fewer: usize, second: i64) -> usize {
 
 fn tick_with(crowd: &Crowd, objects: usize, fewer: usize, how: Wants, second: i64) -> usize {
     let believed = |place: usize| {
-        let key = Key { namespace: "demo".to_owned(), name: format!("w-{place}") };
+        let key = Key::new("demo", &format!("w-{place}"));
         let wants = if place < fewer { how } else { Wants::NoFewer };
         crowd.note(&key, &["http://prometheus"], look(wants, 15), after(second)).is_none()
     };
@@ -101,7 +101,7 @@ fn a_few_objects_are_no_crowd_and_those_that_are_gone_do_not_count() {
     let crowd = Crowd::new(0.5);
     tick(&crowd, 20, 0, 0);
     for place in 5..20 {
-        crowd.forget(&Key { namespace: "demo".to_owned(), name: format!("w-{place}") });
+        crowd.forget(&Key::new("demo", &format!("w-{place}")));
     }
     assert_eq!(tick(&crowd, 5, 5, 15), 5);
 }
@@ -112,7 +112,7 @@ fn a_few_objects_are_no_crowd_and_those_that_are_gone_do_not_count() {
 #[case::one_of_two(&["http://a", "http://b"], &["http://b"])]
 fn who_gets_another_source_does_not_count_for_the_one_before(#[case] before: &[&str], #[case] after_it: &[&str]) {
     let crowd = Crowd::new(0.5);
-    let key = |place: usize| Key { namespace: "demo".to_owned(), name: format!("w-{place}") };
+    let key = |place: usize| Key::new("demo", &format!("w-{place}"));
     for place in 0..100 {
         crowd.note(&key(place), before, look(Wants::NoFewer, 15), after(0));
     }
@@ -139,13 +139,13 @@ fn one_source_does_not_speak_for_another() {
     let crowd = Crowd::new(0.5);
     tick(&crowd, 20, 0, 0);
     tick(&crowd, 20, 20, 15);
-    let key = Key { namespace: "demo".to_owned(), name: "other".to_owned() };
+    let key = Key::new("demo", "other");
     assert_eq!(crowd.note(&key, &["metrics.k8s.io"], look(Wants::FewerNow, 15), after(16)), None);
 }
 
 /// Looks at one object; whether it is believed.
 fn note(crowd: &Crowd, name: String, look: Look, second: i64) -> bool {
-    let key = Key { namespace: "demo".to_owned(), name };
+    let key = Key::new("demo", &name);
     crowd.note(&key, &["http://prometheus"], look, after(second)).is_none()
 }
 

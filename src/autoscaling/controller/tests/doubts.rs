@@ -49,7 +49,7 @@ async fn a_history_that_is_shorter_than_the_range_scales_nothing_down_and_is_tol
         let why = "http://prometheus has too few samples of `requests_total{app=\"w\"}` in the 5m that the query of metric \
                    active-tasks looks back, so the value may be too low";
         assert_eq!(cluster.notes(), [why]);
-        let key = Key { namespace: "demo".to_owned(), name: "w".to_owned() };
+        let key = Key::new("demo", "w");
         let explained = bench.context.history.explain(&key, None).expect("a decision").steps;
         assert!(explained.contains(&format!("held back: {why}")), "{explained:?}");
     }
@@ -133,7 +133,7 @@ async fn what_is_never_covered_holds_the_count_for_as_long_as_the_range_is() {
 fn others_begin_to_want_fewer(bench: &Bench, others: usize) -> usize {
     let look = |wants: Wants| {
         let note = |place: usize| {
-            let key = Key { namespace: "demo".to_owned(), name: format!("other-{place}") };
+            let key = Key::new("demo", &format!("other-{place}"));
             let look = Look { wants, in_vain: false, interval: jiff::SignedDuration::from_secs(15) };
             bench.context.crowd.note(&key, &["http://prometheus"], look, bench.context.clock.now()).is_none()
         };
@@ -204,7 +204,7 @@ async fn who_gives_way_to_a_rival_does_not_make_the_share_of_the_others_smaller(
     let mut bench = Bench::new(4, &spec(&json!({})), 35.0);
     bench.look().await;
     if elder {
-        bench.elder = Some(Key { namespace: "demo".to_owned(), name: "elder".to_owned() });
+        bench.elder = Some(Key::new("demo", "elder"));
     } else {
         bench.context.hpas.put("demo", &bench.object().spec.scale_target_ref, "old-hpa");
     }

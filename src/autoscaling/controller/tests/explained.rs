@@ -109,7 +109,7 @@ async fn looks_that_came_to_no_decision_are_told_rather_than_the_decision_before
 }
 
 fn key() -> Key {
-    Key { namespace: "demo".to_owned(), name: "w".to_owned() }
+    Key::new("demo", "w")
 }
 
 #[tokio::test]

@@ -345,7 +345,7 @@ impl Bench {
 
     /// Looks once; returns when to look again.
     pub async fn look(&mut self) -> Option<jiff::Timestamp> {
-        let key = Key { namespace: "demo".to_owned(), name: "w".to_owned() };
+        let key = Key::new("demo", "w");
         let kept = std::mem::take(&mut self.kept);
         let (kept, wake) = tick(&self.context, &key, &self.object(), kept, self.elder.as_ref()).await;
         self.kept = kept;

@@ -269,7 +269,7 @@ async fn our_own_metrics_say_what_was_decided() {
     assert!(text.contains("condition=\"AbleToScale\",reason=\"FailedGetScale\"} 0"), "{text}");
     assert_eq!(text.matches("condition=\"AbleToScale\"").count(), 1, "{text}");
     assert!(!text.contains("metric_value{"), "a value that was not read\n{text}");
-    let key = super::super::Key { namespace: "demo".to_owned(), name: "w".to_owned() };
+    let key = super::super::Key::new("demo", "w");
     bench.context.telemetry.forget(&key);
     assert!(!bench.context.telemetry.text().contains("name=\"w\""));
 }
@@ -278,7 +278,7 @@ async fn our_own_metrics_say_what_was_decided() {
 async fn a_look_can_be_explained() {
     let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
     bench.look().await;
-    let key = super::super::Key { namespace: "demo".to_owned(), name: "w".to_owned() };
+    let key = super::super::Key::new("demo", "w");
     let explanation = bench.context.history.explain(&key, None).expect("it was looked at");
     assert_eq!(explanation.steps[1], "active-tasks is 25, a replica takes 10: 25 / 10 rounded up calls for 3");
     assert_eq!(explanation.would_change[0], "needs 31 active-tasks to reach 4");

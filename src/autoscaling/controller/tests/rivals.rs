@@ -156,7 +156,7 @@ async fn an_hpa_of_the_same_workload_is_named_and_not_fought() {
 #[tokio::test]
 async fn the_younger_of_two_autoscalers_stops_and_names_the_other() {
     let mut bench = Bench::new(1, &spec(&json!({})), 25.0);
-    bench.elder = Some(super::super::Key { namespace: "demo".to_owned(), name: "elder".to_owned() });
+    bench.elder = Some(super::super::Key::new("demo", "elder"));
     bench.look().await;
     let cluster = bench.api.cluster();
     assert_eq!((cluster.replicas, bench.prometheus.asked()), (1, 0));
