@@ -9,9 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::{https, panels, world::World};
+use crate::{
+    explained::{self, explained},
+    https, panels,
+    world::World,
+};
 
 const NAMESPACE: &str = "scalekit-test-metrics";
 const IMAGE: &str = "docker.io/library/busybox:1.35.0";
@@ -81,7 +86,49 @@ pub async fn pods_objects_and_external_metrics_are_read_as_the_hpa_reads_them(wo
         }
     }
     panels::answers_of_metrics_apis_are_shown(world, &APIS.map(|(group, _)| group)).await;
+    what_was_read_is_known_afterwards(world).await;
     clean_up(world);
+}
+
+/// These APIs keep nothing: what the scaler read of them is what it told Prometheus, with the pods that there were.
+async fn what_was_read_is_known_afterwards(world: &World) {
+    let own = || WHO.iter().filter(|(_, kind)| *kind == "as").map(|(name, _)| *name);
+    for name in own() {
+        let (replicas, read) = read(world, name, "as");
+        let total = if is_level(name) { read.iter().sum() } else { read.iter().sum::<f64>() * f64::from(replicas) };
+        let told = format!("sum(scalekit_autoscaler_metric_value{{namespace={NAMESPACE:?},name={name:?}}}) == {total}");
+        world.until_samples(&told, 1).await;
+        let pods = format!("namespace={NAMESPACE:?},pod=~\"{name}-[0-9a-f]+-.*\"");
+        let ready = format!("kube_pod_status_ready{{{pods},condition=\"true\"}} == 1");
+        world.until_samples(&ready, usize::try_from(replicas).unwrap()).await;
+    }
+    let then = Timestamp::now();
+    let at = then.to_string();
+    let mut remembered = Vec::new();
+    for name in own() {
+        let began = Instant::now();
+        let known = loop {
+            let known = explained(world, (NAMESPACE, name), &["--at", &at]).await;
+            // Looked at since, so that no later decision can be the one of then.
+            if known["to"].as_str().and_then(|to| to.parse::<Timestamp>().ok()).is_some_and(|to| to >= then) {
+                break known;
+            }
+            assert!(began.elapsed() < SCALED_WITHIN, "{known:#}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        };
+        remembered.push(known);
+    }
+    explained::forgets(world);
+    for (name, known) in own().zip(remembered) {
+        let again = explained(world, (NAMESPACE, name), &["--at", &at]).await;
+        assert_eq!((&known["recomputed"], &again["recomputed"]), (&json!(false), &json!(true)), "{again:#}");
+        for field in ["currentReplicas", "desiredReplicas", "metrics"] {
+            assert_eq!(again[field], known[field], "{name}: {again:#}\n{known:#}");
+        }
+        let assumed = again["assumed"][0].as_str().unwrap_or_default();
+        assert!(assumed.contains("what the scaler had told Prometheus"), "{again:#}");
+        println!("{name} at {then}: {} as remembered", again["metrics"]);
+    }
 }
 
 /// How many replicas its target has, all ready, and what it last saw of each metric: per replica, or the level.
@@ -245,5 +292,5 @@ fn quantity(value: f64) -> String {
 
 #[expect(clippy::disallowed_methods, reason = "an adapter says when it has measured")]
 fn now() -> String {
-    format!("{:.0}", jiff::Timestamp::now())
+    format!("{:.0}", Timestamp::now())
 }

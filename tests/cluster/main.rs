@@ -23,6 +23,7 @@ mod check;
 mod credentials;
 mod doubts;
 mod existing;
+mod explained;
 mod faults;
 mod gateway;
 mod grafana;

@@ -7,7 +7,10 @@ use kube::ResourceExt;
 use scalekit::quantity::Quantity;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::{
+    explained::{self, explained},
+    world::World,
+};
 
 const NAMESPACE: &str = "scalekit-test-load";
 pub const IMAGE: &str = "docker.io/library/busybox:1.35.0";
@@ -118,12 +121,11 @@ async fn what_was_used_is_known_afterwards(world: &World) {
             1,
         )
         .await;
-    let remembered = explained(world, "cpu", &[]).await;
+    let remembered = explained(world, (NAMESPACE, "cpu"), &[]).await;
     let then: Timestamp = serde_json::from_value(remembered["to"].clone()).unwrap();
-    world.kubectl(["rollout", "restart", "-n", "monitoring", "deployment/scaler"]);
-    world.kubectl(["rollout", "status", "-n", "monitoring", "deployment/scaler", "--timeout=300s"]);
+    explained::forgets(world);
     for Measured { name, unit, own, .. } in metrics() {
-        let told = explained(world, name, &["--at", &then.to_string()]).await;
+        let told = explained(world, (NAMESPACE, name), &["--at", &then.to_string()]).await;
         assert_eq!(told["recomputed"], true, "{told:#}");
         assert!(told["assumed"][0].as_str().is_some_and(|assumed| assumed.contains("kubelets")), "{told:#}");
         // A share has words behind it.
@@ -137,12 +139,6 @@ async fn what_was_used_is_known_afterwards(world: &World) {
         assert!(told["metrics"][0]["proposedReplicas"].is_number(), "{told:#}");
         println!("{name} at {then}: {value} {unit}, Prometheus says {expected}");
     }
-}
-
-async fn explained(world: &World, name: &str, at: &[&str]) -> Value {
-    let target = format!("as/{name}");
-    let of_target = ["explain", &target, "-n", NAMESPACE, "-o", "json"];
-    serde_json::from_str(&world.until_it_passes(&[&of_target, at].concat()).await.stdout).unwrap()
 }
 
 /// The scaler's own question about CPU, word by word: a test beside it has it the same.

@@ -13,6 +13,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
+    explained,
     nodes::until,
     place::clocked,
     world::{Ran, World, becomes},
@@ -108,11 +109,10 @@ pub async fn explain_says_why_now_and_then(world: &World) {
     let then = json(explain(&["-o", "json", "--at", &scaled]));
     assert_eq!((&then["desiredReplicas"], &then["recomputed"]), (&json!(3), &json!(false)), "{then}");
     assert_ne!(then["currentReplicas"], 3, "{then}");
-    // A scaler that has just started remembers nothing: it is recomputed.
+    // What is not remembered is recomputed.
     let lease = ["get", "lease", "-n", "monitoring", "scalekit-scaler", "-o", "jsonpath={.spec.renewTime}"];
     let just_before = world.kubectl(lease);
-    world.kubectl(["rollout", "restart", "-n", "monitoring", "deployment/scaler"]);
-    world.kubectl(["rollout", "status", "-n", "monitoring", "deployment/scaler", "--timeout=300s"]);
+    explained::forgets(world);
     let again = json(explain(&["-o", "json", "--at", &just_before]));
     assert_eq!((&again["recomputed"], &again["desiredReplicas"]), (&json!(true), &json!(3)), "{again}");
     world

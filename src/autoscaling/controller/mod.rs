@@ -48,6 +48,7 @@ mod tell;
 mod tests;
 mod throttle;
 mod tick;
+mod told;
 mod words;
 
 use std::{

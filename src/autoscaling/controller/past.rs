@@ -208,7 +208,8 @@ fn running(name: &str) -> Pod {
     }
 }
 
-fn instant(second: i64) -> Timestamp {
+/// A second since the epoch.
+pub fn instant(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap_or_default()
 }
 

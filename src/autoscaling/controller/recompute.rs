@@ -15,6 +15,7 @@ use super::{
     past::{self, PastPods, Span, seconds},
     source::Question,
     tick::Context,
+    told,
     words::{ApiError, in_time},
 };
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
         decision::{
             Observation, Path, Policy, Reading,
             observation::{Phase, Pod, Pods, ReadyCondition},
-            policy::{Metric, Target},
+            policy::{Metric, Source, Target},
         },
         explain::{Explanation, Run},
         policy::{InvalidSpec, interval, longest_look_back, max_age},
@@ -143,17 +144,20 @@ async fn known(
     spans: &[Span],
 ) -> (Vec<Known>, PastPods) {
     let namespace = &*key.namespace;
-    let pods = if policy.metrics.iter().any(|metric| past::resource(metric).is_some()) {
+    let pods = if policy.metrics.iter().any(|metric| metric.source.is_per_pod()) {
         past::pods(context, namespace, &spec.scale_target_ref, &with_starts(policy, spans)).await
     } else {
         Ok(PastPods::new())
     };
-    let mut all = Vec::new();
+    let (mut all, none) = (Vec::new(), PastPods::new());
     for (place, (of_spec, of_policy)) in spec.metrics.iter().zip(&policy.metrics).enumerate() {
-        all.push(match (&pods, past::resource(of_policy)) {
-            (Ok(pods), Some(_)) => past::readings(context, namespace, of_policy, pods, spans).await,
-            (Err(why), Some(_)) => Err(why.clone()),
-            (_, None) => readings((context, namespace), (place, of_spec), spans).await,
+        all.push(match &pods {
+            Err(why) if of_policy.source.is_per_pod() => Err(why.clone()),
+            Ok(pods) if past::resource(of_policy).is_some() => {
+                past::readings(context, namespace, of_policy, pods, spans).await
+            }
+            _ if !told::alone_knows(of_policy) => readings((context, namespace), (place, of_spec), spans).await,
+            pods => told::readings(context, key, of_policy, pods.as_ref().unwrap_or(&none), spans).await,
         });
     }
     (all, pods.unwrap_or_default())
@@ -161,24 +165,37 @@ async fn known(
 
 /// What it means that nothing was kept of a metric at some second.
 fn nothing(metric: &Metric) -> Reading {
+    if told::alone_knows(metric) {
+        return Reading::Failed("at that time it was not read, or Prometheus was not told".to_owned());
+    }
     match past::resource(metric) {
         Some(_) => Reading::Failed("which pods there were at that time was not kept".to_owned()),
         None => Reading::Absent,
     }
 }
 
-/// What is taken for true of metrics about pods, because no history has it.
+/// What is taken for true of metrics, because no history has it.
 fn assumed(metrics: &[&Metric]) -> Vec<String> {
-    let of_pods: Vec<_> = metrics.iter().filter(|metric| past::resource(metric).is_some()).collect();
-    if of_pods.is_empty() {
-        return Vec::new();
+    let names = |is: fn(&Metric) -> bool| {
+        let names: Vec<&str> = metrics.iter().filter(|metric| is(metric)).map(|metric| &*metric.name).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    let any = |is: fn(&Metric) -> bool| metrics.iter().any(|metric| is(metric));
+    let mut assumed = Vec::new();
+    if let Some(names) = names(|metric| past::resource(metric).is_some()) {
+        assumed.push(format!("{names}: read as without metrics.k8s.io, from what the kubelets told Prometheus"));
     }
-    let names: Vec<&str> = of_pods.iter().map(|metric| &*metric.name).collect();
-    let mut assumed = vec![
-        format!("{}: read as without metrics.k8s.io, from what the kubelets told Prometheus", names.join(", ")),
-        "pods: each started and became ready halfway between two looks, and none was ending".to_owned(),
-    ];
-    if of_pods.iter().any(|metric| matches!(metric.target, Some(Target::Utilization(_)))) {
+    if let Some(names) = names(told::alone_knows) {
+        assumed
+            .push(format!("{names}: what the scaler had told Prometheus of it, which may be that of a scrape before"));
+    }
+    if let Some(names) = names(|metric| metric.source == Source::Pods) {
+        assumed.push(format!("{names}: each running pod had the mean, and none was silent"));
+    }
+    if any(|metric| metric.source.is_per_pod()) {
+        assumed.push("pods: each started and became ready halfway between two looks, and none was ending".to_owned());
+    }
+    if any(|metric| matches!(metric.target, Some(Target::Utilization(_)))) {
         let requests =
             "requests: containers' alone, none of a pod as a whole or of an init container that keeps running";
         assumed.push(requests.to_owned());
@@ -325,9 +342,7 @@ async fn readings(
     spans: &[Span],
 ) -> Result<BTreeMap<i64, Reading>, String> {
     let Some(prometheus) = &metric.prometheus else {
-        return Err(
-            "only metrics of type Prometheus, and cpu and memory of the pods, can be read for a past time".to_owned()
-        );
+        return Err("metrics of this type cannot be read for a past time".to_owned());
     };
     let server = context.credentials.server(namespace, prometheus).await?;
     // It was checked when the policy was made.

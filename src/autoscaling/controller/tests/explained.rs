@@ -191,7 +191,10 @@ async fn what_rests_on_metrics_without_a_history_is_refused_and_not_told_as_a_ho
         let (status, text) = ask(bench, &query).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{text}");
         assert!(
-            text.contains("none can be made again: queue: only metrics of type Prometheus, and cpu and memory"),
+            text.contains(
+                "none can be made again: queue: http://prometheus kept no scalekit_autoscaler_metric_value of that time; \
+                 let it scrape the scaler"
+            ),
             "{text}"
         );
     }

@@ -12,4 +12,5 @@ mod past;
 mod rivals;
 mod runs;
 mod sources;
+mod told;
 mod writes;

@@ -23,7 +23,7 @@ fn half() -> Value {
 }
 
 /// Two replicas of long ago, and the time that is asked for: an hour ago.
-fn bench(metric: &Value) -> (Bench, i64) {
+pub(super) fn bench(metric: &Value) -> (Bench, i64) {
     let bench = Bench::new(5, &spec(&json!({"metrics": [metric]})), 0.0);
     let then = bench.context.clock.now().as_second() - 3600;
     bench.prometheus.kept("scalekit_autoscaler_current_replicas", vec![(then - 9000, 2.0)]);
@@ -31,7 +31,7 @@ fn bench(metric: &Value) -> (Bench, i64) {
 }
 
 /// A pod with one container that requests half a core, from that second on.
-fn pod(bench: &Bench, name: &str, from: i64) {
+pub(super) fn pod(bench: &Bench, name: &str, from: i64) {
     let kept = |label, value| bench.prometheus.kept_of(PODS, &[("pod", name), (label, value)], vec![(from, 1.0)]);
     kept("phase", "Running");
     kept("condition", "true");
@@ -44,7 +44,7 @@ fn used(bench: &Bench, of: &'static str, name: &str, values: Vec<(i64, f64)>) {
     bench.prometheus.kept_of(of, &[("pod", name)], values);
 }
 
-async fn told(bench: Bench, second: i64) -> Explanation {
+pub(super) async fn told(bench: Bench, second: i64) -> Explanation {
     let (status, text) = ask(bench, &format!("?output=json&at={}", at(second))).await;
     assert_eq!(status, StatusCode::OK, "{text}");
     serde_json::from_str(&text).expect("an explanation")
