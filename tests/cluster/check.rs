@@ -71,6 +71,25 @@ pub async fn a_check_of_an_empty_cluster_finds_it_ready_and_writes_nothing(world
     world.asked_and_wrote_nothing(mark);
 }
 
+/// As Debian's package has it: it listens on the node, and no pod claims the port.
+pub async fn a_program_on_the_port_of_node_exporter_is_named_before_anything_is_written(world: &World) {
+    let listens = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "listens", "namespace": "kube-system"},
+        "spec": {"hostNetwork": true, "terminationGracePeriodSeconds": 0, "tolerations": [{"operator": "Exists"}],
+            "containers": [{"name": "listens", "image": "docker.io/library/busybox:1.35.0",
+                "imagePullPolicy": "IfNotPresent", "command": ["httpd", "-f", "-p", "9100"],
+                "readinessProbe": {"tcpSocket": {"port": 9100}, "periodSeconds": 1}}]}});
+    world.apply(&listens.to_string());
+    world.kubectl(["wait", "-n", "kube-system", "pod/listens", "--for=condition=Ready", "--timeout=300s"]);
+    let mark = world.audit_mark();
+    for command in [&["check", "--pre"][..], &["up"]] {
+        let ran = world.scalekit(command).exits(3).says("listens on port 9100 of").says("ss -ltnp 'sport = :9100'");
+        println!("{}{} ({:.1} s)", ran.stdout, ran.stderr, ran.took.as_secs_f64());
+    }
+    world.asked_and_wrote_nothing(mark);
+    world.kubectl(["delete", "-n", "kube-system", "pod", "listens"]);
+    all_is_well(world, &["--pre"], "before-install").await;
+}
+
 pub async fn a_check_of_a_healthy_stack_finds_nothing_wrong(world: &World) {
     let ran = world.until_it_passes(&["check"]).await;
     println!("{}", ran.stdout);

@@ -79,6 +79,7 @@ fn installation() -> Story {
         bad_input::a_broken_settings_file_says_where,
         bad_input::nothing_was_written_by_any_of_these,
         check::a_check_of_an_empty_cluster_finds_it_ready_and_writes_nothing,
+        check::a_program_on_the_port_of_node_exporter_is_named_before_anything_is_written,
         install::a_plan_of_an_empty_cluster_names_every_object_and_writes_nothing,
         install::a_class_that_does_not_exist_fails_with_its_name_in_seconds,
         verdicts::an_image_that_is_not_there,
