@@ -75,7 +75,7 @@ pub async fn the_binary_and_the_scaler_are_small(world: &World) {
     let resident = "max(process_resident_memory_bytes{job=\"scaler\"})";
     let resident = until("the scaler is scraped", async || Some(world.query(resident).await.first()?.value)).await;
     println!("binary {binary} bytes, scaler {:.2} MiB resident", resident / 1_048_576.0);
-    assert!(binary <= 15_000_000, "{binary}: not of `make build`?");
+    assert!(binary <= 14_000_000, "{binary}: not of `make build`?");
     assert!(resident <= 12.0 * 1_048_576.0, "{resident}");
 }
 

@@ -101,7 +101,11 @@ pub async fn recompute(context: &Context, key: &Key, at: Timestamp) -> Result<Ex
         return Err(NotRecomputed::NotKept { key: key.clone(), at, server });
     }
     let (metrics, mut pods) = known(context, key, (&object.spec, &policy), &spans).await;
+    let around = [&counts.ordered, &counts.ready];
     let reading = |(of_metric, metric): (&Known, &Metric), second: i64| match of_metric {
+        Ok(_) if told::alone_knows(metric) && !told::is_certain(metric, around, second) => {
+            Reading::Failed("around that time the pods became more or fewer".to_owned())
+        }
         Ok(readings) => readings.get(&second).cloned().unwrap_or_else(|| nothing(metric)),
         Err(why) => Reading::Failed(why.clone()),
     };
@@ -119,19 +123,21 @@ pub async fn recompute(context: &Context, key: &Key, at: Timestamp) -> Result<Ex
         return Ok(Explanation { recomputed: true, ..Run::of(&decision, &policy, None).explain() });
     }
     // Made without a single metric it would be a hold, or a fallback, that nobody decided on.
-    let (mut read, mut unreadable) = (Vec::new(), Vec::new());
+    let mut unreadable = Vec::new();
     for (metric, of_spec) in metrics.iter().zip(&policy.metrics).zip(&object.spec.metrics) {
-        match reading(metric, end) {
-            Reading::Failed(why) if of_spec.prometheus.is_none() => {
-                unreadable.push(format!("{}: {why}", metric.1.name));
-            }
-            Reading::Failed(_) => {}
-            _ => read.push(metric.1),
+        if let Reading::Failed(why) = reading(metric, end)
+            && of_spec.prometheus.is_none()
+        {
+            unreadable.push(format!("{}: {why}", metric.1.name));
         }
     }
     if unreadable.len() == metrics.len() {
         return Err(NotRecomputed::NotReadable { key: key.clone(), at, metrics: unreadable.join("; ") });
     }
+    // A window may hold what a metric called for that cannot be read now.
+    let is_read = |reading: &Reading| !matches!(reading, Reading::Failed(_));
+    let ever = |(known, _): &(&Known, &Metric)| known.as_ref().is_ok_and(|known| known.values().any(is_read));
+    let read: Vec<&Metric> = metrics.iter().zip(&policy.metrics).filter(ever).map(|(_, metric)| metric).collect();
     let assumed = assumed(&read);
     Ok(Explanation { recomputed: true, assumed, ..Run::of(&decision, &policy, None).explain() })
 }
@@ -166,7 +172,9 @@ async fn known(
 /// What it means that nothing was kept of a metric at some second.
 fn nothing(metric: &Metric) -> Reading {
     if told::alone_knows(metric) {
-        return Reading::Failed("at that time it was not read, or Prometheus was not told".to_owned());
+        return Reading::Failed(
+            "at that time it was not read, or Prometheus was not told of it or of the pods".to_owned(),
+        );
     }
     match past::resource(metric) {
         Some(_) => Reading::Failed("which pods there were at that time was not kept".to_owned()),
@@ -186,8 +194,9 @@ fn assumed(metrics: &[&Metric]) -> Vec<String> {
         assumed.push(format!("{names}: read as without metrics.k8s.io, from what the kubelets told Prometheus"));
     }
     if let Some(names) = names(told::alone_knows) {
-        assumed
-            .push(format!("{names}: what the scaler had told Prometheus of it, which may be that of a scrape before"));
+        assumed.push(format!(
+            "{names}: what the scaler told Prometheus of it, which may be that of the look before or after"
+        ));
     }
     if let Some(names) = names(|metric| metric.source == Source::Pods) {
         assumed.push(format!("{names}: each running pod had the mean, and none was silent"));
@@ -288,21 +297,21 @@ impl Counts {
 
     fn observation(&self, second: i64, readings: Vec<Reading>) -> Observation {
         let spec_replicas = self.ordered.get(&second).copied().unwrap_or(0);
+        let status_replicas = self.there.get(&second).copied().unwrap_or(spec_replicas);
         let pods = self.ready.get(&second).map_or_else(
             || Pods::Unknown("how many pods were ready then is not known".to_owned()),
-            |ready| Pods::Listed((0..*ready).map(ready_pod).collect()),
+            |ready| Pods::Listed((0..status_replicas.max(*ready)).map(|number| pod(number, number < *ready)).collect()),
         );
-        let status_replicas = self.there.get(&second).copied().unwrap_or(spec_replicas);
         Observation { spec_replicas, status_replicas, pods, readings, distrust: None }
     }
 }
 
-/// A pod of which no more is known than that it was ready.
-fn ready_pod(number: i32) -> Pod {
+/// A pod of which no more is known than whether it was ready.
+fn pod(number: i32, is_ready: bool) -> Pod {
     Pod {
         name: number.to_string(),
         phase: Phase::Running,
-        ready: Some(ReadyCondition { status: Some(true), since: Timestamp::MIN }),
+        ready: Some(ReadyCondition { status: Some(is_ready), since: Timestamp::MIN }),
         started: None,
         created: None,
         deleting: false,

@@ -15,8 +15,12 @@ pub(super) fn metrics_of(metrics: &[MetricSpec]) -> Result<Vec<Metric>, InvalidS
     for (place, metric) in metrics.iter().enumerate() {
         let mut metric = metric_of(place, metric)?;
         // Those of `autoscaling/v2` have no name of their own: two may well be of the same resource.
-        if all.iter().any(|other| other.name == metric.name) {
-            metric.name = format!("{}-{}", metric.name, place + 1);
+        let given = metric.name.clone();
+        for number in place + 1.. {
+            if all.iter().all(|other| other.name != metric.name) {
+                break;
+            }
+            metric.name = format!("{given}-{number}");
         }
         all.push(metric);
     }

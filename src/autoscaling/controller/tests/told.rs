@@ -47,16 +47,16 @@ async fn what_no_api_keeps_is_made_again_of_what_the_scaler_told(
     let prometheus = bench.prometheus.clone();
     let told = told(bench, then).await;
     assert_eq!((told.current_replicas, told.desired_replicas, told.recomputed), (2, expected, true), "{told:?}");
-    let source = "queue: what the scaler had told Prometheus of it, which may be that of a scrape before";
+    let source = "queue: what the scaler told Prometheus of it, which may be that of the look before or after";
     assert_eq!((&*told.assumed[0], told.assumed.len()), (source, assumptions));
-    let asked = "max(scalekit_autoscaler_metric_value{namespace=\"demo\",name=\"w\",metric=\"queue\"})";
+    let asked = "max(scalekit_autoscaler_metric_value{namespace=\"demo\",name=\"w\",metric=\"queue\"} offset -15s)";
     assert_eq!(prometheus.last_query(), asked);
 }
 
 /// A hole is no value.
 #[rstest]
 #[case::not_read_then(per_pod(), vec![(-9000, 5.0), (-5, f64::NAN)], "queue: at that time it was not read")]
-#[case::never_scraped(object(), vec![], "queue: http://prometheus kept no scalekit_autoscaler_metric_value of")]
+#[case::never_scraped(object(), vec![], "queue: it was not read around that time, or")]
 #[tokio::test]
 async fn what_was_not_told_is_not_made_up(
     #[case] metric: Value,
@@ -69,4 +69,30 @@ async fn what_was_not_told_is_not_made_up(
     let (status, text) = ask(bench, &format!("?at={}", at(then))).await;
     assert_eq!(status, StatusCode::NOT_FOUND, "{text}");
     assert!(text.contains(&format!("none can be made again: {expected}")), "{text}");
+}
+
+/// Which pods bore a level is not known while they become more: what it was before, divided by those of after, would call for
+/// more than there ever were.
+#[tokio::test]
+async fn a_level_around_a_change_of_the_pods_is_not_believed() {
+    for (second, status) in [(0, StatusCode::NOT_FOUND), (60, StatusCode::OK)] {
+        let (bench, then) = bench(&object());
+        bench.prometheus.kept("kube_deployment_status_replicas_ready", vec![(then - 9000, 2.0), (then - 20, 3.0)]);
+        bench.prometheus.kept(VALUE, vec![(then - 9000, 15.0), (then - 10, 10.0)]);
+        let (got, text) = ask(bench, &format!("?at={}", at(then + second))).await;
+        assert_eq!(got, status, "{text}");
+        let said = if second == 0 { "the pods became more or fewer" } else { "it stays at 2" };
+        assert!(text.contains(said), "{text}");
+    }
+}
+
+/// None of three is ready: that is no reason for more, and no failure.
+#[tokio::test]
+async fn pods_of_which_none_is_ready_are_there() {
+    let (bench, then) = bench(&object());
+    bench.prometheus.kept("kube_deployment_status_replicas_ready", vec![(then - 9000, 0.0)]);
+    bench.prometheus.kept(VALUE, vec![(then - 9000, 30.0)]);
+    let told = told(bench, then).await;
+    let chain = told.chain.expect("a chain");
+    assert_eq!(chain["metrics"][0]["pods"]["ready"], 0, "{chain}");
 }
