@@ -13,7 +13,7 @@ use crate::{
     catalog::{self, Component},
     cluster::{self, Cluster},
     event::Silent,
-    health::{self, Observed, Report, Severity, Stage},
+    health::{self, Extent, Observed, Report, Severity, Stage},
     install::{InstallError, Installer},
     object::{ByName, ObjectRef},
     plan,
@@ -95,9 +95,8 @@ async fn look(settings: StackSettings, before: bool, cluster: &Cluster) -> Resul
 
     let namespaces: Vec<DynamicObject> = desired.iter().filter(|object| kind(object) == "Namespace").cloned().collect();
     let live = ByName::of(&state.live);
-    let (facts_to_write, listeners, tried, around) = futures::join!(
-        preflight::before_writing(cluster, &options.namespace, &desired),
-        preflight::listeners(&facts.nodes),
+    let (facts_to_write, tried, around) = futures::join!(
+        preflight::before_writing(cluster, &options.namespace, &desired, &state.live, &facts.nodes),
         installer.dry_run(&namespaces, &changes, &live),
         async {
             match stage {
@@ -106,19 +105,20 @@ async fn look(settings: StackSettings, before: bool, cluster: &Cluster) -> Resul
             }
         },
     );
-    let mut facts_to_write = facts_to_write.map_err(failed)?;
-    facts_to_write.listeners = listeners;
-    facts_to_write.node_exporter = state.live.iter().any(|object| is_ours(object, "DaemonSet"));
+    let facts_to_write = facts_to_write.map_err(failed)?;
 
     let class = options.storage.class.as_deref();
-    let mut findings = health::of_cluster(&facts, &platform, class, own.as_ref().ok().and_then(OwnImage::carries));
+    let extent = Extent::of(&options);
+    let carried = own.as_ref().ok().and_then(OwnImage::carries);
+    let mut findings = health::of_cluster(&facts, &platform, class, carried, extent);
     findings
         .extend(facts_to_write.environment.clock.iter().map(|clock| health::api_server(cluster.server(), clock.took)));
     findings.push(health::room(&facts.nodes, &desired, options.profile));
     findings.extend(health::volumes(&options, &others));
     findings.extend(health::dropped_metrics(&options));
     findings.push(health::platform(&platform, facts.nodes.len()));
-    findings.extend(health::before_writing(&facts_to_write, &platform, health::chosen_class(&facts, &platform, class)));
+    let chosen = health::chosen_class(&facts, &platform, class);
+    findings.extend(health::before_writing(&facts_to_write, &platform, chosen, extent));
     findings.push(health::pod_security(&desired, &state.live, &tried));
     findings.push(health::ownership(&changes));
     let mut source = image::source(&own, &facts.nodes, &platform, containerd_socket.as_deref());

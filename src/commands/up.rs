@@ -21,7 +21,7 @@ use crate::{
     catalog::{self, Component},
     cluster::{self, Cluster, Kind},
     event::{Event, Reporter, Step},
-    health::{self, Facts, Finding, Severity},
+    health::{self, Extent, Facts, Finding, Severity},
     install::{InstallError, Installer, Release, State},
     plan::{self, ChangeSet},
     platform::{Platform, PlatformKind},
@@ -90,7 +90,8 @@ pub(super) async fn prepare(
             what: "cannot read this program".to_owned(),
             source: std::io::Error::other(error),
         })??;
-        tell(&health::of_cluster(&facts, &platform, options.storage.class.as_deref(), own.carries()), reporter)?;
+        let (class, extent) = (options.storage.class.as_deref(), Extent::of(&options));
+        tell(&health::of_cluster(&facts, &platform, class, own.carries(), extent), reporter)?;
         let summary = format!("Kubernetes {} on {}", facts.version, platform.kind);
         reporter.report(Event::StepFinished { step: Step::Preflight, took: step.elapsed(), summary });
         image::use_in(&mut options, &own);
@@ -208,11 +209,11 @@ pub async fn up(
     }
     let foreign = refused(&changes);
     if !foreign {
-        let rights = preflight::before_writing(cluster, &options.namespace, &desired)
+        let rights = preflight::before_writing(cluster, &options.namespace, &desired, &state.live, &facts.nodes)
             .await
             .map_err(|source| unusable(cluster, source))?;
         let class = health::chosen_class(&facts, &done.platform, options.storage.class.as_deref());
-        tell(&health::before_writing(&rights, &done.platform, class), reporter)?;
+        tell(&health::before_writing(&rights, &done.platform, class, Extent::of(&options)), reporter)?;
         if let Some(executable) = own.executable {
             image::provide(executable, &facts.nodes, &done.platform, containerd_socket.as_deref(), reporter).await?;
         }

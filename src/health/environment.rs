@@ -16,7 +16,7 @@ use k8s_openapi::{
     kube_aggregator::pkg::apis::apiregistration::v1::APIService,
 };
 
-use super::{Finding, Severity};
+use super::{Extent, Finding, Severity};
 use crate::{
     catalog::is_ours,
     plan,
@@ -61,14 +61,21 @@ pub struct Clock {
 const APART: SignedDuration = SignedDuration::from_secs(10);
 
 /// Judges everything around the stack. `class` is the StorageClass that was asked for by name.
-pub fn environment(seen: &Environment, platform: &Platform, class: Option<&StorageClass>) -> Vec<Finding> {
-    vec![
-        clocks(&seen.clock, &seen.heartbeats),
-        dns(&seen.dns, platform),
-        provisioner(&seen.provisioners, platform, class),
-        api_services(&seen.api_services),
-        other_monitoring(&seen.others, &seen.operator, platform),
-    ]
+pub fn environment(
+    seen: &Environment,
+    platform: &Platform,
+    class: Option<&StorageClass>,
+    extent: Extent,
+) -> Vec<Finding> {
+    let mut findings = vec![clocks(&seen.clock, &seen.heartbeats), dns(&seen.dns, platform)];
+    if extent == Extent::Stack {
+        findings.push(provisioner(&seen.provisioners, platform, class));
+    }
+    findings.push(api_services(&seen.api_services));
+    if extent == Extent::Stack {
+        findings.push(other_monitoring(&seen.others, &seen.operator, platform));
+    }
+    findings
 }
 
 /// What could not be looked at: no reason to stop, but not well either.

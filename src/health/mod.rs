@@ -24,7 +24,7 @@ pub use image::{ImageSource, LISTED_IMAGES, image};
 pub use objects::{installed_version, ownership, pod_security};
 pub use port::{Listener, NODE_EXPORTER_PORT};
 pub use preflight::{
-    BeforeWriting, Facts, Permission, api_server, before_writing, nodes, of_cluster, permissions, platform,
+    BeforeWriting, Extent, Facts, Permission, api_server, before_writing, nodes, of_cluster, permissions, platform,
     unready_nodes,
 };
 pub use room::room;

@@ -8,6 +8,7 @@ use super::{
     port, storage,
 };
 use crate::{
+    catalog::Options,
     platform::{Platform, PlatformKind, Seen, assume, detect},
     readiness::is_ready,
 };
@@ -52,6 +53,22 @@ pub struct Permission {
     pub allowed: bool,
 }
 
+/// How much is installed: what the rest needs of a cluster, the scaler alone does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Everything.
+    Stack,
+    /// The scaler, on top of a Prometheus that is there: no volume, no node-exporter, and another monitoring is what it is for.
+    ScalerAlone,
+}
+
+impl Extent {
+    /// What these options install.
+    pub fn of(options: &Options) -> Self {
+        if options.external.is_some() { Self::ScalerAlone } else { Self::Stack }
+    }
+}
+
 /// What has to be known only when something is going to be written, or when somebody asks how things are.
 #[derive(Clone, Debug)]
 pub struct BeforeWriting {
@@ -61,7 +78,7 @@ pub struct BeforeWriting {
     pub rbac: bool,
     /// What is around the stack.
     pub environment: Environment,
-    /// What listens on node-exporter's port of each node, where that was tried.
+    /// What listens on node-exporter's port of each node, where it is to run and does not.
     pub listeners: Vec<(String, Listener)>,
     /// Whether our own node-exporter runs.
     pub node_exporter: bool,
@@ -69,11 +86,19 @@ pub struct BeforeWriting {
 
 /// Judges version, nodes and storage. `carried` is the architecture of the image that is sent to the nodes, where one
 /// is: only nodes of that architecture can run it.
-pub fn of_cluster(facts: &Facts, platform: &Platform, class: Option<&str>, carried: Option<&str>) -> Vec<Finding> {
+pub fn of_cluster(
+    facts: &Facts,
+    platform: &Platform,
+    class: Option<&str>,
+    carried: Option<&str>,
+    extent: Extent,
+) -> Vec<Finding> {
     let mut findings = vec![version(&facts.version)];
     findings.push(nodes(&facts.nodes));
-    findings.push(storage::storage(facts, platform, class));
-    findings.extend(storage::bound_to_a_node(facts, platform, class));
+    if extent == Extent::Stack {
+        findings.push(storage::storage(facts, platform, class));
+        findings.extend(storage::bound_to_a_node(facts, platform, class));
+    }
     findings.extend(carried.and_then(|carried| architecture(platform, carried)));
     findings
 }
@@ -134,11 +159,18 @@ fn version(version: &str) -> Finding {
 }
 
 /// Judges rights, ports and what is around. `class` is the StorageClass that the volumes are taken from.
-pub fn before_writing(facts: &BeforeWriting, platform: &Platform, class: Option<&StorageClass>) -> Vec<Finding> {
+pub fn before_writing(
+    facts: &BeforeWriting,
+    platform: &Platform,
+    class: Option<&StorageClass>,
+    extent: Extent,
+) -> Vec<Finding> {
     let mut findings = vec![permissions(&facts.permissions), rbac(facts.rbac, platform)];
-    let others = facts.environment.others.as_deref().ok();
-    findings.push(port::node_exporter_port(others, &facts.listeners, facts.node_exporter));
-    findings.extend(environment::environment(&facts.environment, platform, class));
+    if extent == Extent::Stack {
+        let others = facts.environment.others.as_deref().ok();
+        findings.push(port::node_exporter_port(others, &facts.listeners, facts.node_exporter));
+    }
+    findings.extend(environment::environment(&facts.environment, platform, class, extent));
     findings
 }
 

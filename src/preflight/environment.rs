@@ -65,7 +65,7 @@ pub async fn api_services(cluster: &Cluster) -> Looked<Vec<APIService>> {
 }
 
 /// What listens on node-exporter's port of each node, by a connection from here.
-pub async fn listeners(nodes: &[Node]) -> Vec<(String, Listener)> {
+pub(super) async fn listeners(nodes: &[Node]) -> Vec<(String, Listener)> {
     let addresses = nodes.iter().filter_map(|node| {
         let addresses = node.status.as_ref()?.addresses.as_ref()?;
         let internal = addresses.iter().find(|address| address.type_ == "InternalIP")?;

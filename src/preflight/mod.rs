@@ -17,7 +17,8 @@ use kube::{
     api::{DynamicObject, ListParams, PostParams},
 };
 
-pub use environment::{api_services, environment, listeners};
+use environment::listeners;
+pub use environment::{api_services, environment};
 
 use crate::{
     catalog::{self, Component},
@@ -150,8 +151,8 @@ pub async fn one_process(cluster: &Cluster) -> Option<bool> {
 /// Rights, RBAC and what is around the stack: asked only when something is going to be written, or by `check`.
 ///
 /// `desired` is what is to be installed, and `namespace` where its lock and its inventory lie. Who may do everything
-/// is asked once; else each right that the installation takes is asked for by itself. What listens on the nodes' ports
-/// is not tried: see [`listeners`].
+/// is asked once; else each right that the installation takes is asked for by itself. Where node-exporter is to run and is
+/// not among what is `live`, its port is tried on each of the nodes.
 ///
 /// # Errors
 ///
@@ -160,6 +161,8 @@ pub async fn before_writing(
     cluster: &Cluster,
     namespace: &str,
     desired: &[DynamicObject],
+    live: &[DynamicObject],
+    nodes: &[Node],
 ) -> Result<BeforeWriting, Error> {
     let roles: Api<ClusterRole> = Api::all(cluster.client().clone());
     let rbac = async {
@@ -170,9 +173,13 @@ pub async fn before_writing(
             Err(error) => Err(error),
         }
     };
-    let around = async { Ok(environment(cluster, namespace).await) };
-    let (permissions, rbac, environment) = futures::try_join!(permissions(cluster, namespace, desired), rbac, around)?;
-    Ok(BeforeWriting { permissions, rbac, environment, listeners: Vec::new(), node_exporter: false })
+    let of_nodes = |object: &DynamicObject| ObjectRef::of(object).kind == "DaemonSet";
+    let node_exporter = live.iter().any(|object| catalog::is_ours(object) && of_nodes(object));
+    let tried = if desired.iter().any(of_nodes) && !node_exporter { nodes } else { &[] };
+    let around = async { Ok(futures::join!(environment(cluster, namespace), listeners(tried))) };
+    let (permissions, rbac, (environment, listeners)) =
+        futures::try_join!(permissions(cluster, namespace, desired), rbac, around)?;
+    Ok(BeforeWriting { permissions, rbac, environment, listeners, node_exporter })
 }
 
 /// The rights of the user that these objects take, each with whether there is one.
@@ -341,7 +348,7 @@ mod tests {
     #[tokio::test]
     async fn who_may_do_everything_is_asked_once() {
         let (cluster, asked) = cluster(|_| true);
-        let found = before_writing(&cluster, "monitoring", &stack()).await.unwrap();
+        let found = before_writing(&cluster, "monitoring", &stack(), &[], &[]).await.unwrap();
         assert_eq!(*asked.lock().unwrap(), 1);
         assert!(found.permissions.iter().all(|permission| permission.allowed));
         assert!(found.rbac, "who may not read roles sees RBAC at work");
@@ -351,7 +358,7 @@ mod tests {
     #[tokio::test]
     async fn a_right_that_is_missing_is_found_among_the_others() {
         let (cluster, _) = cluster(|asked| asked["verb"] != "*" && asked["resource"] != "clusterroles");
-        let found = before_writing(&cluster, "monitoring", &stack()).await.unwrap();
+        let found = before_writing(&cluster, "monitoring", &stack(), &[], &[]).await.unwrap();
         let missing: Vec<_> = found
             .permissions
             .iter()

@@ -98,9 +98,12 @@ async fn what_was_read_is_known_afterwards(world: &World) {
         let total = if is_level(name) { read.iter().sum() } else { read.iter().sum::<f64>() * f64::from(replicas) };
         let told = format!("sum(scalekit_autoscaler_metric_value{{namespace={NAMESPACE:?},name={name:?}}}) == {total}");
         world.until_samples(&told, 1).await;
-        let pods = format!("namespace={NAMESPACE:?},pod=~\"{name}-[0-9a-f]+-.*\"");
-        let ready = format!("kube_pod_status_ready{{{pods},condition=\"true\"}} == 1");
-        world.until_samples(&ready, usize::try_from(replicas).unwrap()).await;
+        // For a level it has to be known which pods bore it: while they become more, it is not.
+        let counts = ["kube_deployment_status_replicas_ready", "kube_deployment_spec_replicas"];
+        for count in counts {
+            let steady = format!("{count}{{namespace={NAMESPACE:?},deployment={name:?}}}[45s]");
+            world.until_samples(&format!("min_over_time({steady}) == {replicas}"), 1).await;
+        }
     }
     // What is made again is made for whole seconds.
     let then = Timestamp::now().round(TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil)).unwrap();

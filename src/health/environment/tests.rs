@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     catalog::{MANAGED_BY, SCALEKIT},
+    health::{BeforeWriting, Facts, Listener, before_writing, of_cluster},
     platform::detect,
 };
 
@@ -183,9 +184,8 @@ fn no<T>() -> Looked<T> {
     Err("not permitted: no".to_owned())
 }
 
-#[test]
-fn what_may_not_be_looked_at_is_said_and_stops_nothing() {
-    let seen = Environment {
+fn unseen_around() -> Environment {
+    Environment {
         clock: no(),
         heartbeats: no(),
         dns: no(),
@@ -193,13 +193,39 @@ fn what_may_not_be_looked_at_is_said_and_stops_nothing() {
         api_services: no(),
         others: no(),
         operator: no(),
-    };
-    let findings = environment(&seen, &platform("kind"), None);
+    }
+}
+
+#[test]
+fn what_may_not_be_looked_at_is_said_and_stops_nothing() {
+    let findings = environment(&unseen_around(), &platform("kind"), None, Extent::Stack);
     assert!(findings.iter().all(|finding| finding.severity == Severity::Info), "{findings:#?}");
     assert!(
         findings.iter().all(|finding| finding.message.ends_with("cannot be seen: not permitted: no")),
         "{findings:#?}"
     );
+}
+
+/// Where there is somebody else's node-exporter on the port, his Prometheus, and no StorageClass.
+#[test]
+fn the_scaler_alone_needs_neither_volumes_nor_a_port_and_another_monitoring_is_what_it_is_for() {
+    let others = Ok(vec![pod("theirs", "quay.io/prometheus/node-exporter:v1")]);
+    let before = BeforeWriting {
+        permissions: Vec::new(),
+        rbac: true,
+        environment: Environment { others, ..unseen_around() },
+        listeners: vec![("n".to_owned(), Listener::Something)],
+        node_exporter: false,
+    };
+    let said = |extent| {
+        let (facts, platform) = (Facts::default(), platform("kind"));
+        let mut findings = of_cluster(&facts, &platform, None, None, extent);
+        findings.extend(before_writing(&before, &platform, None, extent));
+        findings.into_iter().map(|finding| finding.check).collect::<Vec<_>>()
+    };
+    let alone = said(Extent::ScalerAlone);
+    let more: Vec<_> = said(Extent::Stack).into_iter().filter(|check| !alone.contains(check)).collect();
+    assert_eq!(more, ["storage-class", "port-9100", "provisioner", "other-monitoring"]);
 }
 
 #[test]
