@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
@@ -98,16 +98,15 @@ async fn what_was_read_is_known_afterwards(world: &World) {
         let total = if is_level(name) { read.iter().sum() } else { read.iter().sum::<f64>() * f64::from(replicas) };
         let told = format!("sum(scalekit_autoscaler_metric_value{{namespace={NAMESPACE:?},name={name:?}}}) == {total}");
         world.until_samples(&told, 1).await;
-        // For a level it has to be known which pods bore it: while they become more, it is not.
+        // For a level it has to be known which pods bore it: within 30 s of a change it is not, and a scrape is 15 s old at most.
         let counts = ["kube_deployment_status_replicas_ready", "kube_deployment_spec_replicas"];
         for count in counts {
-            let steady = format!("{count}{{namespace={NAMESPACE:?},deployment={name:?}}}[45s]");
+            let steady = format!("{count}{{namespace={NAMESPACE:?},deployment={name:?}}}[60s]");
             world.until_samples(&format!("min_over_time({steady}) == {replicas}"), 1).await;
         }
     }
-    // What is made again is made for whole seconds.
-    let then = Timestamp::now().round(TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil)).unwrap();
-    let at = then.to_string();
+    let at = now();
+    let then: Timestamp = at.parse().unwrap();
     let mut remembered = Vec::new();
     for name in own() {
         let began = Instant::now();
