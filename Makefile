@@ -89,7 +89,7 @@ soak: build ## What takes long: 15 minutes without an alert in both flavours, Pr
 	@dev/soak/helm
 	LEASE_MODEL_STEPS=40000000 cargo test --locked --lib lease::model
 
-compatible: build go ## The scaler on top of a Prometheus of its own, VictoriaMetrics and Thanos, built from their Go modules
+compatible: build go ## The scaler on top of a Prometheus of its own, VictoriaMetrics, Thanos and Mimir, built from their Go modules
 	@dev/compatible/run
 
 hpa: go ## The decision against the code of Kubernetes' HPA controller, on inputs that are drawn

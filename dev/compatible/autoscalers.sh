@@ -122,6 +122,15 @@ of_victoria-metrics() {
 }
 has_replicas() { [[ $(kubectl get targets "$1" -n "$namespace" -o 'jsonpath={.spec.replicas}') == "$2" ]]; }
 
+expected_of_mimir() { expected_of_prometheus; }
+# Who sends no tenant is let to nothing, and another's has nothing.
+of_mimir() {
+  kubectl delete autoscalers,targets --all -n "$namespace" >/dev/null
+  scaled of-nobody 2 load ",\"serverAddress\":\"$url\""
+  scaled of-another 2 load ",\"serverAddress\":\"$url\",\"auth\":{\"headers\":[{\"name\":\"X-Scope-OrgID\",\"value\":\"other\"}]}"
+  printf '%s\n' 'of-nobody 2 PrometheusUnauthorized' 'of-another 2 MetricAbsent' | expect
+}
+
 expected_of_thanos() { expected_of_prometheus; }
 of_thanos() {
   local lenient=",\"serverAddress\":\"${url%0}1\",\"auth\":{\"headers\":[{\"name\":\"THANOS-TENANT\",\"value\":\"shop\"}]}"

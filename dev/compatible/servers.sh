@@ -63,6 +63,19 @@ victoria-metrics() {
 }
 pushed() { echo "pushed $1" | curl -sf -u scaler:secret --data-binary @- "$url/api/v1/import/prometheus"; }
 
+mimir() {
+  local folder=$work/mimir tenant='X-Scope-OrgID: shop'
+  mkdir "$folder"
+  url=http://127.0.0.1:19300/prometheus access=("headers=$tenant")
+  sed "s:FOLDER:$folder:" dev/compatible/mimir.yaml >"$folder/mimir.yaml"
+  start mimir target/bench/bin/mimir -config.file="$folder/mimir.yaml"
+  until_true 300 curl -sf http://127.0.0.1:19300/ready
+  samples 1000 >"$folder/samples"
+  "$built_by_up/promtool" push metrics --header="${tenant/: /=}" --remote-write.path=/api/v1/push http://127.0.0.1:19300 \
+    "$folder/samples" >"$folder/promtool.log"
+  until_true 300 says '"value"' -H "$tenant" "$url/api/v1/query?query=load"
+}
+
 # Two of Prometheus, each with its sidecar, and two queriers: of the second the stores are not strict.
 thanos() {
   local place name strict
