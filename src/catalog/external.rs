@@ -17,19 +17,19 @@ pub struct ExternalPrometheus {
 /// Where the Secret is mounted.
 const MOUNTED: &str = "/etc/scalekit/prometheus";
 
-impl ExternalPrometheus {
-    fn port(&self) -> u16 {
-        let authority = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
-        let authority = authority.split('/').next().unwrap_or_default();
-        let named = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        named.unwrap_or(if self.url.starts_with("https://") { 443 } else { 80 })
-    }
+/// The address of the Prometheus that the scaler among these objects asks.
+pub fn prometheus_of_scaler(objects: &[DynamicObject]) -> Option<&str> {
+    let scaler = objects.iter().find(|object| edit::kind(object) == "Deployment" && edit::name(object) == "scaler")?;
+    let arguments = scaler.data.pointer("/spec/template/spec/containers/0/args")?.as_array()?;
+    arguments.iter().find_map(|argument| argument.as_str()?.strip_prefix("--prometheus-url="))
 }
 
-/// Whether an object of what all components share is of use to the scaler alone.
+/// Whether an object of what all components share is of use to the scaler alone. That nothing is let in or out does the
+/// scaler's own policy say of it; said of all pods, it would cut off a Prometheus in the same namespace.
 pub(super) fn is_shared(object: &DynamicObject) -> bool {
     let nodes = Some("monitoring-nodes");
-    object.metadata.namespace.as_deref() != nodes && object.metadata.name.as_deref() != nodes
+    let name = object.metadata.name.as_deref();
+    object.metadata.namespace.as_deref() != nodes && name != nodes && name != Some("default-deny")
 }
 
 /// Changes the scaler's objects so that it asks that server.
@@ -42,7 +42,7 @@ pub(super) fn adapt(object: &mut DynamicObject, external: &ExternalPrometheus) {
                 edit::add_argument(object, &format!("--prometheus-credentials={MOUNTED}"));
             }
         }
-        "NetworkPolicy" => open(object, external.port()),
+        "NetworkPolicy" => open(object),
         _ => {}
     }
 }
@@ -55,13 +55,14 @@ fn mount(template: &mut Value, secret: &str) {
     }
 }
 
-/// Where that server is, no label says; and who scrapes the scaler neither.
-fn open(policy: &mut DynamicObject, port: u16) {
+/// Where that server is, no label says; and who scrapes the scaler neither. Its port is not the address': most network plugins see
+/// that of the pods behind a Service.
+fn open(policy: &mut DynamicObject) {
     for rule in edit::items(&mut policy.data, "/spec/egress") {
         let to_ours =
             rule.pointer("/to/0/podSelector/matchLabels/app.kubernetes.io~1name") == Some(&json!("prometheus"));
         if to_ours {
-            *rule = json!({"ports": [{"port": port, "protocol": "TCP"}]});
+            *rule = json!({"ports": [{"protocol": "TCP"}]});
         }
     }
     for rule in edit::items(&mut policy.data, "/spec/ingress") {
@@ -73,8 +74,6 @@ fn open(policy: &mut DynamicObject, port: u16) {
 
 #[cfg(test)]
 mod tests {
-    use rstest::rstest;
-
     use super::*;
     use crate::{
         catalog::{Options, stack, test_options},
@@ -98,6 +97,8 @@ mod tests {
         for object in &objects {
             let text = serde_json::to_string(object).unwrap();
             assert!(!text.contains("grafana") && !text.contains("monitoring-nodes"), "{text}");
+            let of_all = object.data.pointer("/spec/podSelector") == Some(&json!({}));
+            assert!(!of_all, "what else is in its namespace is not cut off: {text}");
         }
         let kinds: Vec<&str> = objects.iter().map(edit::kind).collect();
         assert!(!kinds.contains(&"StatefulSet") && !kinds.contains(&"PersistentVolumeClaim"), "{kinds:?}");
@@ -111,17 +112,11 @@ mod tests {
         let arguments = pod["containers"][0]["args"].as_array().unwrap();
         assert!(arguments.contains(&json!("--prometheus-url=https://thanos.example:9091/x")), "{arguments:?}");
         assert!(arguments.contains(&json!("--prometheus-credentials=/etc/scalekit/prometheus")), "{arguments:?}");
+        assert_eq!(prometheus_of_scaler(&objects), Some("https://thanos.example:9091/x"));
         assert_eq!(pod["volumes"][0]["secret"]["secretName"], "prom");
         let policy = &find(&objects, "NetworkPolicy").data["spec"];
-        assert_eq!(policy["egress"][1], json!({"ports": [{"port": 9091, "protocol": "TCP"}]}));
+        assert_eq!(policy["egress"][1], json!({"ports": [{"protocol": "TCP"}]}), "whatever port its pods have");
         assert_eq!(policy["ingress"][0].get("from"), None);
-    }
-
-    #[rstest]
-    #[case("http://prometheus", 80)]
-    #[case("https://thanos.example/api", 443)]
-    #[case("http://vm.example:8428/select/0/prometheus", 8428)]
-    fn the_port_is_the_urls(#[case] url: &str, #[case] port: u16) {
-        assert_eq!(ExternalPrometheus { url: url.to_owned(), secret: None }.port(), port);
+        assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]), "else it would need a policy for all pods");
     }
 }

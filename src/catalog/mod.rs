@@ -30,7 +30,7 @@ use kube::core::{DynamicObject, Resource};
 pub use alertmanager::{Alerting, RECEIVERS_SECRET, TEST_ALERT};
 pub use component::{Component, UnknownComponent};
 pub use demo::{DemoOptions, demo, demo_inventory, demos};
-pub use external::ExternalPrometheus;
+pub use external::{ExternalPrometheus, prometheus_of_scaler};
 pub use grafana::{ADMIN_SECRET, PASSWORD_KEY};
 pub use labels::{
     APPLYSET_ID, APPLYSET_PART_OF, AUTOSCALER_FIELD_MANAGER, COMPONENT, CONFIG_HASH, CREATE_ONCE, FIELD_MANAGER,

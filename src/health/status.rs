@@ -197,6 +197,7 @@ pub const PROXIED_SERVICE: &str = "prometheus:9090";
 /// Judges an installation.
 pub fn status(observed: &Observed, now: Timestamp) -> Status {
     let installed = !observed.live.is_empty();
+    let alone = alone(observed);
     let mut findings = Vec::new();
     let components: Vec<Component> = observed
         .live
@@ -207,7 +208,10 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
     if installed {
         findings.extend(components.iter().filter_map(unready));
         findings.extend(wal::replay_loop(&observed.around.pods));
-        findings.extend(missing(observed));
+        match &alone {
+            Some(finding) => findings.push(finding.clone()),
+            None => findings.extend(missing(observed)),
+        }
     } else {
         findings.push(not_installed(observed));
     }
@@ -219,11 +223,11 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
             findings.extend(found);
             Some(targets)
         }
-        Some(Err(Silence::NoAnswer(why))) if installed => {
+        Some(Err(Silence::NoAnswer(why))) if installed && alone.is_none() => {
             findings.push(Finding::new("targets", Severity::Error, format!("the scrape targets are not known: {why}")));
             None
         }
-        Some(Err(Silence::NotPermitted(why))) if installed => {
+        Some(Err(Silence::NotPermitted(why))) if installed && alone.is_none() => {
             let message = format!("whether the scrape targets are up is unknown: {why}");
             let hint = format!(
                 "it takes `get` and `create` on pods/portforward in namespace {}, or `get` on services/proxy of {PROXIED_SERVICE} there",
@@ -321,6 +325,22 @@ fn unready(component: &Component) -> Option<Finding> {
 pub(super) fn live_one<'a>(observed: &'a Observed, desired: &DynamicObject) -> Option<&'a DynamicObject> {
     let object = ObjectRef::of(desired);
     observed.live.iter().find(|live| ObjectRef::of(live) == object)
+}
+
+/// That the scaler alone is installed where these settings are the whole stack's: all that is not there then is not missing.
+fn alone(observed: &Observed) -> Option<Finding> {
+    let has_server =
+        |objects: &[DynamicObject]| objects.iter().any(|object| ObjectRef::of(object).kind == "StatefulSet");
+    let url = catalog::prometheus_of_scaler(&observed.live)?;
+    let is_alone = has_server(&observed.desired)
+        && !has_server(&observed.live)
+        && catalog::prometheus_of_scaler(&observed.desired).is_some_and(|desired| desired != url);
+    is_alone.then(|| {
+        let message =
+            format!("the scaler alone is installed, on top of {url}, and these settings are the whole stack's");
+        Finding::new("missing", Severity::Error, message)
+            .hint(format!("give `--prometheus-url {url}` here too, or put prometheusUrl into scalekit.yaml"))
+    })
 }
 
 /// What should be there and is not.

@@ -60,7 +60,10 @@ pub fn foreign_hint<'a>(foreign: impl IntoIterator<Item = (&'a ObjectRef, Option
         .map(|(object, _)| format!("kubectl label {object} {MANAGED_BY}={SCALEKIT}"))
         .collect();
     if !nobodys.is_empty() {
-        hint.push_str("; a namespace of your own can be handed over, and goes with `scalekit down` then: ");
+        hint.push_str(
+            "; a namespace of your own with nothing else in it can be handed over, which gives it our NetworkPolicies and Pod \
+             Security level, and goes with `scalekit down` then: ",
+        );
         hint.push_str(&nobodys.join("; "));
     }
     hint

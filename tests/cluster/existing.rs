@@ -78,6 +78,9 @@ pub async fn the_scaler_alone_asks_a_prometheus_that_is_there(world: &World) {
     let took = world.until_replicas("demo", "watcherbot", 3, Duration::from_secs(240)).await;
     println!("25 tasks → 3 replicas after {:.1} s", took.as_secs_f64());
     world.until_healthy(&ALONE).await;
+    // Without the flag it is not a stack of which nearly all is missing.
+    let only = world.scalekit(["status"]).exits(6).says(&format!("the scaler alone is installed, on top of {URL}"));
+    assert!(!only.stdout.contains("is not there"), "{}", only.stdout);
     if world.host().is_some() {
         a_gateway_wants_a_token(world).await;
     }

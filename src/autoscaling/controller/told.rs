@@ -72,7 +72,7 @@ pub async fn readings(
     }
     if told.is_empty() {
         return Err(format!(
-            "it was not read around that time, or {} does not scrape the scaler: it kept no {VALUE}",
+            "it was not read around that time, or {} does not scrape the scaler with `honor_labels`: it kept no {VALUE}",
             server.address
         ));
     }

@@ -62,6 +62,31 @@ fn a_stack_in_another_namespace_is_not_called_nothing() {
 }
 
 #[test]
+fn the_scaler_alone_is_not_a_stack_of_which_most_is_missing() {
+    let url = "http://prometheus.theirs:9090";
+    let external = catalog::ExternalPrometheus { url: url.to_owned(), secret: None };
+    let options =
+        catalog::Options { external: Some(external), ..catalog::Options::new("secret", env!("CARGO_PKG_VERSION")) };
+    let live = catalog::stack(&options, &detect(&[], &[]));
+    let of_stack = observed(live.clone(), Err(Silence::NoAnswer("no pod".to_owned())));
+    let found = status(&of_stack, Timestamp::UNIX_EPOCH).findings;
+    let [finding] =
+        &found.iter().filter(|found| found.check != "drift" && found.check != "ready").collect::<Vec<_>>()[..]
+    else {
+        panic!("{found:#?}");
+    };
+    assert_eq!(
+        finding.message,
+        "the scaler alone is installed, on top of http://prometheus.theirs:9090, and these settings are the whole stack's"
+    );
+    assert!(finding.hint.as_deref().is_some_and(|hint| hint.contains(&format!("`--prometheus-url {url}`"))));
+    // With that flag nothing is.
+    let of_scaler = Observed { desired: live.clone(), targets: None, ..observed(live, Ok(vec![])) };
+    let found = status(&of_scaler, Timestamp::UNIX_EPOCH).findings;
+    assert!(found.iter().all(|found| found.check != "missing"), "{found:#?}");
+}
+
+#[test]
 fn a_configuration_that_prometheus_refuses_is_found_with_its_words() {
     let observed = Observed {
         refused: Some(vec!["mine.yml: bad_template".to_owned()]),

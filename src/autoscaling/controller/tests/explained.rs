@@ -193,7 +193,7 @@ async fn what_rests_on_metrics_without_a_history_is_refused_and_not_told_as_a_ho
         assert!(
             text.contains(
                 "none can be made again: queue: it was not read around that time, or http://prometheus does not scrape \
-                 the scaler"
+                 the scaler with"
             ),
             "{text}"
         );
