@@ -74,7 +74,7 @@ pub async fn a_check_of_an_empty_cluster_finds_it_ready_and_writes_nothing(world
 /// As Debian's package has it: it listens on the node, and no pod claims the port.
 pub async fn a_program_on_the_port_of_node_exporter_is_named_before_anything_is_written(world: &World) {
     let listens = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "listens", "namespace": "kube-system"},
-        "spec": {"hostNetwork": true, "terminationGracePeriodSeconds": 0, "tolerations": [{"operator": "Exists"}],
+        "spec": {"hostNetwork": true, "terminationGracePeriodSeconds": 1, "tolerations": [{"operator": "Exists"}],
             "containers": [{"name": "listens", "image": "docker.io/library/busybox:1.35.0",
                 "imagePullPolicy": "IfNotPresent", "command": ["httpd", "-f", "-p", "9100"],
                 "readinessProbe": {"tcpSocket": {"port": 9100}, "periodSeconds": 1}}]}});
