@@ -99,10 +99,10 @@ async fn what_was_read_is_known_afterwards(world: &World) {
         let told = format!("sum(scalekit_autoscaler_metric_value{{namespace={NAMESPACE:?},name={name:?}}}) == {total}");
         world.until_samples(&told, 1).await;
         // For a level it has to be known which pods bore it: within 30 s of a change it is not, and a scrape is 15 s old at most.
-        let counts = ["kube_deployment_status_replicas_ready", "kube_deployment_spec_replicas"];
-        for count in counts {
-            let steady = format!("{count}{{namespace={NAMESPACE:?},deployment={name:?}}}[60s]");
-            world.until_samples(&format!("min_over_time({steady}) == {replicas}"), 1).await;
+        for count in ["kube_deployment_status_replicas_ready", "kube_deployment_spec_replicas"] {
+            let of_it = format!("{count}{{namespace={NAMESPACE:?},deployment={name:?}}}");
+            let steady = format!("min_over_time({of_it}[60s]) == {replicas} and {of_it} offset 60s");
+            world.until_samples(&steady, 1).await;
         }
     }
     let at = now();
