@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     removal::nothing_is_left,
+    resources::IMAGE,
     world::{World, becomes},
 };
 
@@ -71,14 +72,19 @@ pub async fn a_check_of_an_empty_cluster_finds_it_ready_and_writes_nothing(world
     world.asked_and_wrote_nothing(mark);
 }
 
+/// A pod whose program listens on node-exporter's port of its node, whether or not it claims that. With a grace of 0 the pod would
+/// be gone before its program is.
+pub fn on_the_port_of_node_exporter(namespace: &str, name: &str, claims: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace},
+        "spec": {"hostNetwork": true, "terminationGracePeriodSeconds": 1, "tolerations": [{"operator": "Exists"}],
+            "containers": [{"name": name, "image": IMAGE, "imagePullPolicy": "IfNotPresent", "ports": claims,
+                "command": ["httpd", "-f", "-p", "9100"],
+                "readinessProbe": {"tcpSocket": {"port": 9100}, "periodSeconds": 1}}]}})
+}
+
 /// As Debian's package has it: it listens on the node, and no pod claims the port.
 pub async fn a_program_on_the_port_of_node_exporter_is_named_before_anything_is_written(world: &World) {
-    let listens = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "listens", "namespace": "kube-system"},
-        "spec": {"hostNetwork": true, "terminationGracePeriodSeconds": 1, "tolerations": [{"operator": "Exists"}],
-            "containers": [{"name": "listens", "image": "docker.io/library/busybox:1.35.0",
-                "imagePullPolicy": "IfNotPresent", "command": ["httpd", "-f", "-p", "9100"],
-                "readinessProbe": {"tcpSocket": {"port": 9100}, "periodSeconds": 1}}]}});
-    world.apply(&listens.to_string());
+    world.apply(&on_the_port_of_node_exporter("kube-system", "listens", json!([])).to_string());
     world.kubectl(["wait", "-n", "kube-system", "pod/listens", "--for=condition=Ready", "--timeout=300s"]);
     let mark = world.audit_mark();
     let said = [&["check", "--pre"][..], &["up"]].map(|command| world.scalekit(command));

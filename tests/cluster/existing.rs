@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::{
     autoscalers::{is, until_in},
+    check::on_the_port_of_node_exporter,
     guarded, https,
     world::World,
 };
@@ -47,15 +48,9 @@ pub async fn the_scaler_alone_asks_a_prometheus_that_is_there(world: &World) {
     world.apply(NAMESPACE);
     world.apply(&guarded::prometheus("prometheus", "theirs", CONFIG));
     world.kubectl(["rollout", "status", "-n", "theirs", "deployment/prometheus", "--timeout=240s"]);
-    // As whoever has a Prometheus has it: it takes the port of ours, which then is not wanted. With a grace of 0 its pod would be
-    // gone before it is.
-    world.apply(
-        &json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "node-exporter", "namespace": "theirs"},
-            "spec": {"hostNetwork": true, "terminationGracePeriodSeconds": 1, "containers": [{
-                "name": "node-exporter", "image": "docker.io/library/busybox:1.35.0", "imagePullPolicy": "IfNotPresent",
-                "command": ["httpd", "-f", "-p", "9100"], "ports": [{"containerPort": 9100, "hostPort": 9100}]}]}})
-        .to_string(),
-    );
+    // As whoever has a Prometheus has it: it takes the port of ours, which then is not wanted.
+    let claims = json!([{"containerPort": 9100, "hostPort": 9100}]);
+    world.apply(&on_the_port_of_node_exporter("theirs", "node-exporter", claims).to_string());
     // As docs/settings.md has it: the namespace is needed for the Secret, and handed over.
     world.kubectl(["create", "namespace", "monitoring"]);
     let refused = world.scalekit(["up"].iter().chain(&ALONE)).exits(5).says("namespace/monitoring");

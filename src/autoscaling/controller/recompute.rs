@@ -23,7 +23,7 @@ use crate::{
         api::{Autoscaler, AutoscalerSpec, MetricSpec, ScaleTargetRef},
         decision::{
             Observation, Path, Policy, Reading,
-            observation::{Phase, Pod, Pods, ReadyCondition},
+            observation::{Pod, Pods, ReadyCondition},
             policy::{Metric, Source, Target},
         },
         explain::{Explanation, Run},
@@ -123,14 +123,11 @@ pub async fn recompute(context: &Context, key: &Key, at: Timestamp) -> Result<Ex
         return Ok(Explanation { recomputed: true, ..Run::of(&decision, &policy, None).explain() });
     }
     // Made without a single metric it would be a hold, or a fallback, that nobody decided on.
-    let mut unreadable = Vec::new();
-    for (metric, of_spec) in metrics.iter().zip(&policy.metrics).zip(&object.spec.metrics) {
-        if let Reading::Failed(why) = reading(metric, end)
-            && of_spec.prometheus.is_none()
-        {
-            unreadable.push(format!("{}: {why}", metric.1.name));
-        }
-    }
+    let unreadable = |metric: (&Known, &Metric)| match reading(metric, end) {
+        Reading::Failed(why) if metric.1.source != Source::Prometheus => Some(format!("{}: {why}", metric.1.name)),
+        _ => None,
+    };
+    let unreadable: Vec<String> = metrics.iter().zip(&policy.metrics).filter_map(unreadable).collect();
     if unreadable.len() == metrics.len() {
         return Err(NotRecomputed::NotReadable { key: key.clone(), at, metrics: unreadable.join("; ") });
     }
@@ -138,8 +135,7 @@ pub async fn recompute(context: &Context, key: &Key, at: Timestamp) -> Result<Ex
     let is_read = |reading: &Reading| !matches!(reading, Reading::Failed(_));
     let ever = |(known, _): &(&Known, &Metric)| known.as_ref().is_ok_and(|known| known.values().any(is_read));
     let read: Vec<&Metric> = metrics.iter().zip(&policy.metrics).filter(ever).map(|(_, metric)| metric).collect();
-    let assumed = assumed(&read);
-    Ok(Explanation { recomputed: true, assumed, ..Run::of(&decision, &policy, None).explain() })
+    Ok(Explanation { recomputed: true, assumed: assumed(&read), ..Run::of(&decision, &policy, None).explain() })
 }
 
 /// What is known of each metric, and of the pods where one is about them.
@@ -308,16 +304,8 @@ impl Counts {
 
 /// A pod of which no more is known than whether it was ready.
 fn pod(number: i32, is_ready: bool) -> Pod {
-    Pod {
-        name: number.to_string(),
-        phase: Phase::Running,
-        ready: Some(ReadyCondition { status: Some(is_ready), since: Timestamp::MIN }),
-        started: None,
-        created: None,
-        deleting: false,
-        requests: BTreeMap::new(),
-        containers: Vec::new(),
-    }
+    let ready = Some(ReadyCondition { status: Some(is_ready), since: Timestamp::MIN });
+    Pod { ready, ..past::running(&number.to_string()) }
 }
 
 async fn numbers(
