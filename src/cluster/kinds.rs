@@ -46,13 +46,16 @@ pub const INSTALLED: [Kind; 17] = [
     kind("apps", "v1", "Deployment", "deployments", true),
     kind("apps", "v1", "StatefulSet", "statefulsets", true),
     kind("apps", "v1", "DaemonSet", "daemonsets", true),
-    kind("apiregistration.k8s.io", "v1", "APIService", "apiservices", false),
+    API_SERVICE,
     kind("scalekit.dev", "v1alpha1", "Autoscaler", "autoscalers", true),
 ];
 
 /// Kinds that come into being through what is installed, and carry our label.
 pub const TRACES: [Kind; 2] =
     [kind("", "v1", "Pod", "pods", true), kind("apps", "v1", "ReplicaSet", "replicasets", true)];
+
+/// What has a server of its own behind the API server, whoever installed it.
+pub const API_SERVICE: Kind = kind("apiregistration.k8s.io", "v1", "APIService", "apiservices", false);
 
 /// What our own programs write while they run: who of several scalers leads.
 pub const LEASE: Kind = kind("coordination.k8s.io", "v1", "Lease", "leases", true);

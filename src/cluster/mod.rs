@@ -24,7 +24,7 @@ pub use connect::{ConnectError, Connection, connect, connect_in_cluster};
 pub use error::Error;
 pub use forward::{ForwardError, PodTunnel, listen};
 pub use interruption::{Held, Interruption};
-pub use kinds::{INSTALLED, Kind, LEASE, TRACES};
+pub use kinds::{API_SERVICE, INSTALLED, Kind, LEASE, TRACES};
 pub use read::{CONCURRENCY, Listed, answered};
 
 use crate::object::ObjectRef;

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     catalog::Options,
+    object::ObjectRef,
     platform::{Platform, PlatformKind, Seen, assume, detect},
     readiness::is_ready,
 };
@@ -82,6 +83,8 @@ pub struct BeforeWriting {
     pub listeners: Vec<(String, Listener)>,
     /// Whether our own node-exporter runs.
     pub node_exporter: bool,
+    /// Secrets of the user's without which a pod would not start, and that are not there.
+    pub absent_secrets: Vec<ObjectRef>,
 }
 
 /// Judges version, nodes and storage. `carried` is the architecture of the image that is sent to the nodes, where one
@@ -170,8 +173,19 @@ pub fn before_writing(
         let others = facts.environment.others.as_deref().ok();
         findings.push(port::node_exporter_port(others, &facts.listeners, facts.node_exporter));
     }
+    findings.extend(facts.absent_secrets.iter().map(absent));
     findings.extend(environment::environment(&facts.environment, platform, class, extent));
     findings
+}
+
+fn absent(secret: &ObjectRef) -> Finding {
+    let ObjectRef { name, namespace, .. } = secret;
+    let message = format!("{secret} is not there, and no pod that mounts it would start");
+    let place = namespace.as_deref().map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
+    Finding::new("secret", Severity::Error, message).hint(format!(
+        "is the name right? `kubectl get secrets{place}`; else make it: `kubectl create secret generic {name}{place} \
+         --from-file=KEY`"
+    ))
 }
 
 /// Judges the rights of the user.

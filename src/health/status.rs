@@ -13,6 +13,7 @@ use super::{
 use crate::{
     catalog,
     object::ObjectRef,
+    plan,
     platform::{self, Platform},
     prometheus,
     readiness::{self, Readiness, Surroundings},
@@ -206,7 +207,10 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         .map(|object| component(object, &observed.around, now))
         .collect();
     if installed {
-        findings.extend(components.iter().filter_map(unready));
+        let former = |component: &&Component| {
+            plan::is_data(&component.object) && !observed.desired.iter().any(|it| ObjectRef::of(it) == component.object)
+        };
+        findings.extend(components.iter().filter(|component| !former(component)).filter_map(unready));
         findings.extend(wal::replay_loop(&observed.around.pods));
         match &alone {
             Some(finding) => findings.push(finding.clone()),

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures::{
-    StreamExt, future,
-    stream::{self, FuturesUnordered},
-};
+use futures::{StreamExt, stream::FuturesUnordered};
 use k8s_openapi::{
     api::storage::v1::StorageClass, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
@@ -138,7 +135,8 @@ impl Installer<'_> {
             let uid = run.uids.get(reference).cloned().or_else(|| there()?.metadata.uid.clone());
             (reference.clone(), uid, content_hash(object))
         }));
-        let left = self.prune(changes).await;
+        let left = self.prune(changes, before).await;
+        self.tell_kept_data(changes, before);
         let inventory = inventory.with_left(&before.inventory, left.iter().map(|(object, _)| object));
         let version = self.write_inventory(release, &inventory).await?;
         if left.is_empty() { Ok(version) } else { Err(not_pruned(left)) }
@@ -186,20 +184,6 @@ impl Installer<'_> {
                 cluster::Error::Rejected { code: 0, reason: NOT_GONE.to_owned(), message }
             }
         })
-    }
-
-    /// Deletes what is no longer wanted. Gives what could not be, and why.
-    async fn prune(&self, changes: &ChangeSet) -> Vec<(ObjectRef, cluster::Error)> {
-        let no_more = changes.items.iter().filter_map(|item| match &item.change {
-            Change::Delete { uid } => Some((&item.object, uid)),
-            _ => None,
-        });
-        stream::iter(no_more)
-            .map(|(object, uid)| async move { (object, self.delete(object, uid).await) })
-            .buffered(CONCURRENCY)
-            .filter_map(|(object, deleted)| future::ready(deleted.err().map(|error| (object.clone(), error))))
-            .collect()
-            .await
     }
 
     /// Asks the API server, before anything is written, whether somebody else manages fields that would be changed.

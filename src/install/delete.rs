@@ -14,13 +14,14 @@ use kube::{
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use super::{Failure, InstallError, Installer};
+use super::{Failure, InstallError, Installer, wait::now};
 use crate::{
     catalog::{Component, FIELD_MANAGER, MANAGED_BY, SCALEKIT, is_ours},
-    cluster::{self, CONCURRENCY, Kind, LEASE},
+    cluster::{self, API_SERVICE, CONCURRENCY, Kind, LEASE},
     event::{Action, Event},
     object::ObjectRef,
     plan::{KEPT, Scaled, Target, Teardown},
+    readiness::{self, Surroundings},
 };
 
 /// How often what is on its way out is looked at while no watch tells that something went: for what holds it, and for who
@@ -34,7 +35,11 @@ const FINALIZED_WITHIN: Duration = Duration::from_secs(8);
 /// only restarts is back by then.
 pub(super) const BLOCKED_FOR: Duration = Duration::from_secs(20);
 
-/// The same where nothing else is done meanwhile: a run that only waits says soon what for.
+/// How long a namespace tells of an API after that one is back or gone: its controller tries again after a minute at most
+/// (`nsControllerRateLimiter` of kube-controller-manager), and takes a moment.
+const TOLD_OF_FOR: Duration = Duration::from_secs(75);
+
+/// [`BLOCKED_FOR`] where nothing else is done meanwhile: a run that only waits says soon what for.
 const TOLD_WITHIN: Duration = Duration::from_secs(8);
 
 impl Installer<'_> {
@@ -158,7 +163,7 @@ impl Installer<'_> {
     }
 
     /// Waits until none of these is there any more, and for `patience` only where nothing holds them but an aggregated API
-    /// that does not answer.
+    /// that does not answer. What a namespace tells of such an API may be over: then its controller is waited for.
     pub(super) async fn until_gone(
         &self,
         mut waiting: BTreeMap<ObjectRef, String>,
@@ -184,6 +189,9 @@ impl Installer<'_> {
                 .await;
             let mut held = Vec::new();
             let blocked = looked.iter().all(|(_, held)| held.as_ref().is_none_or(|held| held.blocked));
+            blocked_since = if blocked { blocked_since.or_else(|| Some(Instant::now())) } else { None };
+            let blocked_for = blocked_since.map(|since| since.elapsed()).filter(|passed| *passed >= patience);
+            let is_over = blocked_for.is_some() && self.every_api_answers().await;
             for (object, state) in looked {
                 match state {
                     None => {
@@ -191,7 +199,12 @@ impl Installer<'_> {
                         self.reporter.report(Event::Object { object, action: Action::Deleted, why: None });
                     }
                     Some(Held { why, .. }) => {
-                        self.reporter.report(Event::InProgress { object: object.clone(), why: why.clone() });
+                        let told = if is_over {
+                            "every API answers by now; its controller looks again within a minute".to_owned()
+                        } else {
+                            why.clone()
+                        };
+                        self.reporter.report(Event::InProgress { object: object.clone(), why: told });
                         held.push(Failure { object, why, hint: None });
                     }
                 }
@@ -202,12 +215,19 @@ impl Installer<'_> {
             if self.force_finalizers && began.elapsed() >= FINALIZED_WITHIN {
                 self.take_finalizers_off(&waiting).await?;
             }
-            blocked_since = if blocked { blocked_since.or_else(|| Some(Instant::now())) } else { None };
-            if self.expired() || blocked_since.is_some_and(|since| since.elapsed() >= patience) {
+            let for_nothing = blocked_for.is_some_and(|passed| !is_over || passed >= TOLD_OF_FOR);
+            if self.expired() || for_nothing {
                 return Err(InstallError::NotGone { waiting: held });
             }
             let _time_is_up = timeout(LOOK_AGAIN, departures.next()).await;
         }
+    }
+
+    /// Whether no aggregated API is without an answer as of now. Who may not look takes the namespace's word.
+    async fn every_api_answers(&self) -> bool {
+        let (around, now) = (Surroundings::default(), now());
+        let listed = self.cluster.list_kind(&API_SERVICE, None, "").await;
+        listed.is_ok_and(|services| services.iter().all(|one| readiness::of(one, &around, now).is_current()))
     }
 
     /// Takes workloads back to the lower bound of what scaled them. One that is not there any more, or that somebody else

@@ -15,6 +15,7 @@ mod lock;
 pub mod mode;
 mod nudge;
 mod proof;
+mod prune;
 mod put_back;
 mod renewed;
 mod retry;

@@ -321,9 +321,7 @@ impl Installer<'_> {
         } else {
             self.looking(|| self.cluster.list_everything(&namespaces, &others)).await?
         };
-        let counted: BTreeSet<&str> =
-            ours.iter().chain(&inside).filter_map(|object| object.metadata.uid.as_deref()).collect();
-        let foreign = inside.iter().filter(|object| is_somebodys(object, &counted)).map(ObjectRef::of).collect();
+        let foreign = somebodys(&inside, &ours);
         let mut foreign_autoscalers = Vec::new();
         if let Some(kind) = Kind::named("scalekit.dev", AUTOSCALER) {
             foreign_autoscalers.extend(self.looking(|| self.cluster.list_kind(kind, None, &others)).await?);
@@ -374,6 +372,13 @@ impl Release {
 /// What Kubernetes' own controllers make objects for. One of these that is gone takes what it owns with it, a little later.
 const CONTROLLERS: [&str; 7] =
     ["CronJob", "DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"];
+
+/// Which of the objects without our label somebody has put there.
+pub(super) fn somebodys(inside: &[DynamicObject], ours: &[DynamicObject]) -> Vec<ObjectRef> {
+    let counted: BTreeSet<&str> =
+        ours.iter().chain(inside).filter_map(|object| object.metadata.uid.as_deref()).collect();
+    inside.iter().filter(|object| is_somebodys(object, &counted)).map(ObjectRef::of).collect()
+}
 
 /// Whether an object without our label was put there by somebody: not what Kubernetes makes in every
 /// namespace, and not what a controller made for an object that is counted itself, by its UID. What belongs to an object

@@ -248,6 +248,6 @@ fn collect(verdicts: &[(&ObjectRef, Readiness)], only_failed: bool) -> Vec<Failu
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge: the rules take the time from here")]
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::now()
 }

@@ -72,15 +72,39 @@ fn needs(object: &DynamicObject, reference: &ObjectRef) -> Vec<Need> {
         named("ServiceAccount", pod.get("serviceAccountName"));
         for volume in pod.get("volumes").and_then(Value::as_array).into_iter().flatten() {
             named("ConfigMap", volume.pointer("/configMap/name"));
-            named("Secret", volume.pointer("/secret/secretName"));
             named("PersistentVolumeClaim", volume.pointer("/persistentVolumeClaim/claimName"));
             for source in volume.pointer("/projected/sources").and_then(Value::as_array).into_iter().flatten() {
                 named("ConfigMap", source.pointer("/configMap/name"));
-                named("Secret", source.pointer("/secret/name"));
             }
+        }
+        for (name, _) in mounted_secrets(pod) {
+            named("Secret", Some(name));
         }
     }
     needs
+}
+
+/// The names of the Secrets that a pod mounts, each with whether it starts without it, too.
+fn mounted_secrets(pod: &Value) -> impl Iterator<Item = (&Value, bool)> {
+    let volumes = pod.get("volumes").and_then(Value::as_array).into_iter().flatten();
+    volumes.flat_map(|volume| {
+        let whole = volume.get("secret").map(|secret| (secret, "secretName"));
+        let sources = volume.pointer("/projected/sources").and_then(Value::as_array).into_iter().flatten();
+        let parts = sources.filter_map(|source| Some((source.get("secret")?, "name")));
+        whole.into_iter().chain(parts).filter_map(|(secret, key)| Some((secret.get(key)?, secret["optional"] == true)))
+    })
+}
+
+/// The Secrets without which pods of these objects do not start, and that are not among them: their user's.
+pub fn secrets_of_others(objects: &[DynamicObject]) -> BTreeSet<ObjectRef> {
+    let references: BTreeSet<ObjectRef> = objects.iter().map(ObjectRef::of).collect();
+    let needed = objects.iter().flat_map(|object| {
+        let pod = object.data.pointer("/spec/template/spec");
+        let names = pod.into_iter().flat_map(mounted_secrets).filter(|(_, optional)| !optional);
+        let namespace = object.metadata.namespace.as_deref();
+        names.filter_map(move |(name, _)| Some(ObjectRef::new("v1", "Secret", namespace, name.as_str()?)))
+    });
+    needed.filter(|secret| !references.contains(secret)).collect()
 }
 
 /// Which objects are to go first, among those that may go: pods take the longest, so what makes them, with all that it waits
@@ -147,6 +171,22 @@ mod tests {
     #[test]
     fn an_object_needs_its_namespace_its_definition_and_what_its_pods_name() {
         assert_eq!(dependencies(&objects()), vec![vec![1, 2, 3], vec![3], vec![3], vec![], vec![3, 5], vec![]]);
+    }
+
+    #[test]
+    fn a_secret_that_is_mounted_and_not_among_the_objects_is_somebody_elses() {
+        let mut objects = objects();
+        let named =
+            |objects: &[DynamicObject]| secrets_of_others(objects).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(named(&objects), ["secret/elsewhere -n m"]);
+        objects[0].data["spec"]["template"]["spec"]["volumes"][1]["secret"]["optional"] = json!(true);
+        assert_eq!(named(&objects), [""; 0]);
+        let volumes = json!([{"name": "p", "projected": {"sources": [{"secret": {"name": "part"}}]}}]);
+        objects[0].data["spec"]["template"]["spec"]["volumes"] = volumes;
+        assert_eq!(named(&objects), ["secret/part -n m"]);
+        let part = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "part", "namespace": "m"}});
+        objects.push(serde_json::from_value(part).unwrap());
+        assert_eq!(named(&objects), [""; 0]);
     }
 
     #[test]

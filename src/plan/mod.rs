@@ -27,13 +27,13 @@ pub use checked::{Checked, FieldConflict, conflicts, in_words, is_held_by};
 pub use claims::adapt_claims;
 pub use definition::{bridge, needs_migration, storage_version};
 pub use drift::{FieldChange, drift, is_whole, shown};
-pub use edges::{dependencies, first, in_order};
+pub use edges::{dependencies, first, in_order, secrets_of_others};
 pub use foreign::{ONE_A_CLUSTER, OTHER_INSTALLATION, foreign_hint, foreign_in_words};
 pub use inventory::{Entry, Inventory, content_hash};
 pub use managers::FieldManager;
 pub use ownership::{adopted_from, adoption, yield_replicas};
 pub use scaled::{Scaled, scaled};
-pub use teardown::{Data, KEPT, Kept, Target, Teardown, teardown};
+pub use teardown::{Data, KEPT, Kept, Target, Teardown, holds, is_data, teardown};
 pub use version::is_newer;
 
 use crate::{
@@ -208,8 +208,7 @@ pub fn plan(desired: &[DynamicObject], live: &[DynamicObject], inventory: &Inven
         })
         .collect();
     let wanted = ByName::of(desired);
-    let no_more =
-        inventory.entries().filter(|entry| wanted.get(&entry.object).is_none() && !teardown::is_data(&entry.object));
+    let no_more = inventory.entries().filter(|entry| wanted.get(&entry.object).is_none() && !is_data(&entry.object));
     items.extend(no_more.filter_map(|entry| {
         let found = live.get(&entry.object)?;
         let uid = found.metadata.uid.clone()?;

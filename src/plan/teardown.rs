@@ -98,13 +98,12 @@ pub fn teardown(
         .filter(|(object, _)| object.kind == "PersistentVolumeClaim" && is_data(object))
         .filter_map(|(object, _)| object.namespace.as_deref())
         .collect();
-    let named = |objects: &[&ObjectRef]| objects.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let mut doomed_namespaces = BTreeSet::new();
     for (object, _) in references.iter().filter(|(object, _)| object.kind == "Namespace") {
         let inside: Vec<&ObjectRef> =
             foreign.iter().filter(|other| other.namespace.as_deref() == Some(&object.name)).collect();
         if !inside.is_empty() {
-            let why = format!("it holds what is not scalekit's: {}", named(&inside));
+            let why = holds(inside);
             decided.keep.push(Kept { object: object.clone(), why, data: false });
         } else if data_namespaces.contains(object.name.as_str()) {
             decided.keep.push(Kept {
@@ -127,8 +126,7 @@ pub fn teardown(
                 decided.keep.push(Kept { object: object.clone(), why: "data".to_owned(), data: true });
             }
             "CustomResourceDefinition" if !foreign_autoscalers.is_empty() => {
-                let others: Vec<&ObjectRef> = foreign_autoscalers.iter().collect();
-                let why = format!("it defines what is not scalekit's: {}", named(&others));
+                let why = format!("it defines what is not scalekit's: {}", named(foreign_autoscalers));
                 decided.keep.push(Kept { object: object.clone(), why, data: false });
             }
             // With no server behind it, an aggregated API would keep every namespace from going.
@@ -142,8 +140,17 @@ pub fn teardown(
     decided
 }
 
+/// Why a namespace stays that has these in it.
+pub fn holds<'a>(inside: impl IntoIterator<Item = &'a ObjectRef>) -> String {
+    format!("it holds what is not scalekit's: {}", named(inside))
+}
+
+fn named<'a>(objects: impl IntoIterator<Item = &'a ObjectRef>) -> String {
+    objects.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// Whether an object is data of the user's, or what it takes to use them.
-pub(super) fn is_data(object: &ObjectRef) -> bool {
+pub fn is_data(object: &ObjectRef) -> bool {
     object.kind == "PersistentVolumeClaim" || (object.kind == "Secret" && object.name == GRAFANA_PASSWORD)
 }
 

@@ -8,20 +8,26 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         coordination::v1::Lease,
-        core::v1::{Node, Pod, Service},
+        core::v1::{Node, Pod, Secret, Service},
         discovery::v1::EndpointSlice,
         storage::v1::CSINode,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     kube_aggregator::pkg::apis::apiregistration::v1::APIService,
 };
-use kube::{Api, Resource, api::ListParams, client::Body};
+use kube::{
+    Api, Resource,
+    api::{DynamicObject, ListParams},
+    client::Body,
+};
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
     catalog::{is_ours, nodes_namespace},
     cluster::{CONCURRENCY, Cluster, answered},
     health::{Clock, Environment, Listener, Looked, NODE_EXPORTER_PORT, PROVISIONERS},
+    object::ObjectRef,
+    plan,
 };
 
 /// A cluster's DNS by the label that kubeadm, kind, MicroK8s, k3s and the managed clouds give it.
@@ -83,6 +89,17 @@ pub(super) async fn listeners(nodes: &[Node]) -> Vec<(String, Listener)> {
         .buffered(CONCURRENCY)
         .collect()
         .await
+}
+
+/// The Secrets of others that these objects need and that are not there. One that may not be looked at is taken to be there.
+pub(super) async fn absent_secrets(cluster: &Cluster, desired: &[DynamicObject]) -> Vec<ObjectRef> {
+    let looked = plan::secrets_of_others(desired).into_iter().map(|secret| async move {
+        let namespace = secret.namespace.as_deref().unwrap_or_default();
+        let secrets: Api<Secret> = Api::namespaced(cluster.client().clone(), namespace);
+        let found = answered(secrets.get_metadata_opt(&secret.name)).await;
+        matches!(found, Ok(None)).then_some(secret)
+    });
+    futures::future::join_all(looked).await.into_iter().flatten().collect()
 }
 
 async fn list<K>(api: Api<K>, params: &ListParams) -> Looked<Vec<K>>

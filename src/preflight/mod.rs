@@ -17,7 +17,7 @@ use kube::{
     api::{DynamicObject, ListParams, PostParams},
 };
 
-use environment::listeners;
+use environment::{absent_secrets, listeners};
 pub use environment::{api_services, environment};
 
 use crate::{
@@ -152,7 +152,8 @@ pub async fn one_process(cluster: &Cluster) -> Option<bool> {
 ///
 /// `desired` is what is to be installed, and `namespace` where its lock and its inventory lie. Who may do everything
 /// is asked once; else each right that the installation takes is asked for by itself. Where node-exporter is to run and is
-/// not among what is `live`, its port is tried on each of the nodes.
+/// not among what is `live`, its port is tried on each of the nodes. Of a Secret of the user's it is only looked whether it is
+/// there, and not what is in it.
 ///
 /// # Errors
 ///
@@ -176,10 +177,12 @@ pub async fn before_writing(
     let of_nodes = |object: &DynamicObject| ObjectRef::of(object).kind == "DaemonSet";
     let node_exporter = live.iter().any(|object| catalog::is_ours(object) && of_nodes(object));
     let tried = if desired.iter().any(of_nodes) && !node_exporter { nodes } else { &[] };
-    let around = async { Ok(futures::join!(environment(cluster, namespace), listeners(tried))) };
-    let (permissions, rbac, (environment, listeners)) =
+    let around = async {
+        Ok(futures::join!(environment(cluster, namespace), listeners(tried), absent_secrets(cluster, desired)))
+    };
+    let (permissions, rbac, (environment, listeners, absent_secrets)) =
         futures::try_join!(permissions(cluster, namespace, desired), rbac, around)?;
-    Ok(BeforeWriting { permissions, rbac, environment, listeners, node_exporter })
+    Ok(BeforeWriting { permissions, rbac, environment, listeners, node_exporter, absent_secrets })
 }
 
 /// The rights of the user that these objects take, each with whether there is one.

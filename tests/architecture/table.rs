@@ -65,7 +65,7 @@ pub const TABLE: &[Rule] = &[
     ),
     shell(
         "preflight",
-        "cluster catalog health object platform yaml",
+        "cluster catalog health object plan platform yaml",
         "futures http jiff k8s_openapi kube reqwest serde serde_json tokio",
     ),
     shell(

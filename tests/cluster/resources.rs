@@ -88,7 +88,7 @@ async fn prometheus_says_what_metrics_server_says(world: &World) {
     let pod = world.pods(NAMESPACE, "app=burner").await[0].name_any();
     let labels = |container: &str| format!("namespace={NAMESPACE:?},pod=~{pod:?},container{container}");
     let (any, main) = (labels("!=\"\""), labels("=\"main\""));
-    let memory = format!("sum by (pod) (container_memory_working_set_bytes{{{any}}})");
+    let memory = of_pods(&format!("container_memory_working_set_bytes{{{any}}}"));
     let asked =
         [("cpu", None, slope(&any), 0.2), ("cpu", Some("main"), slope(&main), 0.1), ("memory", None, memory, 0.0)];
     for (resource, container, query, request) in asked {
@@ -144,10 +144,13 @@ async fn what_was_used_is_known_afterwards(world: &World) {
 /// The scaler's own question about CPU, word by word: a test beside it has it the same.
 fn slope(labels: &str) -> String {
     let counter = format!("container_cpu_usage_seconds_total{{{labels}}}[120s]");
-    format!(
-        "sum by (pod) (((deriv({counter}) unless resets({counter}) > 0) or rate({counter})) \
-         and count_over_time({counter}) >= 4)"
-    )
+    of_pods(&format!(
+        "((deriv({counter}) unless resets({counter}) > 0) or rate({counter})) and count_over_time({counter}) >= 4"
+    ))
+}
+
+fn of_pods(containers: &str) -> String {
+    format!("sum by (pod) (max by (pod, container) ({containers}))")
 }
 
 /// What metrics-server says of a pod, or of one of its containers.
@@ -177,7 +180,7 @@ fn metrics() -> [Measured; 4] {
     let cores = |container: &str| format!("sum(rate(container_cpu_usage_seconds_total{{{}}}[2m]))", labels(container));
     let (any, main) = ("!=\"\"", "=\"main\"");
     let own_cores = |container: &str| slope(&labels(container));
-    let memory = format!("sum by (pod) (container_memory_working_set_bytes{{{}}})", labels(any));
+    let memory = of_pods(&format!("container_memory_working_set_bytes{{{}}}", labels(any)));
     let average = |name: &str, value: &str| {
         let target = json!({"type": "AverageValue", "averageValue": value});
         json!({"type": "Resource", "resource": {"name": name, "target": target}})

@@ -10,6 +10,7 @@ mod isolation;
 mod killed;
 mod lock;
 mod pause;
+mod prune;
 mod put_back;
 mod up;
 mod waits;

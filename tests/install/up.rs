@@ -298,9 +298,8 @@ async fn a_run_that_is_told_to_end_gives_its_lock_back_and_writes_no_more() {
     assert!(began.elapsed() < Duration::from_secs(5), "it waited for a lock: {:?}", began.elapsed());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_namespace_that_an_api_which_does_not_answer_keeps_is_named_soon() {
-    let (fake, cluster) = installed().await;
+/// The namespace is on its way out, and tells of an API that does not answer, as long as its controller does not look again.
+fn is_kept_by_an_api(fake: &FakeCluster) {
     let mut going = fake.get("Namespace", "monitoring").unwrap();
     going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     going["metadata"]["finalizers"] = json!(["kubernetes"]);
@@ -308,11 +307,46 @@ async fn a_namespace_that_an_api_which_does_not_answer_keeps_is_named_soon() {
         "message": "unable to retrieve the complete list of server APIs: metrics.k8s.io/v1beta1"}]});
     fake.hold("monitoring");
     fake.put_as("scalekit", going);
+}
+
+fn api_service(available: &str) -> Value {
+    json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1beta1.metrics.k8s.io"},
+        "status": {"conditions": [{"type": "Available", "status": available, "reason": "MissingEndpoints"}]}})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_an_api_which_does_not_answer_keeps_is_named_soon() {
+    let (fake, cluster) = installed().await;
+    is_kept_by_an_api(&fake);
+    fake.put(api_service("False"));
     let began = Instant::now();
     let error = up(&cluster, stack()).await.unwrap_err();
     assert!(matches!(error, InstallError::NotGone { .. }), "{error}");
     assert!(failures(&error)[0].contains("namespace/monitoring: unable to retrieve"), "{:?}", failures(&error));
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+/// Whoever has mended it runs the command again at once, and the namespace's controller looks again after a minute at most.
+#[rstest]
+#[case::which_answers_again(Some(api_service("True")))]
+#[case::which_is_gone(None)]
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_still_tells_of_an_api_is_waited_for(#[case] service: Option<Value>) {
+    let (fake, cluster) = installed().await;
+    is_kept_by_an_api(&fake);
+    service.into_iter().for_each(|service| fake.put(service));
+    let its_controller = async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        fake.remove("Namespace", "monitoring");
+    };
+    let (done, ()) = tokio::join!(up(&cluster, stack()), its_controller);
+    done.unwrap();
+
+    is_kept_by_an_api(&fake);
+    let began = Instant::now();
+    let error = up(&cluster, stack()).await.unwrap_err();
+    assert!(failures(&error)[0].contains("namespace/monitoring: unable to retrieve"), "{:?}", failures(&error));
+    assert!(began.elapsed() < Duration::from_secs(80), "for ever: {:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

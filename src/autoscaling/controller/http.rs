@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz`, `/metrics` and `/explain/NAMESPACE/NAME`.
+//! `/livez`, `/readyz`, `/metrics`, `/prometheus` and `/explain/NAMESPACE/NAME`.
 
 use std::{
     convert::Infallible,
@@ -18,11 +18,13 @@ use axum::{
 };
 use futures::stream;
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Clock, Key,
+    answer::Cause,
     recompute::{NotRecomputed, recompute},
+    remedy,
     tick::Context,
 };
 
@@ -116,6 +118,7 @@ pub fn router(vitals: Arc<Vitals>, context: Arc<Context>) -> Router {
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/prometheus", get(prometheus))
         .route("/explain/{namespace}/{name}", get(explain))
         .with_state(Shared { vitals, context })
 }
@@ -146,6 +149,36 @@ async fn metrics(State(shared): State<Shared>) -> Response {
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// The server of metrics that name none, as it answered just now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// Its address.
+    pub address: String,
+    /// Why it gives no answer, as a clause; `None` where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// Whoever leads or not: from here every one of them would ask it.
+async fn prometheus(State(shared): State<Shared>) -> Json<Answered> {
+    let context = &shared.context;
+    let asked = match context.credentials.default_server() {
+        Ok(server) => context.servers.answers(&server).await,
+        Err(message) => Err(Cause::new("InvalidServerAddress", message)),
+    };
+    let address = context.default_server.clone();
+    Json(match asked {
+        Ok(()) => Answered { address, why: None, hint: None },
+        Err(cause) => {
+            let hint = remedy::of_the_default((cause.reason, cause.status), &cause.message);
+            Answered { address, why: Some(format!("{}: {}", cause.reason, cause.message)), hint: Some(hint) }
+        }
+    })
 }
 
 /// What about an Autoscaler is to be explained, and how.
@@ -228,6 +261,25 @@ mod tests {
         vitals.leads(true);
         assert_eq!(status(&vitals, "/explain/demo/w").await, StatusCode::NOT_FOUND);
         assert_eq!(status(&vitals, "/explain/demo/w?at=noon").await, StatusCode::BAD_REQUEST);
+    }
+
+    /// It is asked whether or not an Autoscaler asks it, and by whoever does not lead.
+    #[tokio::test]
+    async fn the_server_of_all_is_asked_on_demand() {
+        let bench = Bench::new(3, &spec(&json!({})), 25.0);
+        let router = router(Arc::new(Vitals::new(Clock::start())), Arc::new(bench.context));
+        let gone = || crate::prometheus::Error::Unreachable("connection refused".to_owned());
+        for (numbers, why) in [(Err(gone()), Some("PrometheusUnreachable")), (Ok(vec![1.0]), None)] {
+            bench.prometheus.set(numbers);
+            let request = Request::get("/prometheus").body(Body::empty()).expect("a request");
+            let answer = router.clone().oneshot(request).await.expect("an answer");
+            let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.expect("a body");
+            let told: Answered = serde_json::from_slice(&body).expect("JSON");
+            assert_eq!(told.why.is_some(), why.is_some(), "{told:?}");
+            let said = |text: &str| told.why.as_deref().is_some_and(|why| why.contains(text));
+            assert!(why.is_none_or(|why| said(why) && said("connection refused")), "{told:?}");
+            assert_eq!(told.hint.is_some(), why.is_some(), "{told:?}");
+        }
     }
 
     #[tokio::test]

@@ -30,9 +30,15 @@ pub fn question<'a>(
     };
     match resource {
         "cpu" => Some(cpu(&labels)),
-        "memory" => Some(format!("sum by (pod) (container_memory_working_set_bytes{{{labels}}})")),
+        "memory" => Some(of_pods(&format!("container_memory_working_set_bytes{{{labels}}}"))),
         _ => None,
     }
+}
+
+/// Of each pod what its containers have together. A container may be told of twice: by two pages of its kubelet (cAdvisor's and
+/// `/metrics/resource`), by two replicas of a Prometheus, or for a while by what it was before a restart.
+fn of_pods(containers: &str) -> String {
+    format!("sum by (pod) (max by (pod, container) ({containers}))")
 }
 
 /// How fast the counters of CPU grow. `rate` would show a young pod as idle, since it divides by the whole range; the slope
@@ -40,10 +46,9 @@ pub fn question<'a>(
 /// either: such a pod counts as one without a sample.
 fn cpu(labels: &str) -> String {
     let counter = format!("container_cpu_usage_seconds_total{{{labels}}}[{}s]", RANGE.as_secs());
-    format!(
-        "sum by (pod) (((deriv({counter}) unless resets({counter}) > 0) or rate({counter})) \
-         and count_over_time({counter}) >= {SCRAPES})"
-    )
+    of_pods(&format!(
+        "((deriv({counter}) unless resets({counter}) > 0) or rate({counter})) and count_over_time({counter}) >= {SCRAPES}"
+    ))
 }
 
 /// What a Prometheus has too little of that gives nothing about a resource, and what to do about it.
@@ -56,4 +61,18 @@ pub fn lacks(resource: &str) -> String {
         );
     }
     "no sample of a pod of the target; let it scrape the kubelets".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// promtool puts them to Prometheus' own engine.
+    #[test]
+    fn the_questions_are_those_that_the_rules_tests_ask() {
+        for (resource, pods) in [("cpu", &["w-0", "w-1"][..]), ("memory", &["w-0"])] {
+            let question = question(resource, "demo", pods.iter().copied(), None).expect("a question");
+            assert!(include_str!("../../../tests/rules/kubelets.yaml").contains(&question), "{question}");
+        }
+    }
 }

@@ -64,7 +64,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use self::history::{Held, History};
-pub use self::http::SKEW;
+pub use self::http::{Answered, SKEW};
 pub use self::leader::{LEASE, TERMS};
 pub use self::service_account::{MissingServiceAccount, SERVICE_HOST, TOKEN, check_service_account};
 use self::{

@@ -22,6 +22,31 @@ pub fn said(place: usize, metric: &PrometheusMetric, why: Why, message: &str) ->
     }
 }
 
+/// What to do about the server that scalekit was installed with.
+pub fn of_the_default((reason, status): Why, message: &str) -> String {
+    const SECRET: &str = "the Secret that `scalekit up --prometheus-secret` names";
+    const URL: &str = "the URL that `scalekit up --prometheus-url` was given";
+    match reason {
+        "PrometheusUnreachable" if message.contains(NOT_BELIEVED) => {
+            format!("it must show a certificate that ca.crt of {SECRET} has signed, for the host of {URL}")
+        }
+        "PrometheusUnreachable" if is_about_ours(message) => {
+            format!("it wants to see a certificate that it believes: see tls.crt and tls.key of {SECRET}")
+        }
+        "PrometheusUnauthorized" | "InvalidServerAddress" => format!("see {SECRET}"),
+        "NotPrometheus" => no_api(URL),
+        "PrometheusHttpError" if status.is_some_and(|status| matches!(status.as_u16(), 404 | 405)) => no_api(URL),
+        _ => format!("see whether {URL} is right, that server runs, and a NetworkPolicy lets the scaler out to it"),
+    }
+}
+
+fn no_api(address: &str) -> String {
+    format!(
+        "{address} must be what stands before /api/v1/query in the address of a Prometheus API, without a page for a login \
+         before it"
+    )
+}
+
 /// The same of credentials, whose message begins with the field in question where the metric has a server of its own.
 pub fn of_credentials(place: usize, metric: &PrometheusMetric, message: String) -> String {
     if metric.server_address.is_some() { field(place, &message) } else { message }
@@ -49,10 +74,7 @@ fn remedy(place: usize, metric: &PrometheusMetric, (reason, status): Why, messag
     };
     let address = field(place, "serverAddress");
     let runs = format!("see whether {address} is right and that server runs");
-    let no_api = format!(
-        "{address} must be what stands before /api/v1/query in the address of a Prometheus API, without a page for a login \
-         before it"
-    );
+    let no_api = no_api(&address);
     // What it is given: by a field, or by what lies in the Secret of the server that is everybody's.
     let given = |name: &str, keys: &str| match &metric.server_address {
         Some(_) => field(place, name),

@@ -25,7 +25,7 @@ use super::{
     Clock,
     answer::{Answer, Cause},
     backoff::{Backoff, Outage, Trial, USUAL_INTERVAL},
-    source::{Connect, MetricSource, Question, ServerRef},
+    source::{CHEAPEST, Connect, MetricSource, Question, ServerRef},
     telemetry::Telemetry,
 };
 use crate::{
@@ -149,13 +149,24 @@ impl Servers {
         span: (i64, i64),
         step: Duration,
     ) -> Result<Vec<Track>, String> {
-        let known = self.lock().get(server).map(|server| (server.source.clone(), server.slots.clone()));
-        let (source, slots) = match known {
-            Some(known) => known,
-            None => ((self.connect)(server)?, Arc::new(Semaphore::new(1))),
-        };
+        let (source, slots) = self.way_to(server)?;
         let _slot = slots.acquire_owned().await;
         source.range(what, span, step).await.map_err(|error| format!("{}: {error}", server.address))
+    }
+
+    /// Asks `server` the cheapest question, for whoever wants to know whether it answers: not for a decision either.
+    pub async fn answers(&self, server: &ServerRef) -> Result<(), Cause> {
+        let (source, slots) = self.way_to(server).map_err(|message| Cause::new("InvalidServerAddress", message))?;
+        let _slot = slots.acquire_owned().await;
+        source.query(CHEAPEST, None).await.map(drop).map_err(|error| Cause::of(server, &error))
+    }
+
+    fn way_to(&self, server: &ServerRef) -> Result<(Arc<dyn MetricSource>, Arc<Semaphore>), String> {
+        let known = self.lock().get(server).map(|server| (server.source.clone(), server.slots.clone()));
+        match known {
+            Some(known) => Ok(known),
+            None => Ok(((self.connect)(server)?, Arc::new(Semaphore::new(1)))),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ServerRef, Server>> {

@@ -12,7 +12,7 @@ pub const QUERY_LIMIT: Duration = Duration::from_secs(5);
 /// How long a server may take to accept a connection, or to answer the cheapest question.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// A question that costs a server nothing.
-const CHEAPEST: &str = "1";
+pub const CHEAPEST: &str = "1";
 
 /// Something that answers PromQL queries: the seam at which tests put another server.
 pub trait MetricSource: Send + Sync {

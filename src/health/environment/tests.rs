@@ -216,6 +216,7 @@ fn the_scaler_alone_needs_neither_volumes_nor_a_port_and_another_monitoring_is_w
         environment: Environment { others, ..unseen_around() },
         listeners: vec![("n".to_owned(), Listener::Something)],
         node_exporter: false,
+        absent_secrets: Vec::new(),
     };
     let said = |extent| {
         let (facts, platform) = (Facts::default(), platform("kind"));

@@ -84,7 +84,7 @@ async fn what_one_container_used_is_made_again_without_its_requests() {
     let prometheus = bench.prometheus.clone();
     let told = told(bench, then).await;
     assert_eq!((told.desired_replicas, told.assumed.len()), (3, 2), "{told:?}");
-    assert!(prometheus.last_query().ends_with("container=\"main\"})"), "{}", prometheus.last_query());
+    assert!(prometheus.last_query().ends_with("container=\"main\"}))"), "{}", prometheus.last_query());
 }
 
 /// What a pod uses while it starts says nothing about its load; the scaler saw when it became ready, and history does.

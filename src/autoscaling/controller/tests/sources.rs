@@ -210,7 +210,7 @@ async fn without_metrics_server_prometheus_is_asked_about_these_very_pods() {
     assert_eq!((count, line.contains("cpu=75%")), (3, true), "{line}");
     let counter = "container_cpu_usage_seconds_total{namespace=\"demo\",pod=~\"w-0|w-1\",container!=\"\"}[120s]";
     let expected = format!(
-        "sum by (pod) (((deriv({counter}) unless resets({counter}) > 0) or rate({counter})) and count_over_time({counter}) >= 4)"
+        "sum by (pod) (max by (pod, container) (((deriv({counter}) unless resets({counter}) > 0) or rate({counter})) and count_over_time({counter}) >= 4))"
     );
     assert_eq!(bench.prometheus.last_query(), expected);
 }
