@@ -26,6 +26,8 @@ pub enum Step {
     Reload,
     /// Waiting until Prometheus has scraped every target.
     Targets,
+    /// Waiting until the Prometheus that the scaler alone was given answers it.
+    Server,
     /// Deleting objects.
     Delete,
     /// Looking for what is left.
@@ -53,6 +55,7 @@ impl Step {
             Self::Wait => "wait",
             Self::Reload => "reload",
             Self::Targets => "targets",
+            Self::Server => "server",
             Self::Delete => "delete",
             Self::Proof => "proof",
             Self::Unload => "unload",

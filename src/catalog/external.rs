@@ -3,7 +3,7 @@
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-use super::edit;
+use super::{Options, edit};
 
 /// A Prometheus, or what speaks as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,24 @@ pub fn prometheus_of_scaler(objects: &[DynamicObject]) -> Option<&str> {
     let scaler = objects.iter().find(|object| edit::kind(object) == "Deployment" && edit::name(object) == "scaler")?;
     let arguments = scaler.data.pointer("/spec/template/spec/containers/0/args")?.as_array()?;
     arguments.iter().find_map(|argument| argument.as_str()?.strip_prefix("--prometheus-url="))
+}
+
+impl Options {
+    /// The keys of settings that hold for nothing where the scaler alone is installed, and are set all the same.
+    pub fn unused(&self) -> Vec<&'static str> {
+        let usual = Self::new("", "").sized(self.profile);
+        let alone = [
+            ("alerting", self.alerting.is_some()),
+            ("dropMetrics", !self.drop_metrics.is_empty()),
+            ("retention", self.retention != usual.retention),
+            ("rules", !self.additions.rules.is_empty()),
+            ("runbooks", self.runbooks != usual.runbooks),
+            ("scrapeConfigs", !self.additions.scrapes.is_empty()),
+            ("scrapeInterval", self.scrape_interval_seconds != usual.scrape_interval_seconds),
+            ("storage", self.storage != usual.storage),
+        ];
+        alone.into_iter().filter(|(_, set)| *set && self.external.is_some()).map(|(key, _)| key).collect()
+    }
 }
 
 /// Whether an object of what all components share is of use to the scaler alone. That nothing is let in or out does the
@@ -76,7 +94,7 @@ fn open(policy: &mut DynamicObject) {
 mod tests {
     use super::*;
     use crate::{
-        catalog::{Options, stack, test_options},
+        catalog::{stack, test_options},
         platform,
     };
 
@@ -103,6 +121,18 @@ mod tests {
         let kinds: Vec<&str> = objects.iter().map(edit::kind).collect();
         assert!(!kinds.contains(&"StatefulSet") && !kinds.contains(&"PersistentVolumeClaim"), "{kinds:?}");
         assert!(kinds.contains(&"CustomResourceDefinition") && kinds.contains(&"Namespace"), "{kinds:?}");
+    }
+
+    #[test]
+    fn what_is_set_for_the_rest_of_the_stack_is_named() {
+        let mut options = test_options();
+        options.drop_metrics.push("x".to_owned());
+        options.storage.class = Some("fast".to_owned());
+        assert!(options.unused().is_empty(), "the whole stack uses it");
+        options.external = Some(ExternalPrometheus { url: "http://p".to_owned(), secret: None });
+        assert_eq!(options.unused(), ["dropMetrics", "storage"]);
+        let plain = Options { external: options.external, ..test_options() };
+        assert!(plain.unused().is_empty());
     }
 
     #[test]

@@ -280,8 +280,9 @@ async fn render(common: &CommonArgs, stack: StackArgs, folder: Option<&Path>) ->
     let settings = resolved(common, stack, false)?.with_files()?;
     let options = settings.options.clone();
     let image = options.images.get(&Component::Scaler).cloned().ok_or(CommandError::ImageUnnamed)?;
-    // With the platform and the class named, there is nothing to ask a cluster for.
-    let cluster = if settings.platform.is_some() && settings.options.storage.class.is_some() {
+    // With the platform and the class named, there is nothing to ask a cluster for; the scaler alone has no volume.
+    let volumes_known = options.storage.class.is_some() || options.external.is_some();
+    let cluster = if settings.platform.is_some() && volumes_known {
         None
     } else {
         Some(connect(&settings.connection).await.map_err(|error| unasked(error.into()))?)

@@ -13,6 +13,7 @@ use super::{
     carry_out::{until_ready, write},
     image, targets,
     up::{tell, unusable},
+    whereabouts,
 };
 use crate::{
     catalog::{self, DemoOptions},
@@ -99,6 +100,13 @@ pub async fn demo_up(
     }
     write(&installer, &release, &desired, &facts.classes, &changes, state, reporter).await?;
     until_ready(&installer, &release, &desired, reporter).await?;
+    if let Some(url) = whereabouts::prometheus_of_others(cluster).await {
+        let message = format!(
+            "the scaler asks {url} for its metrics: that one has to scrape pods by their annotations prometheus.io/scrape and \
+             prometheus.io/port, which those of {name} have; else the Autoscaler finds no sample"
+        );
+        reporter.report(Event::Note { message });
+    }
     Ok(DemoUp {
         name: name.to_owned(),
         namespace: namespace.to_owned(),

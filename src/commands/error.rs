@@ -85,6 +85,16 @@ pub enum CommandError {
         /// What is wrong with the others.
         missing: Vec<String>,
     },
+    /// The Prometheus that the scaler was given does not answer it.
+    #[error("the scaler is installed, and Prometheus at {address} gives it no answer")]
+    Unanswered {
+        /// Its address.
+        address: String,
+        /// Why not.
+        why: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
     /// Nothing that was asked for is installed.
     #[error("{what} is not installed")]
     NotInstalled {
@@ -222,7 +232,7 @@ pub enum CommandError {
 }
 
 /// Whether nothing but the user's rights is in the way.
-fn only_rights(findings: &[Finding]) -> bool {
+pub(super) fn only_rights(findings: &[Finding]) -> bool {
     findings.iter().all(|finding| finding.check == "permissions")
 }
 
@@ -234,63 +244,6 @@ fn not_loaded(waited: Option<Duration>) -> String {
 }
 
 impl CommandError {
-    /// The exit code: part of the interface, documented in the README.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Settings(_)
-            | Self::UnknownDemo { .. }
-            | Self::UnknownAlert { .. }
-            | Self::NoAutoscaler { .. }
-            | Self::Load(_)
-            | Self::NeedsConsent
-            | Self::NoPassword
-            | Self::Elsewhere { .. }
-            | Self::ImageUnnamed
-            | Self::Connect(
-                ConnectError::NoKubeconfig { .. }
-                | ConnectError::UnknownContext { .. }
-                | ConnectError::Kubeconfig { .. }
-                | ConnectError::Unreadable { .. },
-            ) => 2,
-            Self::Unasked { source } => source.exit_code(),
-            Self::Transfer(error) => transfer_code(error),
-            Self::Preflight { findings } if only_rights(findings) => 4,
-            Self::Preflight { .. } | Self::Image(_) => 3,
-            Self::Connect(_)
-            | Self::Cluster { .. }
-            | Self::Forward(_)
-            | Self::ServiceAccount(_)
-            | Self::Modes { not_permitted: true, .. } => 4,
-            Self::Install(error) => match error {
-                InstallError::Foreign { .. } | InstallError::Conflict { .. } => 5,
-                InstallError::Failed { .. } | InstallError::TimedOut { .. } | InstallError::NotGone { .. } => 6,
-                InstallError::Read(source)
-                | InstallError::Inventory { source, .. }
-                | InstallError::Label { source, .. }
-                | InstallError::Reset { source, .. }
-                | InstallError::Delete { source, .. } => cluster_code(source),
-                InstallError::Locked { .. } | InstallError::LockLost => 7,
-                InstallError::Interrupted => 130,
-                InstallError::Apply { not_permitted: true, .. } | InstallError::Prune { not_permitted: true, .. } => 4,
-                InstallError::Apply { .. } | InstallError::Prune { .. } => 1,
-            },
-            Self::Reload { .. }
-            | Self::Targets { .. }
-            | Self::NotInstalled { .. }
-            | Self::NotReady { .. }
-            | Self::Unexplained { .. } => 6,
-            Self::LeftBehind { .. } => 8,
-            Self::Modes { .. }
-            | Self::Declined
-            | Self::PasswordUnknown { .. }
-            | Self::Unlocked { .. }
-            | Self::UnexpectedAnswer { .. }
-            | Self::Io { .. }
-            | Self::Program { .. } => 1,
-            Self::Interrupted => 130,
-        }
-    }
-
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -341,7 +294,7 @@ impl CommandError {
                 "there is none in this namespace; another one by -n NAME, all of them by `kubectl get as -A`"
                     .to_owned(),
             ),
-            Self::Unexplained { hint, .. } => hint.clone(),
+            Self::Unexplained { hint, .. } | Self::Unanswered { hint, .. } => hint.clone(),
             Self::Modes { .. } => Some("run it again: those that were changed stay as they are".to_owned()),
             Self::NoAutoscaler { known, .. } | Self::UnknownDemo { known, .. } => {
                 Some(format!("there are: {}", known.join(", ")))
@@ -387,28 +340,12 @@ impl CommandError {
             Self::Modes { failed, .. } => {
                 failed.iter().map(|(object, why)| (format!("{object}: {why}"), None)).collect()
             }
+            Self::Unanswered { why, .. } => vec![(why.clone(), None)],
             Self::Targets { missing, .. } => missing.iter().map(|line| (line.clone(), None)).collect(),
             Self::LeftBehind { left } => {
                 left.iter().map(|left| (format!("{}: {}", left.object, left.why), None)).collect()
             }
             _ => Vec::new(),
         }
-    }
-}
-
-fn transfer_code(error: &TransferError) -> u8 {
-    match error {
-        error if error.is_about_input() => 2,
-        TransferError::Image(_) => 3,
-        TransferError::Registry(error) if error.is_about_access() => 4,
-        _ => 1,
-    }
-}
-
-fn cluster_code(error: &cluster::Error) -> u8 {
-    match error {
-        error if error.is_about_access() => 4,
-        cluster::Error::Conflict { .. } => 5,
-        _ => 1,
     }
 }

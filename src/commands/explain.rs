@@ -2,30 +2,25 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::StatusCode;
-use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease};
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, ResourceExt};
 use serde::Serialize;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::{CommandError, targets, up::unusable, whereabouts};
+use super::{CommandError, scaler, up::unusable, whereabouts};
 use crate::{
     autoscaling::{
         api::{Autoscaler, ModeSpec, ScaleTargetRef},
         controller::{LEASE, SKEW},
         explain::Explanation,
     },
-    catalog::{self, Component},
-    cluster::{self, Cluster, Kind, PodTunnel},
+    catalog,
+    cluster::{self, Cluster, Kind},
     settings::{At, Named, SettingsError},
 };
 
-const PORT: u16 = 8080;
 /// The longest time without a leader, when the last one died.
 const ELECTION: Duration = Duration::from_secs(18);
-/// One question through a port-forward. A decision that is made again takes a few questions to Prometheus.
-const QUESTION: Duration = Duration::from_secs(20);
 
 /// A decision, and what it is about. Its JSON form is documented in `docs/explain.md`.
 #[derive(Clone, Debug, Serialize)]
@@ -142,80 +137,19 @@ async fn autoscalers(cluster: &Cluster, namespace: &str) -> Result<Vec<Autoscale
 
 /// Between two leaders there is none for a while, which passes.
 async fn ask_until_one_leads(cluster: &Cluster, path: &str) -> Result<Explanation, CommandError> {
-    let scaler = Component::Scaler.name();
     let namespace = stack(cluster).await.map_err(|source| unusable(cluster, source))?;
     let began = Instant::now();
     loop {
-        match ask(cluster, &namespace, path).await? {
+        match scaler::ask(cluster, &namespace, path).await? {
             Some(explanation) => return Ok(explanation),
             None if began.elapsed() < ELECTION => sleep(Duration::from_secs(1)).await,
             None => {
                 return Err(CommandError::Unexplained {
-                    why: format!("no {scaler} in namespace {namespace} leads"),
+                    why: format!("no scaler in namespace {namespace} leads"),
                     hint: Some(format!("`kubectl get lease {LEASE} -n {namespace}` says which one led")),
                 });
             }
         }
-    }
-}
-
-/// Asks whoever leads; `None` where nobody does. The Service first, whose proxy takes no right to forward ports; then every pod that might lead.
-async fn ask(cluster: &Cluster, namespace: &str, path: &str) -> Result<Option<Explanation>, CommandError> {
-    let scaler = Component::Scaler.name();
-    match cluster.get_from_service(namespace, scaler, PORT, path).await {
-        Ok((status, body)) => {
-            if let Some(answer) = answer(status, &body) {
-                return answer.map(Some);
-            }
-            tracing::debug!("the proxy of Service {scaler} answered {status}: {}", String::from_utf8_lossy(&body));
-        }
-        Err(error) => tracing::debug!("no answer through the proxy of Service {scaler}: {error}"),
-    }
-    let selector = format!("{}={scaler}", catalog::NAME);
-    let failed = |source| unusable(cluster, source);
-    let mut pods = targets::ready_pods(cluster, namespace, &selector).await.map_err(failed)?;
-    if let Some(leader) = leader(cluster, namespace).await {
-        pods.sort_by_key(|pod| *pod != leader);
-    }
-    if pods.is_empty() {
-        return Err(CommandError::NotInstalled {
-            what: format!("a scaler that runs in namespace {namespace}"),
-            fix: "`scalekit status` says why it does not run; `scalekit up` installs it".to_owned(),
-        });
-    }
-    let mut last = None;
-    for pod in &pods {
-        let tunnel = PodTunnel::new(cluster, namespace, pod, PORT);
-        match timeout(QUESTION, tunnel.request(http::Method::GET, path)).await {
-            Ok(Ok((status, body))) => {
-                if let Some(answer) = answer(status, &body) {
-                    return answer.map(Some);
-                }
-            }
-            Ok(Err(error)) => last = Some(CommandError::Forward(error)),
-            Err(_) => tracing::debug!("pod {pod} did not answer within {QUESTION:?}"),
-        }
-    }
-    last.map_or(Ok(None), Err)
-}
-
-/// What the scaler said; `None` where it was not the scaler, or one that does not lead.
-fn answer(status: StatusCode, body: &Bytes) -> Option<Result<Explanation, CommandError>> {
-    let text = String::from_utf8_lossy(body);
-    // The API server speaks for itself in JSON, the scaler says what is wrong as text.
-    let is_ours = !text.trim_start().starts_with('{');
-    match status {
-        StatusCode::OK => {
-            let unreadable = |error: serde_json::Error| CommandError::Unexplained {
-                why: format!("the scaler's answer cannot be read: {error}"),
-                hint: Some("is the scaler of another version? `scalekit up` brings it up to date".to_owned()),
-            };
-            Some(serde_json::from_slice(body).map_err(unreadable))
-        }
-        StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST | StatusCode::BAD_GATEWAY if is_ours => {
-            Some(Err(CommandError::Unexplained { why: text.trim().to_owned(), hint: None }))
-        }
-        _ => None,
     }
 }
 
@@ -225,25 +159,12 @@ async fn stack(cluster: &Cluster) -> Result<String, cluster::Error> {
     Ok(found.unwrap_or_else(|| catalog::DEFAULT_NAMESPACE.to_owned()))
 }
 
-/// The pod that leads, if the Lease may be read: its holder is the pod's name and a number.
-async fn leader(cluster: &Cluster, namespace: &str) -> Option<String> {
-    let leases: Api<Lease> = Api::namespaced(cluster.client().clone(), namespace);
-    let lease = cluster::answered(leases.get(LEASE)).await.ok()?;
-    let holder = lease.spec?.holder_identity?;
-    Some(holder.rsplit_once('_').map_or(holder.as_str(), |(pod, _)| pod).to_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
     use rstest::rstest;
 
     use super::*;
-
-    fn said(status: u16, body: &str) -> Option<Result<i32, String>> {
-        let status = StatusCode::from_u16(status).expect("a status");
-        let answer = answer(status, &Bytes::copy_from_slice(body.as_bytes()))?;
-        Some(answer.map(|explanation| explanation.desired_replicas).map_err(|error| error.to_string()))
-    }
 
     #[rstest]
     #[case::paused(200, r#"{"spec":{"paused":true,"selector":{},"template":{}}}"#, 1)]
@@ -269,19 +190,5 @@ mod tests {
         assert!(told.iter().all(|note| note.contains("kubectl rollout resume deployment/w -n demo")), "{told:?}");
         // Of another kind nothing is asked.
         assert_eq!(super::notes(&cluster, "demo", &target("StatefulSet")).await, Vec::<String>::new());
-    }
-
-    #[test]
-    fn the_scaler_is_told_apart_from_the_api_server() {
-        let explanation = r#"{"from":"2026-11-25T14:05:00Z","to":"2026-11-25T14:05:00Z","currentReplicas":1,
-            "desiredReplicas":3,"minReplicas":1,"maxReplicas":5,"metrics":[],"steps":[],"wouldChange":[]}"#;
-        assert_eq!(said(200, explanation), Some(Ok(3)));
-        assert_eq!(said(404, "no decision is known\n"), Some(Err("no decision is known".to_owned())));
-        // The Service is not there; it has no endpoint; a user without the right; one that stands by.
-        assert_eq!(said(404, r#"{"kind":"Status","code":404}"#), None);
-        assert_eq!(said(503, r#"{"kind":"Status","code":503}"#), None);
-        assert_eq!(said(403, r#"{"kind":"Status","code":403}"#), None);
-        assert_eq!(said(503, "this scaler does not lead\n"), None);
-        assert!(said(200, "<html>").is_some_and(|said| said.is_err()));
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::{
     CommandError, targets,
     up::{password, unusable},
+    whereabouts::without_a_pod,
 };
 use crate::{
     catalog::{self, ADMIN_SECRET, Component, PASSWORD_KEY},
@@ -33,16 +34,13 @@ const NEXT: &str = "next";
 ///
 /// # Errors
 ///
-/// [`CommandError::NotInstalled`] when no Grafana is ready; [`CommandError::PasswordUnknown`] when Grafana takes none of
+/// [`CommandError::NotInstalled`], [`CommandError::Elsewhere`] or [`CommandError::NotReady`] when no Grafana is ready; [`CommandError::PasswordUnknown`] when Grafana takes none of
 /// those in the Secret; [`CommandError::UnexpectedAnswer`].
 pub async fn reset_grafana_password(namespace: &str, cluster: &Cluster) -> Result<(), CommandError> {
     let failed = |source| unusable(cluster, source);
     let selector = format!("{}={}", catalog::NAME, Component::Grafana);
     let Some(pod) = targets::ready_pod(cluster, namespace, &selector).await.map_err(failed)? else {
-        return Err(CommandError::NotInstalled {
-            what: format!("a ready grafana in namespace {namespace}"),
-            fix: "`scalekit up`, then `scalekit status`".to_owned(),
-        });
+        return Err(without_a_pod(cluster, namespace, Component::Grafana, "open grafana --reset-password").await);
     };
     let grafana = PodTunnel::new(cluster, namespace, &pod, PORT);
     let installer = Installer::new(cluster, &Silent, QUESTION);

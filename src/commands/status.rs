@@ -8,7 +8,7 @@ use kube::{
 };
 
 use super::{
-    CommandError, image, reload,
+    CommandError, image, reload, scaler,
     service_proxy::ServiceProxy,
     targets,
     up::{now, stack_release, unusable},
@@ -95,6 +95,7 @@ pub(super) struct Around {
     events: Vec<ClusterEvent>,
     autoscalers: Vec<cluster::Listed>,
     scraped: Option<Result<Scraped, Silence>>,
+    server: Option<Result<health::Server, String>>,
 }
 
 /// What the stack's Prometheus says of itself.
@@ -105,10 +106,20 @@ struct Scraped {
 
 /// Reads it.
 pub(super) async fn look_around(cluster: &Cluster, options: &catalog::Options) -> Result<Around, cluster::Error> {
-    let (around, autoscalers, scraped) =
-        futures::join!(surroundings(cluster, &options.namespace), autoscalers(cluster), scraped(cluster, options));
+    let server = async {
+        match options.external {
+            Some(_) => scaler::prometheus(cluster, &options.namespace).await,
+            None => None,
+        }
+    };
+    let (around, autoscalers, scraped, server) = futures::join!(
+        surroundings(cluster, &options.namespace),
+        autoscalers(cluster),
+        scraped(cluster, options),
+        server
+    );
     let (pods, events) = around?;
-    Ok(Around { pods, events, autoscalers: autoscalers?, scraped })
+    Ok(Around { pods, events, autoscalers: autoscalers?, scraped, server })
 }
 
 /// Everything that a judgement is made of, but for the series and the parts of the control plane that could be scraped.
@@ -120,7 +131,7 @@ pub(super) fn observed(
     live: Vec<DynamicObject>,
     around: Around,
 ) -> Observed {
-    let Around { pods, events, autoscalers, scraped } = around;
+    let Around { pods, events, autoscalers, scraped, server } = around;
     let (targets, refused) = match scraped {
         Some(Ok(Scraped { targets, refused })) => (Some(Ok(targets)), refused),
         Some(Err(silence)) => (Some(Err(silence)), None),
@@ -144,6 +155,7 @@ pub(super) fn observed(
             classes: facts.classes,
         },
         targets,
+        server,
         refused,
         expected_jobs: if options.external.is_some() { Vec::new() } else { catalog::expected_jobs(options, platform) },
         autoscalers,

@@ -15,7 +15,7 @@ use super::{
     carry_out::{until_ready, write},
     down,
     image::{self, OwnImage},
-    reload, targets,
+    reload, scaler, targets,
 };
 use crate::{
     catalog::{self, Component},
@@ -90,6 +90,11 @@ pub(super) async fn prepare(
             what: "cannot read this program".to_owned(),
             source: std::io::Error::other(error),
         })??;
+        let unused = options.unused();
+        if !unused.is_empty() {
+            let message = format!("not used, since the scaler alone is installed: {}", unused.join(", "));
+            reporter.report(Event::Note { message });
+        }
         let (class, extent) = (options.storage.class.as_deref(), Extent::of(&options));
         tell(&health::of_cluster(&facts, &platform, class, own.carries(), extent), reporter)?;
         let summary = format!("Kubernetes {} on {}", facts.version, platform.kind);
@@ -114,7 +119,7 @@ pub(super) async fn prepare(
     } else {
         // A cluster with an installation in it does not change its make: that need not be looked at again.
         let mut before = catalog::scraped_as(&state.live);
-        if before.one_process.is_none() && platform.kind.may_be_one_process() {
+        if before.one_process.is_none() && options.external.is_none() && platform.kind.may_be_one_process() {
             before.one_process = preflight::one_process(cluster).await;
         }
         platform.seen(facts.seen.clone().or(before))
@@ -232,6 +237,8 @@ pub async fn up(
             let expected = catalog::expected_jobs(&options, &done.platform);
             done.targets =
                 Some(targets::wait(cluster, &options.namespace, &expected, began + timeout, reporter).await?);
+        } else {
+            scaler::until_answered(cluster, &options.namespace, began + timeout, reporter).await?;
         }
     }
     // While the old pods may still run, their image is needed.

@@ -7,6 +7,7 @@ use super::CommandError;
 use crate::{
     catalog::{self, Component},
     cluster::{self, Cluster},
+    object::ObjectRef,
 };
 
 /// What installs an Alertmanager: without a receiver there is none.
@@ -34,6 +35,15 @@ pub(super) async fn elsewhere(cluster: &Cluster, asked: &str) -> Option<String> 
     if found.iter().any(|namespace| namespace == asked) { None } else { found.into_iter().next() }
 }
 
+/// The Prometheus that the scaler asks, where it is none of ours. Who may not look is told nothing.
+pub(super) async fn prometheus_of_others(cluster: &Cluster) -> Option<String> {
+    let namespace = stacks(cluster).await.ok()?.into_iter().next()?;
+    let scaler = ObjectRef::new("apps/v1", "Deployment", Some(&namespace), Component::Scaler.name());
+    let found = cluster.get(&scaler).await.ok()??;
+    let url = catalog::prometheus_of_scaler(std::slice::from_ref(&found))?.to_owned();
+    (url != catalog::prometheus_url(&namespace)).then_some(url)
+}
+
 /// Why no pod of a component is ready in `namespace`: it is there and not ready, the stack is in another namespace, or it is
 /// not installed. `command` is what was to be done with it: `open grafana`.
 pub(super) async fn without_a_pod(
@@ -51,9 +61,13 @@ pub(super) async fn without_a_pod(
         let fix = format!("`scalekit {command} -n {installed}`");
         return CommandError::Elsewhere { asked: namespace.to_owned(), installed: Some(installed), fix };
     }
-    let fix = match component {
-        Component::Alertmanager => NAME_A_RECEIVER,
-        _ => "`scalekit up`, then `scalekit status`",
+    let fix = match (prometheus_of_others(cluster).await, component) {
+        (Some(url), _) => format!(
+            "the scaler alone is installed, on top of {url}: look there, or install the whole stack by `scalekit up` without \
+             --prometheus-url"
+        ),
+        (None, Component::Alertmanager) => NAME_A_RECEIVER.to_owned(),
+        (None, _) => "`scalekit up`, then `scalekit status`".to_owned(),
     };
-    CommandError::NotInstalled { what: format!("{component} in namespace {namespace}"), fix: fix.to_owned() }
+    CommandError::NotInstalled { what: format!("{component} in namespace {namespace}"), fix }
 }

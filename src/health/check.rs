@@ -24,7 +24,7 @@ const fn installed(id: &'static str, asks: &'static str) -> Check {
 }
 
 /// Every check, in the order in which they are told: from what everything else needs to what is built on it.
-pub const CHECKS: [Check; 30] = [
+pub const CHECKS: [Check; 32] = [
     always("api-server", "does the API server answer, and how fast"),
     always("version", "is this a version of Kubernetes that is supported"),
     always("nodes", "are there nodes, and are they ready"),
@@ -36,6 +36,7 @@ pub const CHECKS: [Check; 30] = [
     always("storage-class", "is there a StorageClass to take volumes from"),
     always("volumes", "do the volumes have the sizes that are wanted"),
     always("dropped-metrics", "is every metric kept that an alert reads"),
+    always("secret", "is every Secret there that a pod mounts and its user makes"),
     always("provisioner", "does what makes the volumes run"),
     always("pod-security", "do our namespaces take our pods"),
     always("port-9100", "is node-exporter's port free on each node"),
@@ -53,6 +54,7 @@ pub const CHECKS: [Check; 30] = [
     installed("wal-replay", "is Prometheus killed for memory whenever it starts"),
     installed("configuration", "does Prometheus take its configuration"),
     installed("targets", "is every scrape target up"),
+    installed("prometheus", "does the Prometheus that the scaler alone was given answer it"),
     installed("series", "how many series does each job have, where that is asked for"),
     installed("autoscaler", "can every Autoscaler do its work"),
 ];
@@ -135,6 +137,7 @@ pub fn of_status(status: &Status) -> Vec<Finding> {
     let quiet = |id: &str| !status.findings.iter().any(|finding| finding.check == id);
     let ready = status.components.len();
     let targets = status.targets.as_ref().map(|targets| super::are(targets.up, "scrape target"));
+    let has_server = status.components.iter().any(|component| component.object.kind == "StatefulSet");
     let autoscalers = match status.autoscalers.len() {
         0 => "no Autoscaler yet".to_owned(),
         number => format!("every Autoscaler can do its work ({number})"),
@@ -146,8 +149,9 @@ pub fn of_status(status: &Status) -> Vec<Finding> {
             "drift",
             Some("every object is as these settings have it; labels, and images that come with a build, are not compared".to_owned()),
         ),
-        ("wal-replay", Some("Prometheus gets through its start".to_owned())),
+        ("wal-replay", has_server.then(|| "Prometheus gets through its start".to_owned())),
         ("targets", targets.map(|targets| format!("{targets} up"))),
+        ("prometheus", status.prometheus.as_ref().map(|server| format!("{} answers the scaler", server.address))),
         ("autoscaler", Some(autoscalers)),
     ] {
         if let Some(message) = message.filter(|_| quiet(id)) {
@@ -208,6 +212,7 @@ mod tests {
                 kubernetes: String::new(),
                 namespace: String::new(),
                 components: vec![],
+                prometheus: None,
                 targets: None,
                 series: None,
                 scraping: None,

@@ -136,7 +136,7 @@ fn dns(seen: &Looked<(Vec<Service>, Vec<EndpointSlice>)>, platform: &Platform) -
         Err(why) => return unseen(CHECK, "the cluster's DNS", why),
     };
     let without = |message: &str| {
-        let finding = Finding::new(CHECK, Severity::Warning, format!("{message}: Grafana will not find Prometheus"));
+        let finding = Finding::new(CHECK, Severity::Warning, format!("{message}: no pod finds a Service by its name"));
         match platform.kind {
             PlatformKind::MicroK8s => finding.hint("microk8s enable dns"),
             _ => finding.hint("look at its pods: `kubectl get pods -n kube-system -l k8s-app=kube-dns -o wide`"),

@@ -11,6 +11,7 @@ mod port;
 mod preflight;
 mod room;
 mod series;
+mod server;
 mod status;
 mod storage;
 mod targets;
@@ -29,6 +30,7 @@ pub use preflight::{
 };
 pub use room::room;
 pub use series::{JobSeries, LargeMetric, Series, dropped_metrics, series, silenced};
+pub use server::Server;
 pub use status::{
     Autoscaler, Component, NotScraped, Observed, PROXIED_SERVICE, Scraping, Silence, Status, Targets, status,
 };

@@ -6,9 +6,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Finding, Series, Severity,
+    Finding, Series, Server, Severity,
     drift::{Drifted, changed, drifted},
-    targets, wal,
+    server, targets, wal,
 };
 use crate::{
     catalog,
@@ -41,6 +41,9 @@ pub struct Observed {
     pub unscraped: Vec<platform::Part>,
     /// What the stack's Prometheus says of its targets, or why it says nothing; `None` where it is not part of the stack.
     pub targets: Option<Result<Vec<prometheus::Target>, Silence>>,
+    /// The Prometheus that the scaler alone was given, or why nothing is known of it; `None` where it is part of the stack, or no
+    /// scaler is ready.
+    pub server: Option<Result<Server, String>>,
     /// That Prometheus refuses the configuration that is mounted, with its own words.
     pub refused: Option<Vec<String>>,
     /// Jobs that should have a target on this platform.
@@ -85,6 +88,9 @@ pub struct Status {
     /// Scrape targets; absent when Prometheus did not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets: Option<Targets>,
+    /// The Prometheus that the scaler alone was given; absent when the scaler did not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<Server>,
     /// Series per job and the largest metrics, where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub series: Option<Series>,
@@ -242,6 +248,7 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         }
         Some(Err(_)) | None => None,
     };
+    findings.extend(observed.server.as_ref().and_then(server::server));
     findings.extend(targets::unscraped(&observed.unscraped));
     findings.extend(observed.refused.as_ref().map(|words| {
         let message = "Prometheus refuses its configuration, and goes on with the one before".to_owned();
@@ -276,6 +283,7 @@ pub fn status(observed: &Observed, now: Timestamp) -> Status {
         namespace: observed.namespace.clone(),
         components,
         targets,
+        prometheus: observed.server.as_ref().and_then(|found| found.as_ref().ok().cloned()),
         series,
         // Another Prometheus is its owners' to configure.
         scraping: (installed && observed.targets.is_some()).then(|| observed.scraping.clone()),

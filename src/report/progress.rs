@@ -265,6 +265,7 @@ fn present(step: Step) -> &'static str {
         Step::Wait => "waiting until everything is ready",
         Step::Reload => "waiting until Prometheus has loaded its new configuration",
         Step::Targets => "waiting until every target is scraped",
+        Step::Server => "waiting until Prometheus answers the scaler",
         Step::Delete => "deleting",
         Step::Proof => "looking for what is left",
         Step::Unload => "taking scalekit's image off the nodes",

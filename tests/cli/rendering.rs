@@ -32,6 +32,25 @@ fn render_needs_no_cluster_and_keeps_the_budget() {
     assert!(claims.iter().all(|claim| claim.data["spec"]["storageClassName"] == "standard"), "{claims:?}");
 }
 
+/// The scaler alone has neither a volume nor a password.
+#[test]
+fn the_scaler_alone_is_rendered_without_a_class_and_without_a_word_about_grafana() {
+    let home = Home::new();
+    let alone = [
+        "render",
+        "--platform",
+        "kind",
+        "--image",
+        "scaler=example.org/scalekit:1",
+        "--prometheus-url",
+        "http://p:9090",
+    ];
+    let ran = home.run(alone).exits(0);
+    let said = [ran.stdout, ran.stderr].concat();
+    assert!(said.contains("--prometheus-url=http://p:9090") && !said.to_lowercase().contains("grafana"), "{said}");
+    home.run(alone.into_iter().chain(["--prometheus-secret", "access"])).exits(0).says("not among them: Secret access");
+}
+
 /// Whoever applies manifests sends no image to the nodes: what runs there has to be named.
 #[test]
 fn render_needs_an_image_that_nodes_can_pull() {

@@ -63,20 +63,23 @@ pub async fn the_scaler_alone_asks_a_prometheus_that_is_there(world: &World) {
     let words = ["--from-literal=username=ali", "--from-literal=password=open sesame"];
     world.kubectl(secret.into_iter().chain(words).chain(files.iter().map(String::as_str)));
 
-    world.scalekit(["up"].iter().chain(&ALONE)).exits(0);
+    what_cannot_work_is_told(world);
+    world.scalekit(["up"].iter().chain(&ALONE)).exits(0).says(&format!("{URL} answers the scaler"));
     let pods = world.pods("monitoring", "").await;
     let named = |pod: &k8s_openapi::api::core::v1::Pod| pod.metadata.name.clone().unwrap_or_default();
     assert!(pods.iter().all(|pod| named(pod).starts_with("scaler-")), "the scaler alone");
     world.scalekit(["up"].iter().chain(&ALONE)).exits(0).says("nothing to change");
 
-    world.scalekit(["demo", "up", "watcherbot"]).exits(0);
+    world.scalekit(["demo", "up", "watcherbot"]).exits(0).says(&format!("the scaler asks {URL} for its metrics"));
     world.scalekit(["demo", "load", "watcherbot", "--set", "25"]).exits(0);
     let took = world.until_replicas("demo", "watcherbot", 3, Duration::from_secs(240)).await;
     println!("25 tasks → 3 replicas after {:.1} s", took.as_secs_f64());
     world.until_healthy(&ALONE).await;
+    world.scalekit(["status"].iter().chain(&ALONE)).exits(0).says(&format!("{URL} answers the scaler"));
     // Without the flag it is not a stack of which nearly all is missing.
     let only = world.scalekit(["status"]).exits(6).says(&format!("the scaler alone is installed, on top of {URL}"));
     assert!(!only.stdout.contains("is not there"), "{}", only.stdout);
+    world.scalekit(["open", "grafana"]).exits(6).says(&format!("the scaler alone is installed, on top of {URL}"));
     if world.host().is_some() {
         a_gateway_wants_a_token(world).await;
     }
@@ -88,6 +91,28 @@ pub async fn the_scaler_alone_asks_a_prometheus_that_is_there(world: &World) {
     world.kubectl(["delete", "namespace", "monitoring", "theirs", "--timeout=240s"]);
     world.kubectl(["delete", "clusterrole,clusterrolebinding", "theirs-prometheus"]);
     world.scalekit(["down", "--purge-data", "--yes"]).exits(0);
+}
+
+/// A Secret that is not there before anything is written; a server that is not, by the scaler that cannot reach it.
+fn what_cannot_work_is_told(world: &World) {
+    let mark = world.audit_mark();
+    let misspelled = ["--prometheus-url", URL, "--prometheus-secret", "prometheus-acces"];
+    world
+        .scalekit(["up"].iter().chain(&misspelled))
+        .exits(3)
+        .says("secret/prometheus-acces -n monitoring is not there");
+    world.asked_and_wrote_nothing(mark);
+
+    let nowhere = ["--prometheus-url", "http://nobody.theirs.svc:9090"];
+    let ran = world.scalekit(["up"].iter().chain(&nowhere)).exits(6);
+    println!("{} ({:.1} s)", ran.stderr, ran.took.as_secs_f64());
+    ran.says("Prometheus at http://nobody.theirs.svc:9090 gives it no answer").says("PrometheusUnreachable");
+    world
+        .scalekit(["status"].iter().chain(&nowhere))
+        .exits(6)
+        .says("gives the scaler no answer: PrometheusUnreachable");
+    let told = world.scalekit(["check", "-o", "json"].iter().chain(&nowhere)).exits(3);
+    told.says("docs/checks.md#prometheus");
 }
 
 /// Another server of all, which calls for five, once it is shown the token of today.

@@ -1,3 +1,4 @@
+use rstest::rstest;
 use serde_json::json;
 
 use super::*;
@@ -33,6 +34,7 @@ fn observed(live: Vec<DynamicObject>, targets: Result<Vec<Target>, Silence>) -> 
         scraping: Scraping::of(&detect(&[], &[])),
         unscraped: vec![],
         targets: Some(targets),
+        server: None,
         refused: None,
         expected_jobs: vec!["kubelet".to_owned(), "coredns".to_owned()],
         autoscalers: vec![],
@@ -84,6 +86,45 @@ fn the_scaler_alone_is_not_a_stack_of_which_most_is_missing() {
     let of_scaler = Observed { desired: live.clone(), targets: None, ..observed(live, Ok(vec![])) };
     let found = status(&of_scaler, Timestamp::UNIX_EPOCH).findings;
     assert!(found.iter().all(|found| found.check != "missing"), "{found:#?}");
+}
+
+#[rstest]
+#[case::it_answers(Ok(None), None)]
+#[case::it_does_not(Ok(Some("connection refused")), Some(Severity::Error))]
+#[case::nobody_may_ask(Err("not permitted"), Some(Severity::Warning))]
+fn a_prometheus_that_gives_the_scaler_no_answer_is_found(
+    #[case] told: Result<Option<&str>, &str>,
+    #[case] expected: Option<Severity>,
+) {
+    let server = told.map_err(str::to_owned).map(|why| Server {
+        address: "http://theirs:9090".to_owned(),
+        why: why.map(str::to_owned),
+        hint: why.map(|_| "see whether it runs".to_owned()),
+    });
+    let (answered, observed) =
+        (server.is_ok(), Observed { server: Some(server), targets: None, ..observed(stack(), Ok(vec![])) });
+    let status = status(&observed, Timestamp::UNIX_EPOCH);
+    let found = status.findings.iter().find(|found| found.check == "prometheus");
+    assert_eq!(found.map(|found| found.severity), expected, "{found:?}");
+    assert!(found.is_none_or(|found| found.message.contains("connection refused") || found.message.contains("not permitted")));
+    assert_eq!(status.prometheus.is_some(), answered);
+}
+
+/// A claim that a stack has left is no part of what is installed now.
+#[test]
+fn a_claim_of_a_former_stack_that_is_not_bound_is_shown_and_nothing_wrong() {
+    let external = catalog::ExternalPrometheus { url: "http://theirs:9090".to_owned(), secret: None };
+    let options = catalog::Options { external: Some(external), ..catalog::Options::new("secret", "0.1.0") };
+    let desired = catalog::stack(&options, &detect(&[], &[]));
+    let claim = stack().into_iter().find(|object| ObjectRef::of(object).kind == "PersistentVolumeClaim").unwrap();
+    let live: Vec<DynamicObject> = desired.iter().cloned().chain([claim.clone()]).collect();
+    let of_scaler = Observed { desired, targets: None, ..observed(live, Ok(vec![])) };
+    let found = status(&of_scaler, Timestamp::UNIX_EPOCH);
+    let named = |text: &str| text.contains(&ObjectRef::of(&claim).to_string());
+    assert!(found.components.iter().any(|component| named(&component.object.to_string())));
+    assert!(!found.findings.iter().any(|finding| named(&finding.message)), "{:#?}", found.findings);
+    let of_stack = status(&observed(vec![claim.clone()], Ok(vec![])), Timestamp::UNIX_EPOCH);
+    assert!(of_stack.findings.iter().any(|finding| named(&finding.message)), "{:#?}", of_stack.findings);
 }
 
 #[test]

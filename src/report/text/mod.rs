@@ -105,7 +105,16 @@ pub(super) fn upped(done: &Upped, phases: &str) -> String {
 
 /// The Secrets that `render` leaves out.
 pub(super) fn left_out(options: &Options) -> String {
-    let Options { namespace, alerting, additions, .. } = options;
+    let Options { namespace, alerting, additions, external, .. } = options;
+    if let Some(external) = external {
+        let theirs = |secret| {
+            format!(
+                "not among them: Secret {secret} in namespace {namespace}, with what {} wants to see\n",
+                external.url
+            )
+        };
+        return external.secret.as_ref().map(theirs).unwrap_or_default();
+    }
     let mut text = format!(
         "left out: Secret {ADMIN_SECRET}, for a password must not lie in a repository; make it once:\n  \
          kubectl create secret generic {ADMIN_SECRET} -n {namespace} \

@@ -41,6 +41,9 @@ pub(in crate::report) fn status(status: &Status) -> String {
         let (up, total) = (targets.up, targets.total);
         let _ = writeln!(text, "\n{} {up} of {total} scrape targets are up{waiting}", severity_mark(severity));
     }
+    if let Some(server) = status.prometheus.as_ref().filter(|server| server.why.is_none()) {
+        let _ = writeln!(text, "\n{} {} answers the scaler", severity_mark(Severity::Ok), server.address);
+    }
     if let Some(scraping) = &status.scraping {
         text.push_str(&scraped(scraping));
     }
