@@ -11,7 +11,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{CommandError, status, targets::ready_pod, up::now};
+use super::{CommandError, status, targets::ready_pod, up::now, whereabouts};
 use crate::{
     catalog::{self, MANAGED_BY, SCALEKIT},
     causes::causes,
@@ -263,7 +263,7 @@ async fn logs(cluster: &Cluster, bundle: &mut Bundle) {
 async fn prometheus(cluster: &Cluster, namespace: &str, bundle: &mut Bundle) {
     let pod = match ready_pod(cluster, namespace, "app.kubernetes.io/name=prometheus").await {
         Ok(Some(pod)) => pod,
-        Ok(None) => return bundle.left_out("prometheus", "no pod of Prometheus is ready"),
+        Ok(None) => return prometheus_of_others(cluster, namespace, bundle).await,
         Err(error) => return bundle.left_out("prometheus", &causes(&error)),
     };
     let tunnel = PodTunnel::new(cluster, namespace, &pod, PROMETHEUS_PORT);
@@ -274,6 +274,23 @@ async fn prometheus(cluster: &Cluster, namespace: &str, bundle: &mut Bundle) {
         ("tsdb", "/api/v1/status/tsdb?limit=10"),
     ] {
         asked(&tunnel, path, &format!("prometheus/{name}.json"), bundle).await;
+    }
+}
+
+/// Of one that is not scalekit's no more than whether it answers the scaler.
+async fn prometheus_of_others(cluster: &Cluster, namespace: &str, bundle: &mut Bundle) {
+    if whereabouts::prometheus_of_others(cluster).await.is_none() {
+        return bundle.left_out("prometheus", "no pod of Prometheus is ready");
+    }
+    match ready_pod(cluster, namespace, "app.kubernetes.io/name=scaler").await {
+        Ok(Some(pod)) => {
+            let tunnel = PodTunnel::new(cluster, namespace, &pod, SCALER_PORT);
+            asked(&tunnel, "/prometheus", "prometheus/answered.json", bundle).await;
+        }
+        Ok(None) => {
+            bundle.left_out("prometheus", "it is somebody else's, and no pod of the scaler that asks it is ready");
+        }
+        Err(error) => bundle.left_out("prometheus", &causes(&error)),
     }
 }
 

@@ -256,38 +256,6 @@ pub async fn modes_bounds_and_rivals_are_kept(world: &World) {
     world.kubectl(["delete", "tanks,casks,hpa", "-n", NAMESPACE, "--all"]);
 }
 
-/// Of Kubernetes' own kinds, a paused Deployment among them: pausing holds rollouts up, not the count. The pods are
-/// given to a scheduler that does not exist: they cost nothing.
-pub async fn every_kind_of_workload_is_scaled(world: &World) {
-    let mut objects = Vec::new();
-    let kinds = [("StatefulSet", "statefulsets"), ("ReplicaSet", "replicasets"), ("Deployment", "deployments")];
-    for (kind, resource) in kinds {
-        let labels = json!({"app": resource});
-        let pod = json!({"schedulerName": "nobody", "containers": [{"name": "main", "image": "nothing"}]});
-        let mut workload = json!({
-            "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": resource, "namespace": NAMESPACE},
-            "spec": {"replicas": 1, "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": pod}},
-        });
-        if kind == "Deployment" {
-            workload["spec"]["paused"] = json!(true);
-        }
-        let target = json!({"apiVersion": "apps/v1", "kind": kind, "name": resource});
-        objects.extend([workload, autoscaler(resource, &json!({"scaleTargetRef": target, "interval": "1s"}))]);
-    }
-    apply(world, &objects);
-    until_replicas(world, &kinds.map(|(_, resource)| (resource, resource, 3))).await;
-    let explained = world.scalekit(["explain", "deploy/deployments", "-n", NAMESPACE]).exits(0);
-    explained.says("note: Deployment deployments is paused");
-    // None of those that are there starts: no more are ordered, however much is asked for.
-    let held_back = json!({"spec": {"pendingPods": {"count": 1, "longerThan": "1s"}}}).to_string();
-    world.kubectl(["patch", "as", "replicasets", "-n", NAMESPACE, "--type=merge", "-p", &held_back]);
-    set_query(world, "replicasets", "vector(45)");
-    until(world, &[is("replicasets", "ScalingLimited", "PodsPending", "")]).await;
-    until_replicas(world, &[("replicasets", "replicasets", 3)]).await;
-    world.kubectl(["delete", "autoscalers,statefulsets,replicasets,deployments", "-n", NAMESPACE, "--all"]);
-}
-
 /// What windows and rates need is in the status: a scaler that starts goes on with it, also after one that had no time to
 /// say goodbye.
 pub async fn windows_and_rates_go_on_after_a_restart_of_the_scaler(world: &World) {
@@ -410,7 +378,7 @@ pub async fn until_replicas(world: &World, expected: &[(&str, &str, i32)]) {
 }
 
 /// Waits until the scaler has told of what an Autoscaler says now.
-async fn until_seen(world: &World, name: &str) {
+pub async fn until_seen(world: &World, name: &str) {
     nodes::until_or_why(&format!("{name} is looked at as it is now"), async || {
         let object = &listed(world)[name];
         let seen = object["status"]["observedGeneration"] == object["metadata"]["generation"];
@@ -434,7 +402,7 @@ pub fn apply(world: &World, objects: &[Value]) {
     world.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string());
 }
 
-fn set_query(world: &World, name: &str, query: &str) {
+pub fn set_query(world: &World, name: &str, query: &str) {
     let patch = json!([{"op": "replace", "path": "/spec/metrics/0/prometheus/query", "value": query}]);
     world.kubectl(["patch", "as", name, "-n", NAMESPACE, "--type=json", "-p", &patch.to_string()]);
 }

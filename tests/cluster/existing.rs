@@ -1,13 +1,13 @@
 //! The scaler alone, on top of a Prometheus that somebody else runs, and that speaks TLS and wants to know who asks.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use serde_json::json;
 
 use crate::{
     autoscalers::{is, until_in},
     check::on_the_port_of_node_exporter,
-    guarded, https,
+    guarded, https, operations,
     world::World,
 };
 
@@ -80,6 +80,12 @@ pub async fn the_scaler_alone_asks_a_prometheus_that_is_there(world: &World) {
     let only = world.scalekit(["status"]).exits(6).says(&format!("the scaler alone is installed, on top of {URL}"));
     assert!(!only.stdout.contains("is not there"), "{}", only.stdout);
     world.scalekit(["open", "grafana"]).exits(6).says(&format!("the scaler alone is installed, on top of {URL}"));
+    let bundle = world.settings().with_file_name("alone.tar.gz");
+    let bundle = bundle.to_str().unwrap();
+    world.scalekit(["support-bundle", bundle]).exits(0);
+    let answered = operations::tar(&["-xzOf", bundle, "scalekit-support/prometheus/answered.json"]);
+    assert!(answered.contains(URL) && !answered.contains("why"), "{answered}");
+    fs::remove_file(bundle).unwrap();
     if world.host().is_some() {
         a_gateway_wants_a_token(world).await;
     }

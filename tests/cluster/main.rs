@@ -52,6 +52,7 @@ mod tanks;
 mod trouble;
 mod upgrade;
 mod verdicts;
+mod workloads;
 mod world;
 
 use std::{env, process::ExitCode};
@@ -164,7 +165,7 @@ fn operation() -> Story {
         autoscalers::every_answer_of_prometheus_has_its_reason,
         autoscalers::modes_bounds_and_rivals_are_kept,
         gateway::a_token_that_was_changed_is_used_within_a_minute,
-        autoscalers::every_kind_of_workload_is_scaled,
+        workloads::every_kind_of_workload_is_scaled,
         doubts::a_history_that_is_shorter_than_a_query_looks_back_lowers_nothing,
         autoscalers::windows_and_rates_go_on_after_a_restart_of_the_scaler,
         adapter::pods_objects_and_external_metrics_are_read_as_the_hpa_reads_them,

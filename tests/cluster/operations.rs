@@ -247,7 +247,7 @@ pub async fn a_bundle_holds_what_is_needed_and_no_secret(world: &World) {
     fs::remove_file(file).unwrap();
 }
 
-fn tar(arguments: &[&str]) -> String {
+pub fn tar(arguments: &[&str]) -> String {
     let ran = std::process::Command::new("tar").args(arguments).output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     String::from_utf8_lossy(&ran.stdout).into_owned()
