@@ -365,7 +365,7 @@ pub(super) fn connection(common: &CommonArgs) -> Connection {
 
 fn reporter(common: &CommonArgs) -> Arc<dyn Reporter> {
     match (common.events, common.quiet, common.verbose) {
-        (Some(EventFormat::Ndjson), ..) => Arc::new(Ndjson),
+        (Some(EventFormat::Ndjson), ..) => Arc::new(Ndjson::default()),
         (None, true, _) => Arc::new(Terminal::new(Verbosity::Quiet)),
         (None, false, 0) => Arc::new(Terminal::new(Verbosity::Normal)),
         (None, false, _) => Arc::new(Terminal::new(Verbosity::Verbose)),

@@ -16,6 +16,7 @@ use crate::{
     cluster::{self, Cluster, PodTunnel},
     event::{Event, Reporter, Step},
     health,
+    object::ObjectRef,
 };
 
 const PORT: u16 = 8080;
@@ -51,6 +52,7 @@ pub(super) async fn until_answered(
     let deadline = deadline.min(began + ANSWERS_WITHIN);
     reporter.report(Event::StepStarted { step: Step::Server, total: None });
     let finished = |summary: String| Event::StepFinished { step: Step::Server, took: began.elapsed(), summary };
+    let scaler = ObjectRef::new("apps/v1", "Deployment", Some(namespace), Component::Scaler.name());
     loop {
         let is_late = Instant::now() >= deadline;
         match prometheus(cluster, namespace).await {
@@ -70,7 +72,12 @@ pub(super) async fn until_answered(
                     .report(finished("whether Prometheus answers the scaler is unknown: no scaler says it".to_owned()));
                 return Ok(());
             }
-            Some(Ok(_)) | None => sleep(ASK_AGAIN).await,
+            told => {
+                if let Some(Ok(health::Server { why: Some(why), .. })) = told {
+                    reporter.report(Event::InProgress { object: scaler.clone(), why });
+                }
+                sleep(ASK_AGAIN).await;
+            }
         }
     }
 }

@@ -140,13 +140,14 @@ async fn a_gateway_wants_a_token(world: &World) {
         let holds = [format!("--from-literal=token={token}"), format!("--from-file=ca.crt={TLS}/authority.pem")];
         let create = ["create", "secret", "generic", secret, "-n", "monitoring"].map(str::to_owned);
         world.kubectl(create.into_iter().chain(holds));
-        world.scalekit(["up", "--prometheus-url", &url, "--prometheus-secret", secret]).exits(0);
+        world.scalekit(["up", "--prometheus-url", &url, "--prometheus-secret", secret])
     };
-    up_with("of-yesterday", "sesame-of-yesterday");
+    let refused = up_with("of-yesterday", "sesame-of-yesterday").exits(6);
+    refused.says("PrometheusUnauthorized").says("see the Secret that `scalekit up --prometheus-secret` names");
     let unauthorized = "see the Secret that `scalekit up --prometheus-secret` names";
     until_in(world, "demo", &[is("watcherbot", "ScalingActive", "PrometheusUnauthorized", unauthorized)]).await;
     world.until_replicas("demo", "watcherbot", 3, Duration::from_secs(240)).await;
-    up_with("of-today", "sesame-of-today");
+    up_with("of-today", "sesame-of-today").exits(0);
     let took = world.until_replicas("demo", "watcherbot", 5, Duration::from_secs(240)).await;
     println!("shown a token, 45 tasks → 5 replicas after {:.1} s", took.as_secs_f64());
     world.kubectl(["delete", "secret", "of-yesterday", "of-today", "-n", "monitoring"]);

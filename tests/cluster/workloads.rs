@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    autoscalers::{apply, is, set_query, until, until_replicas, until_seen},
+    autoscalers::{apply, listed, set_query, until_replicas, until_seen},
     tanks::{NAMESPACE, autoscaler},
     world::World,
 };
@@ -25,11 +25,9 @@ pub async fn every_kind_of_workload_is_scaled(world: &World) {
     let explained = world.scalekit(["explain", "deploy/deployments", "-n", NAMESPACE]).exits(0);
     explained.says("note: Deployment deployments is paused");
     // None of those that are there starts: no more are ordered, however much is asked for.
-    let held_back = json!({"spec": {"pendingPods": {"count": 1, "longerThan": "1s"}}}).to_string();
+    let held_back = json!({"spec": {"maxReplicas": 40, "pendingPods": {"count": 1, "longerThan": "1s"}}}).to_string();
     world.kubectl(["patch", "as", "replicasets", "-n", NAMESPACE, "--type=merge", "-p", &held_back]);
-    set_query(world, "replicasets", "vector(45)");
-    until(world, &[is("replicasets", "ScalingLimited", "PodsPending", "")]).await;
-    until_replicas(world, &[("replicasets", "replicasets", 3)]).await;
+    are_held(world, "replicasets", "have been Pending for longer than").await;
     pods_that_a_quota_refuses(world).await;
     world.kubectl(["delete", "autoscalers,statefulsets,replicasets,deployments", "-n", NAMESPACE, "--all"]);
 }
@@ -38,21 +36,32 @@ pub async fn every_kind_of_workload_is_scaled(world: &World) {
 async fn pods_that_a_quota_refuses(world: &World) {
     let none = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": NAMESPACE},
         "spec": {"hard": {"pods": "0"}}});
-    let held_back = json!({"pendingPods": {"count": 1, "longerThan": "1s"}});
+    let held_back = json!({"maxReplicas": 40, "pendingPods": {"count": 1, "longerThan": "1s"}});
     apply(world, &[none, workload("ReplicaSet", "refused"), scales("ReplicaSet", "refused", held_back)]);
-    until(world, &[is("refused", "ScalingLimited", "PodsPending", "have not been made")]).await;
+    are_held(world, "refused", "have not been made").await;
     let pods = world.kubectl(["get", "pods", "-n", NAMESPACE, "-l", "app=refused", "-o", "name"]);
     assert_eq!(pods, "", "the quota lets them be made");
-    let ordered = || -> i32 {
-        let path = "jsonpath={.spec.replicas}";
-        world.kubectl(["get", "replicaset", "refused", "-n", NAMESPACE, "-o", path]).parse().unwrap()
-    };
-    let before = ordered();
-    set_query(world, "refused", "vector(45)");
-    until_seen(world, "refused").await;
-    until(world, &[is("refused", "ScalingLimited", "PodsPending", "have not been made")]).await;
-    assert_eq!(ordered(), before, "no more are ordered");
     world.kubectl(["delete", "resourcequota", "none", "-n", NAMESPACE]);
+}
+
+/// Asks for one more at a time. Those that are ordered while the first are young are not held yet, and then no more are.
+async fn are_held(world: &World, name: &str, says: &str) {
+    let mut ordered = Vec::new();
+    for wanted in 4..40 {
+        set_query(world, name, &format!("vector({wanted}0)"));
+        until_seen(world, name).await;
+        let conditions = listed(world)[name]["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let is_told = |one: &Value| one["reason"] == "PodsPending" && one["message"].as_str().unwrap().contains(says);
+        if conditions.iter().any(is_told) {
+            let path = "jsonpath={.spec.replicas}";
+            ordered.push(world.kubectl(["get", "replicaset", name, "-n", NAMESPACE, "-o", path]));
+        }
+        if let [first, second] = &ordered[..] {
+            assert_eq!(first, second, "more are ordered all the same");
+            return;
+        }
+    }
+    panic!("{name} is not held: {:#}", listed(world)[name]["status"]);
 }
 
 /// One pod of it, given to a scheduler that does not exist.
