@@ -8,12 +8,9 @@ use kube::client::Body;
 
 use super::{Cluster, Error};
 
-/// How long an answer through the proxy may take. A NetworkPolicy that lets the API server not through shows as silence.
-const PROXIED: Duration = Duration::from_secs(2);
-
 impl Cluster {
     /// Sends a GET to a port of a Service and gives the answer, whatever its status: it may be the program's, or the API
-    /// server's own.
+    /// server's own. A NetworkPolicy that lets the API server not through shows as silence: that is borne for `patience`.
     ///
     /// # Errors
     ///
@@ -24,6 +21,7 @@ impl Cluster {
         service: &str,
         port: u16,
         path: &str,
+        patience: Duration,
     ) -> Result<(http::StatusCode, Bytes), Error> {
         let uri = format!("/api/v1/namespaces/{namespace}/services/{service}:{port}/proxy{path}");
         let unreadable = |cause: String| Error::Unreadable { cause };
@@ -34,8 +32,8 @@ impl Cluster {
             let body = response.into_body().collect().await.map_err(|error| unreadable(error.to_string()))?;
             Ok((status, body.to_bytes()))
         };
-        tokio::time::timeout(PROXIED, answer)
+        tokio::time::timeout(patience, answer)
             .await
-            .unwrap_or_else(|_| Err(Error::Unreachable { cause: format!("no answer within {} s", PROXIED.as_secs()) }))
+            .unwrap_or_else(|_| Err(Error::Unreachable { cause: format!("no answer within {} s", patience.as_secs()) }))
     }
 }

@@ -100,7 +100,10 @@ pub async fn demo_up(
     }
     write(&installer, &release, &desired, &facts.classes, &changes, state, reporter).await?;
     until_ready(&installer, &release, &desired, reporter).await?;
-    if let Some(url) = whereabouts::prometheus_of_others(cluster).await {
+    let stack = whereabouts::stacks(cluster).await.unwrap_or_default().into_iter().next();
+    if let Some(stack) = stack
+        && let Some(url) = whereabouts::prometheus_of_others(cluster, &stack).await
+    {
         let message = format!(
             "the scaler asks {url} for its metrics: that one has to scrape pods by their annotations prometheus.io/scrape and \
              prometheus.io/port, which those of {name} have; else the Autoscaler finds no sample"

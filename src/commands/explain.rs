@@ -140,7 +140,7 @@ async fn ask_until_one_leads(cluster: &Cluster, path: &str) -> Result<Explanatio
     let namespace = stack(cluster).await.map_err(|source| unusable(cluster, source))?;
     let began = Instant::now();
     loop {
-        match scaler::ask(cluster, &namespace, path).await? {
+        match scaler::ask(cluster, &namespace, path, scaler::PROXIED).await? {
             Some(explanation) => return Ok(explanation),
             None if began.elapsed() < ELECTION => sleep(Duration::from_secs(1)).await,
             None => {

@@ -13,13 +13,18 @@ use super::{CommandError, targets, up::unusable};
 use crate::{
     autoscaling::controller::{Answered, LEASE},
     catalog::{self, Component},
-    cluster::{self, Cluster, PodTunnel},
+    causes::causes,
+    cluster::{self, Cluster, ForwardError, PodTunnel},
     event::{Event, Reporter, Step},
-    health,
+    health::{self, Silence},
     object::ObjectRef,
 };
 
 const PORT: u16 = 8080;
+/// How long a decision may take to come through the API server's proxy: it is there, or made of a few answers.
+pub(super) const PROXIED: Duration = Duration::from_secs(2);
+/// The same where the scaler asks its Prometheus meanwhile: longer than it waits for one answer.
+const SERVER_TRIED: Duration = Duration::from_secs(7);
 /// One question through a port-forward. A decision that is made again takes a few questions to Prometheus.
 const QUESTION: Duration = Duration::from_secs(20);
 /// How long a Prometheus may take to answer a new scaler: a NetworkPolicy takes a moment to hold, and a proxy to know a pod.
@@ -28,11 +33,15 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The Prometheus that the scaler was given, as it answers the scaler now, or why that is not known; `None` where no scaler is
 /// ready to be asked, or it is one of a version that does not say.
-pub(super) async fn prometheus(cluster: &Cluster, namespace: &str) -> Option<Result<health::Server, String>> {
-    match ask(cluster, namespace, "/prometheus").await {
+pub(super) async fn prometheus(cluster: &Cluster, namespace: &str) -> Option<Result<health::Server, Silence>> {
+    match ask(cluster, namespace, "/prometheus", SERVER_TRIED).await {
         Ok(Some(Answered { address, why, hint })) => Some(Ok(health::Server { address, why, hint })),
         Ok(None) | Err(CommandError::NotInstalled { .. } | CommandError::Unexplained { .. }) => None,
-        Err(error) => Some(Err(error.to_string())),
+        Err(
+            error @ (CommandError::Cluster { source: cluster::Error::Forbidden { .. }, .. }
+            | CommandError::Forward(ForwardError::Open { source: cluster::Error::Forbidden { .. }, .. })),
+        ) => Some(Err(Silence::NotPermitted(causes(&error)))),
+        Err(error) => Some(Err(Silence::NoAnswer(causes(&error)))),
     }
 }
 
@@ -54,8 +63,10 @@ pub(super) async fn until_answered(
     let finished = |summary: String| Event::StepFinished { step: Step::Server, took: began.elapsed(), summary };
     let scaler = ObjectRef::new("apps/v1", "Deployment", Some(namespace), Component::Scaler.name());
     loop {
+        let told = prometheus(cluster, namespace).await;
         let is_late = Instant::now() >= deadline;
-        match prometheus(cluster, namespace).await {
+        let unknown = |why: &str| finished(format!("whether Prometheus answers the scaler is unknown: {why}"));
+        let why = match told {
             Some(Ok(health::Server { address, why: None, .. })) => {
                 reporter.report(finished(format!("{address} answers the scaler")));
                 return Ok(());
@@ -63,26 +74,24 @@ pub(super) async fn until_answered(
             Some(Ok(health::Server { address, why: Some(why), hint })) if is_late => {
                 return Err(CommandError::Unanswered { address, why, hint });
             }
-            Some(Err(why)) => {
-                reporter.report(finished(format!("whether Prometheus answers the scaler is unknown: {why}")));
+            Some(Err(Silence::NotPermitted(why))) => {
+                reporter.report(unknown(&why));
                 return Ok(());
             }
-            None if is_late => {
-                reporter
-                    .report(finished("whether Prometheus answers the scaler is unknown: no scaler says it".to_owned()));
-                return Ok(());
-            }
-            told => {
-                if let Some(Ok(health::Server { why: Some(why), .. })) = told {
-                    reporter.report(Event::InProgress { object: scaler.clone(), why });
-                }
-                sleep(ASK_AGAIN).await;
-            }
+            Some(Ok(health::Server { why: Some(why), .. }) | Err(Silence::NoAnswer(why))) => why,
+            None => "no scaler says whether Prometheus answers it".to_owned(),
+        };
+        if is_late {
+            reporter.report(unknown(&why));
+            return Ok(());
         }
+        reporter.report(Event::InProgress { object: scaler.clone(), why });
+        sleep(ASK_AGAIN).await;
     }
 }
 
-/// Asks whoever leads; `None` where nobody does. The Service first, whose proxy takes no right to forward ports; then every pod that might lead.
+/// Asks whoever leads; `None` where nobody does. The Service first, for as long as
+/// `proxied`: its proxy takes no right to forward ports; then every pod that might lead.
 ///
 /// # Errors
 ///
@@ -92,9 +101,10 @@ pub(super) async fn ask<T: DeserializeOwned>(
     cluster: &Cluster,
     namespace: &str,
     path: &str,
+    proxied: Duration,
 ) -> Result<Option<T>, CommandError> {
     let scaler = Component::Scaler.name();
-    match cluster.get_from_service(namespace, scaler, PORT, path).await {
+    match cluster.get_from_service(namespace, scaler, PORT, path, proxied).await {
         Ok((status, body)) => {
             if let Some(answer) = answer(status, &body) {
                 return answer.map(Some);

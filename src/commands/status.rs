@@ -95,7 +95,7 @@ pub(super) struct Around {
     events: Vec<ClusterEvent>,
     autoscalers: Vec<cluster::Listed>,
     scraped: Option<Result<Scraped, Silence>>,
-    server: Option<Result<health::Server, String>>,
+    server: Option<Result<health::Server, Silence>>,
 }
 
 /// What the stack's Prometheus says of itself.

@@ -261,9 +261,12 @@ async fn logs(cluster: &Cluster, bundle: &mut Bundle) {
 }
 
 async fn prometheus(cluster: &Cluster, namespace: &str, bundle: &mut Bundle) {
+    if whereabouts::prometheus_of_others(cluster, namespace).await.is_some() {
+        return prometheus_of_others(cluster, namespace, bundle).await;
+    }
     let pod = match ready_pod(cluster, namespace, "app.kubernetes.io/name=prometheus").await {
         Ok(Some(pod)) => pod,
-        Ok(None) => return prometheus_of_others(cluster, namespace, bundle).await,
+        Ok(None) => return bundle.left_out("prometheus", "no pod of Prometheus is ready"),
         Err(error) => return bundle.left_out("prometheus", &causes(&error)),
     };
     let tunnel = PodTunnel::new(cluster, namespace, &pod, PROMETHEUS_PORT);
@@ -279,9 +282,6 @@ async fn prometheus(cluster: &Cluster, namespace: &str, bundle: &mut Bundle) {
 
 /// Of one that is not scalekit's no more than whether it answers the scaler.
 async fn prometheus_of_others(cluster: &Cluster, namespace: &str, bundle: &mut Bundle) {
-    if whereabouts::prometheus_of_others(cluster).await.is_none() {
-        return bundle.left_out("prometheus", "no pod of Prometheus is ready");
-    }
     match ready_pod(cluster, namespace, "app.kubernetes.io/name=scaler").await {
         Ok(Some(pod)) => {
             let tunnel = PodTunnel::new(cluster, namespace, &pod, SCALER_PORT);

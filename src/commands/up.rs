@@ -187,6 +187,9 @@ pub async fn up(
         if wait && options.external.is_none() && !options.additions.is_empty() {
             reload::is_loaded(cluster, &options.namespace).await?;
         }
+        if wait && options.external.is_some() {
+            scaler::until_answered(cluster, &options.namespace, began + timeout, reporter).await?;
+        }
         return Ok(done);
     }
 

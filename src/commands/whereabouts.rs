@@ -36,12 +36,11 @@ pub(super) async fn elsewhere(cluster: &Cluster, asked: &str) -> Option<String> 
 }
 
 /// The Prometheus that the scaler asks, where it is none of ours. Who may not look is told nothing.
-pub(super) async fn prometheus_of_others(cluster: &Cluster) -> Option<String> {
-    let namespace = stacks(cluster).await.ok()?.into_iter().next()?;
-    let scaler = ObjectRef::new("apps/v1", "Deployment", Some(&namespace), Component::Scaler.name());
+pub(super) async fn prometheus_of_others(cluster: &Cluster, namespace: &str) -> Option<String> {
+    let scaler = ObjectRef::new("apps/v1", "Deployment", Some(namespace), Component::Scaler.name());
     let found = cluster.get(&scaler).await.ok()??;
     let url = catalog::prometheus_of_scaler(std::slice::from_ref(&found))?.to_owned();
-    (url != catalog::prometheus_url(&namespace)).then_some(url)
+    (url != catalog::prometheus_url(namespace)).then_some(url)
 }
 
 /// Why no pod of a component is ready in `namespace`: it is there and not ready, the stack is in another namespace, or it is
@@ -61,7 +60,7 @@ pub(super) async fn without_a_pod(
         let fix = format!("`scalekit {command} -n {installed}`");
         return CommandError::Elsewhere { asked: namespace.to_owned(), installed: Some(installed), fix };
     }
-    let fix = match (prometheus_of_others(cluster).await, component) {
+    let fix = match (prometheus_of_others(cluster, namespace).await, component) {
         (Some(url), _) => format!(
             "the scaler alone is installed, on top of {url}: look there, or install the whole stack by `scalekit up` without \
              --prometheus-url"

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Finding, Severity};
+use super::{Finding, Severity, Silence};
 
 const CHECK: &str = "prometheus";
 
@@ -21,7 +21,11 @@ pub struct Server {
 }
 
 /// What is wrong with it, or that it is not known.
-pub(super) fn server(found: &Result<Server, String>) -> Option<Finding> {
+pub(super) fn server(found: &Result<Server, Silence>) -> Option<Finding> {
+    let unknown = |why: &str| {
+        let message = format!("whether the scaler gets an answer from its Prometheus is unknown: {why}");
+        Finding::new(CHECK, Severity::Warning, message)
+    };
     match found {
         Ok(Server { why: None, .. }) => None,
         Ok(Server { address, why: Some(why), hint }) => {
@@ -29,11 +33,9 @@ pub(super) fn server(found: &Result<Server, String>) -> Option<Finding> {
             let finding = Finding::new(CHECK, Severity::Error, message);
             Some(hint.iter().fold(finding, Finding::hint))
         }
-        Err(why) => {
-            let message = format!("whether the scaler gets an answer from its Prometheus is unknown: {why}");
-            Some(Finding::new(CHECK, Severity::Warning, message).hint(
-                "it takes `get` on services/proxy of scaler:8080 in its namespace, or `get` and `create` on pods/portforward there",
-            ))
-        }
+        Err(Silence::NoAnswer(why)) => Some(unknown(why)),
+        Err(Silence::NotPermitted(why)) => Some(unknown(why).hint(
+            "it takes `get` on services/proxy of scaler:8080 in its namespace, or `get` and `create` on pods/portforward there",
+        )),
     }
 }

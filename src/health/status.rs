@@ -43,7 +43,7 @@ pub struct Observed {
     pub targets: Option<Result<Vec<prometheus::Target>, Silence>>,
     /// The Prometheus that the scaler alone was given, or why nothing is known of it; `None` where it is part of the stack, or no
     /// scaler is ready.
-    pub server: Option<Result<Server, String>>,
+    pub server: Option<Result<Server, Silence>>,
     /// That Prometheus refuses the configuration that is mounted, with its own words.
     pub refused: Option<Vec<String>>,
     /// Jobs that should have a target on this platform.

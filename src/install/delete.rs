@@ -171,7 +171,7 @@ impl Installer<'_> {
     ) -> Result<(), InstallError> {
         let mut departures = self.departures(&waiting);
         let began = Instant::now();
-        let mut blocked_since: Option<Instant> = None;
+        let (mut blocked_since, mut over_since): (Option<Instant>, Option<Instant>) = (None, None);
         loop {
             let objects: Vec<(ObjectRef, String)> = waiting.clone().into_iter().collect();
             let looked: Vec<(ObjectRef, Option<Held>)> = stream::iter(objects)
@@ -190,8 +190,15 @@ impl Installer<'_> {
             let mut held = Vec::new();
             let blocked = looked.iter().all(|(_, held)| held.as_ref().is_none_or(|held| held.blocked));
             blocked_since = if blocked { blocked_since.or_else(|| Some(Instant::now())) } else { None };
-            let blocked_for = blocked_since.map(|since| since.elapsed()).filter(|passed| *passed >= patience);
-            let is_over = blocked_for.is_some() && self.every_api_answers().await;
+            let is_late = blocked_since.is_some_and(|since| since.elapsed() >= patience);
+            if is_late {
+                over_since = match self.every_api_answers().await {
+                    Some(true) => over_since.or_else(|| Some(Instant::now())),
+                    Some(false) => None,
+                    None => over_since,
+                };
+            }
+            let is_over = is_late && over_since.is_some();
             for (object, state) in looked {
                 match state {
                     None => {
@@ -215,7 +222,7 @@ impl Installer<'_> {
             if self.force_finalizers && began.elapsed() >= FINALIZED_WITHIN {
                 self.take_finalizers_off(&waiting).await?;
             }
-            let for_nothing = blocked_for.is_some_and(|passed| !is_over || passed >= TOLD_OF_FOR);
+            let for_nothing = is_late && over_since.is_none_or(|since| since.elapsed() >= TOLD_OF_FOR);
             if self.expired() || for_nothing {
                 return Err(InstallError::NotGone { waiting: held });
             }
@@ -223,11 +230,15 @@ impl Installer<'_> {
         }
     }
 
-    /// Whether no aggregated API is without an answer as of now. Who may not look takes the namespace's word.
-    async fn every_api_answers(&self) -> bool {
+    /// Whether no aggregated API is without an answer as of now; `None` where the API server did not say it this time. Who may
+    /// not look takes the namespace's word.
+    async fn every_api_answers(&self) -> Option<bool> {
         let (around, now) = (Surroundings::default(), now());
-        let listed = self.cluster.list_kind(&API_SERVICE, None, "").await;
-        listed.is_ok_and(|services| services.iter().all(|one| readiness::of(one, &around, now).is_current()))
+        match self.cluster.list_kind(&API_SERVICE, None, "").await {
+            Ok(services) => Some(services.iter().all(|one| readiness::of(one, &around, now).is_current())),
+            Err(cluster::Error::Forbidden { .. }) => Some(false),
+            Err(_) => None,
+        }
     }
 
     /// Takes workloads back to the lower bound of what scaled them. One that is not there any more, or that somebody else

@@ -1,6 +1,9 @@
 //! Deleting what is no longer wanted, but nothing of others with it.
 
+use std::time::Duration;
+
 use futures::{StreamExt, future, stream};
+use tokio::time::timeout;
 
 use super::{Installer, State, state::somebodys};
 use crate::{
@@ -11,9 +14,12 @@ use crate::{
     plan::{self, Change, ChangeSet},
 };
 
+/// How long it may take to look through a namespace: it is a LIST of every kind that the cluster has.
+const LOOKED_THROUGH_WITHIN: Duration = Duration::from_secs(20);
+
 impl Installer<'_> {
-    /// Deletes what is no longer wanted. A namespace that holds something of others stays, and that is told. Gives what could
-    /// not be deleted, and why.
+    /// Deletes what is no longer wanted. A namespace that holds something of others, or that cannot be looked through, stays, and
+    /// that is told: its label stays too, so that a removal finds it. Gives what could not be deleted, and why.
     pub(super) async fn prune(&self, changes: &ChangeSet, before: &State) -> Vec<(ObjectRef, cluster::Error)> {
         let no_more = changes.items.iter().filter_map(|item| match &item.change {
             Change::Delete { uid } => Some((&item.object, uid.as_str())),
@@ -31,10 +37,16 @@ impl Installer<'_> {
         if object.kind == "Namespace" {
             let namespaces = [object.name.clone()];
             let others = format!("{MANAGED_BY}!={SCALEKIT}");
-            let inside = self.retrying(object, || self.cluster.list_everything(&namespaces, &others)).await?;
-            let theirs = somebodys(&inside, &before.live);
-            if !theirs.is_empty() {
-                self.tell_kept(object, plan::holds(&theirs));
+            let why = match timeout(LOOKED_THROUGH_WITHIN, self.cluster.list_everything(&namespaces, &others)).await {
+                Ok(Ok(inside)) => match somebodys(&inside, &before.live) {
+                    theirs if theirs.is_empty() => None,
+                    theirs => Some(plan::holds(&theirs)),
+                },
+                Ok(Err(error)) => Some(format!("what else is in it cannot be seen: {error}")),
+                Err(_) => Some("what else is in it cannot be seen in time".to_owned()),
+            };
+            if let Some(why) = why {
+                self.tell_kept(object, why);
                 return Ok(());
             }
         }

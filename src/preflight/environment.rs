@@ -8,7 +8,7 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         coordination::v1::Lease,
-        core::v1::{Node, Pod, Secret, Service},
+        core::v1::{Namespace, Node, Pod, Secret, Service},
         discovery::v1::EndpointSlice,
         storage::v1::CSINode,
     },
@@ -91,13 +91,18 @@ pub(super) async fn listeners(nodes: &[Node]) -> Vec<(String, Listener)> {
         .await
 }
 
-/// The Secrets of others that these objects need and that are not there. One that may not be looked at is taken to be there.
+/// The Secrets of others that these objects need and that are not there. One that may not be looked at is taken to be there; so is
+/// one of a namespace that is still to be made, in which it can only come later.
 pub(super) async fn absent_secrets(cluster: &Cluster, desired: &[DynamicObject]) -> Vec<ObjectRef> {
     let looked = plan::secrets_of_others(desired).into_iter().map(|secret| async move {
         let namespace = secret.namespace.as_deref().unwrap_or_default();
         let secrets: Api<Secret> = Api::namespaced(cluster.client().clone(), namespace);
-        let found = answered(secrets.get_metadata_opt(&secret.name)).await;
-        matches!(found, Ok(None)).then_some(secret)
+        let namespaces: Api<Namespace> = Api::all(cluster.client().clone());
+        let (found, place) = futures::join!(
+            answered(secrets.get_metadata_opt(&secret.name)),
+            answered(namespaces.get_metadata_opt(namespace))
+        );
+        (matches!(found, Ok(None)) && !matches!(place, Ok(None))).then_some(secret)
     });
     futures::future::join_all(looked).await.into_iter().flatten().collect()
 }

@@ -112,6 +112,7 @@ fn a_size_is_written_as_the_api_server_keeps_it() {
 #[case::image("images: {grafana: ''}\n", "images.grafana")]
 #[case::registry("registry: https://r.example\n", "registry")]
 #[case::url("prometheusUrl: prometheus:9090\n", "prometheusUrl")]
+#[case::url_with_a_password("prometheusUrl: 'http://me:secret@p/x'\n", "prometheusUrl: a user and a password")]
 #[case::secret_alone("prometheusSecret: prom\n", "prometheusSecret")]
 #[case::secret("prometheusUrl: 'http://p'\nprometheusSecret: 'a b'\n", "prometheusSecret")]
 #[case::age("retention: {time: 7 days}\n", "retention.time")]

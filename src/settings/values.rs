@@ -103,6 +103,11 @@ pub(super) fn server_url(text: &str) -> Result<String, String> {
     if host.is_empty() || host.starts_with('/') || host.contains(char::is_whitespace) {
         return Err(format!("`{text}` is no address such as http://prometheus.monitoring:9090"));
     }
+    if host.split('/').next().is_some_and(|authority| authority.contains('@')) {
+        return Err("a user and a password do not belong into an address, where everybody reads them: put them into a Secret, as \
+                    username and password, and name that (prometheusSecret, --prometheus-secret)"
+            .to_owned());
+    }
     Ok(text.trim_end_matches('/').to_owned())
 }
 

@@ -109,10 +109,10 @@ fn what_cannot_work_is_told(world: &World) {
         .says("secret/prometheus-acces -n monitoring is not there");
     world.asked_and_wrote_nothing(mark);
 
-    let nowhere = ["--prometheus-url", "http://nobody.theirs.svc:9090"];
+    let nowhere = ["--prometheus-url", "http://127.0.0.1:9"];
     let ran = world.scalekit(["up"].iter().chain(&nowhere)).exits(6);
     println!("{} ({:.1} s)", ran.stderr, ran.took.as_secs_f64());
-    ran.says("Prometheus at http://nobody.theirs.svc:9090 gives it no answer").says("PrometheusUnreachable");
+    ran.says("Prometheus at http://127.0.0.1:9 gives it no answer").says("PrometheusUnreachable");
     world
         .scalekit(["status"].iter().chain(&nowhere))
         .exits(6)

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     autoscalers::{apply, listed, set_query, until_replicas, until_seen},
+    nodes,
     tanks::{NAMESPACE, autoscaler},
     world::World,
 };
@@ -37,7 +38,16 @@ async fn pods_that_a_quota_refuses(world: &World) {
     let none = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": NAMESPACE},
         "spec": {"hard": {"pods": "0"}}});
     let held_back = json!({"maxReplicas": 40, "pendingPods": {"count": 1, "longerThan": "1s"}});
-    apply(world, &[none, workload("ReplicaSet", "refused"), scales("ReplicaSet", "refused", held_back)]);
+    apply(world, &[none]);
+    let hard = "jsonpath={.status.hard.pods}";
+    nodes::until_or_why("the quota is counted", async || {
+        match world.kubectl(["get", "resourcequota", "none", "-n", NAMESPACE, "-o", hard]) {
+            counted if counted == "0" => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    apply(world, &[workload("ReplicaSet", "refused"), scales("ReplicaSet", "refused", held_back)]);
     are_held(world, "refused", "have not been made").await;
     let pods = world.kubectl(["get", "pods", "-n", NAMESPACE, "-l", "app=refused", "-o", "name"]);
     assert_eq!(pods, "", "the quota lets them be made");

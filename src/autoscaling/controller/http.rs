@@ -169,7 +169,7 @@ async fn prometheus(State(shared): State<Shared>) -> Json<Answered> {
     let context = &shared.context;
     let asked = match context.credentials.default_server() {
         Ok(server) => context.servers.answers(&server).await,
-        Err(message) => Err(Cause::new("InvalidServerAddress", message)),
+        Err(message) => Err(Cause::new("CredentialsUnavailable", message)),
     };
     let address = context.default_server.clone();
     Json(match asked {

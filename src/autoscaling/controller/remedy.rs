@@ -33,7 +33,7 @@ pub fn of_the_default((reason, status): Why, message: &str) -> String {
         "PrometheusUnreachable" if is_about_ours(message) => {
             format!("it wants to see a certificate that it believes: see tls.crt and tls.key of {SECRET}")
         }
-        "PrometheusUnauthorized" | "InvalidServerAddress" => format!("see {SECRET}"),
+        "PrometheusUnauthorized" | "InvalidServerAddress" | "CredentialsUnavailable" => format!("see {SECRET}"),
         "NotPrometheus" => no_api(URL),
         "PrometheusHttpError" if status.is_some_and(|status| matches!(status.as_u16(), 404 | 405)) => no_api(URL),
         _ => format!("see whether {URL} is right, that server runs, and a NetworkPolicy lets the scaler out to it"),

@@ -44,6 +44,7 @@ const FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
 
 type Asking = BoxFuture<'static, Result<Arc<[Sample]>, Error>>;
 type Probing = BoxFuture<'static, bool>;
+type Trying = BoxFuture<'static, Result<(), Cause>>;
 
 struct Server {
     source: Arc<dyn MetricSource>,
@@ -67,12 +68,14 @@ pub struct Servers {
     clock: Clock,
     telemetry: Arc<Telemetry>,
     known: Mutex<HashMap<ServerRef, Server>>,
+    /// The server that is tried on demand, while somebody waits for its answer.
+    tried: Mutex<Option<(ServerRef, WeakShared<Trying>)>>,
 }
 
 impl Servers {
     /// No server yet; `connect` makes the first connection to each.
     pub fn new(connect: Box<Connect>, clock: Clock, telemetry: Arc<Telemetry>) -> Self {
-        Self { connect, clock, telemetry, known: Mutex::default() }
+        Self { connect, clock, telemetry, known: Mutex::default(), tried: Mutex::default() }
     }
 
     /// Asks `server`. `interval` is how often this is asked: a question that is not answered is asked again no sooner.
@@ -154,11 +157,25 @@ impl Servers {
         source.range(what, span, step).await.map_err(|error| format!("{}: {error}", server.address))
     }
 
-    /// Asks `server` the cheapest question, for whoever wants to know whether it answers: not for a decision either.
+    /// Asks `server` the cheapest question, for whoever wants to know whether it answers: not for a decision either, and beside
+    /// the questions of those. However many want to know at the same time, it is asked once.
     pub async fn answers(&self, server: &ServerRef) -> Result<(), Cause> {
-        let (source, slots) = self.way_to(server).map_err(|message| Cause::new("InvalidServerAddress", message))?;
-        let _slot = slots.acquire_owned().await;
-        source.query(CHEAPEST, None).await.map(drop).map_err(|error| Cause::of(server, &error))
+        let (source, _) = self.way_to(server).map_err(|message| Cause::new("InvalidServerAddress", message))?;
+        let trying = {
+            let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = tried.as_ref().filter(|(tried, _)| tried == server).and_then(|(_, trying)| trying.upgrade());
+            known.filter(|trying| trying.peek().is_none()).unwrap_or_else(|| {
+                let asked = server.clone();
+                let trying: Shared<Trying> = async move {
+                    source.query(CHEAPEST, None).await.map(drop).map_err(|error| Cause::of(&asked, &error))
+                }
+                .boxed()
+                .shared();
+                *tried = trying.downgrade().map(|trying| (server.clone(), trying));
+                trying
+            })
+        };
+        trying.await
     }
 
     fn way_to(&self, server: &ServerRef) -> Result<(Arc<dyn MetricSource>, Arc<Semaphore>), String> {

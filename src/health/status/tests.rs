@@ -96,7 +96,7 @@ fn a_prometheus_that_gives_the_scaler_no_answer_is_found(
     #[case] told: Result<Option<&str>, &str>,
     #[case] expected: Option<Severity>,
 ) {
-    let server = told.map_err(str::to_owned).map(|why| Server {
+    let server = told.map_err(|why| Silence::NotPermitted(why.to_owned())).map(|why| Server {
         address: "http://theirs:9090".to_owned(),
         why: why.map(str::to_owned),
         hint: why.map(|_| "see whether it runs".to_owned()),

@@ -294,3 +294,14 @@ async fn a_sample_that_is_too_old_is_told_from_none_at_all() {
     fake.answers.lock().expect("a lock").push(Ok(vec![]));
     assert_eq!(servers.ask(&s(), &q("other"), INTERVAL).await, Answer::Values(vec![]));
 }
+
+/// Whoever asks how it is takes no slot from the questions of decisions.
+#[tokio::test]
+async fn a_server_is_tried_once_however_many_want_to_know() {
+    let servers = servers(vec![Err(Error::Unreachable("gone".to_owned())), Ok(vec![1.0])]);
+    let server = s();
+    let (first, second) = tokio::join!(servers.answers(&server), servers.answers(&server));
+    assert_eq!(first.as_ref().map_err(|cause| cause.reason), Err("PrometheusUnreachable"));
+    assert_eq!(first, second, "two answers");
+    servers.answers(&server).await.expect("it is asked anew");
+}
