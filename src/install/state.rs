@@ -14,7 +14,7 @@ use super::{InstallError, Installer, Release, lock::LOCK, retry::passes};
 use crate::{
     catalog::{APPLYSET_ID, APPLYSET_PART_OF, FIELD_MANAGER, MANAGED_BY, NAME, PART_OF, SCALEKIT},
     cluster::{self, CONCURRENCY, INSTALLED, Kind, LEASE},
-    object::ObjectRef,
+    object::{ByName, ObjectRef},
     plan::{self, Inventory},
 };
 
@@ -156,9 +156,10 @@ impl Installer<'_> {
             live.extend(more);
         }
         // Whose label somebody has taken is still what was installed.
-        let is_there = |object: &ObjectRef| live.iter().any(|found| ObjectRef::of(found).same_object(object));
-        let unlabelled = inventory.entries().map(|entry| entry.object.clone());
-        let unlabelled = unlabelled.filter(|object| object.kind == CONFIG_MAP && !is_there(object)).collect();
+        let there = ByName::of(&live);
+        let unlabelled = inventory.entries().map(|entry| &entry.object);
+        let unlabelled = unlabelled.filter(|object| object.kind == CONFIG_MAP && there.get(object).is_none());
+        let unlabelled = unlabelled.cloned().collect();
         live.extend(self.get_all(unlabelled).await.map_err(InstallError::Read)?);
         let present: BTreeSet<ObjectRef> = live.iter().map(ObjectRef::of).collect();
         // What is to lie in a namespace that is not there need not be asked for.
