@@ -25,8 +25,14 @@ pub fn prometheus_of_scaler(objects: &[DynamicObject]) -> Option<&str> {
 }
 
 impl Options {
-    /// The keys of settings that hold for nothing where the scaler alone is installed, and are set all the same.
-    pub fn unused(&self) -> Vec<&'static str> {
+    /// What is set and holds for nothing where the scaler alone is installed, in a clause; `None` where nothing is.
+    pub fn unused_in_words(&self) -> Option<String> {
+        let unused = self.unused();
+        (!unused.is_empty()).then(|| format!("not used, since it is the scaler alone: {}", unused.join(", ")))
+    }
+
+    /// The keys of those settings.
+    fn unused(&self) -> Vec<&'static str> {
         let usual = Self::new("", "").sized(self.profile);
         let alone = [
             ("alerting", self.alerting.is_some()),

@@ -90,9 +90,7 @@ pub(super) async fn prepare(
             what: "cannot read this program".to_owned(),
             source: std::io::Error::other(error),
         })??;
-        let unused = options.unused();
-        if !unused.is_empty() {
-            let message = format!("not used, since the scaler alone is installed: {}", unused.join(", "));
+        if let Some(message) = options.unused_in_words() {
             reporter.report(Event::Note { message });
         }
         let (class, extent) = (options.storage.class.as_deref(), Extent::of(&options));

@@ -10,6 +10,9 @@ use crate::autoscaling::api::PrometheusMetric;
 const NOT_BELIEVED: &str = "invalid peer certificate";
 const ALERT: &str = "received fatal alert: ";
 
+/// Where the server that scalekit was installed with has from what it wants to see.
+const SECRET: &str = "the Secret that `scalekit up --prometheus-secret` names";
+
 /// Why there is no value, in one word, and the HTTP status where that is why.
 type Why = (&'static str, Option<StatusCode>);
 
@@ -24,7 +27,6 @@ pub fn said(place: usize, metric: &PrometheusMetric, why: Why, message: &str) ->
 
 /// What to do about the server that scalekit was installed with.
 pub fn of_the_default((reason, status): Why, message: &str) -> String {
-    const SECRET: &str = "the Secret that `scalekit up --prometheus-secret` names";
     const URL: &str = "the URL that `scalekit up --prometheus-url` was given";
     match reason {
         "PrometheusUnreachable" if message.contains(NOT_BELIEVED) => {
@@ -78,7 +80,7 @@ fn remedy(place: usize, metric: &PrometheusMetric, (reason, status): Why, messag
     // What it is given: by a field, or by what lies in the Secret of the server that is everybody's.
     let given = |name: &str, keys: &str| match &metric.server_address {
         Some(_) => field(place, name),
-        None => format!("{keys} of the Secret that `scalekit up --prometheus-secret` names"),
+        None => format!("{keys} of {SECRET}"),
     };
     Some(match reason {
         "InvalidQuery" => format!("correct the PromQL in {query}"),
@@ -118,9 +120,7 @@ fn remedy(place: usize, metric: &PrometheusMetric, (reason, status): Why, messag
         "PrometheusUnauthorized" if metric.server_address.is_some() => {
             format!("see what {} gives it", field(place, "auth"))
         }
-        "InvalidServerAddress" | "PrometheusUnauthorized" => {
-            "see the Secret that `scalekit up --prometheus-secret` names".to_owned()
-        }
+        "InvalidServerAddress" | "PrometheusUnauthorized" => format!("see {SECRET}"),
         _ => return None,
     })
 }

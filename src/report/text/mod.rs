@@ -113,13 +113,8 @@ pub(super) fn left_out(options: &Options) -> String {
                 external.url
             )
         };
-        let unused = options.unused();
-        let unused = if unused.is_empty() {
-            String::new()
-        } else {
-            format!("not used, since it is the scaler alone: {}\n", unused.join(", "))
-        };
-        return external.secret.as_ref().map(theirs).unwrap_or_default() + &unused;
+        let unused = options.unused_in_words().map(|unused| format!("{unused}\n"));
+        return external.secret.as_ref().map(theirs).into_iter().chain(unused).collect();
     }
     let mut text = format!(
         "left out: Secret {ADMIN_SECRET}, for a password must not lie in a repository; make it once:\n  \
